@@ -1,0 +1,412 @@
+//! [`Graph`], the checked model: a chain of [`Op`]s with known shapes, and the [`Weight`]s they read.
+//!
+//! This is the contract between the language and everything that runs it. Layers are words of the language; each one
+//! has become one or more ops here, and the runtime never looks at a layer's word again.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::shape::{Round, Shape, Window};
+use crate::span::Span;
+
+/// Index of a [`Node`] in its [`Graph`]. Prints as `%3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// Index of a [`Weight`] in its [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WeightId(pub u32);
+
+/// Index of a [`Layer`] in its [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerId(pub u32);
+
+impl NodeId {
+    /// Position in [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The node this one reads: the one before it. `None` for the input.
+    pub fn operand(self) -> Option<NodeId> {
+        self.0.checked_sub(1).map(NodeId)
+    }
+}
+
+impl WeightId {
+    /// Position in [`Graph::weights`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+/// What a node computes from the node before it. Closed: a new op is a list of compile errors where it is missing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// The images; always node 0.
+    Input,
+    /// Cross-correlation over all input channels. `fc` is the convolution whose window is the whole input.
+    Conv {
+        /// Kernel, stride and zero padding.
+        window: Window,
+        /// Kernel weights.
+        weight: WeightId,
+        /// One number an output channel, if the layer has a bias.
+        bias: Option<WeightId>,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// Maximum over a window clipped to the input; the first in row order takes the gradient; NaN wins.
+    MaxPool {
+        /// Window.
+        window: Window,
+        /// How the output size was rounded.
+        round: Round,
+    },
+    /// Mean over the real pixels of a window.
+    AvgPool {
+        /// Window.
+        window: Window,
+        /// How the output size was rounded.
+        round: Round,
+    },
+    /// Mean over all pixels of a channel.
+    GlobalAvgPool,
+    /// Inverted dropout: in training an element is zero with probability `p`, else scaled by `1 / (1 - p)`.
+    Dropout {
+        /// Probability of a zero.
+        p: f64,
+        /// This dropout's number in the graph, from 0: a part of the counter its mask is hashed from.
+        index: u32,
+    },
+    /// `exp(x) / sum exp(x)` over the channels; the last node, if present.
+    Softmax,
+}
+
+/// One op, the shape it yields and the layer it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// Shape of one image's result.
+    pub shape: Shape,
+    /// The layer that asked for it.
+    pub layer: LayerId,
+}
+
+/// What a weight tensor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A convolution's kernel: `[out, in, kh, kw]`, or `[out, in]` of an `fc`.
+    Kernel,
+    /// A bias: `[out]`.
+    Bias,
+}
+
+/// A trainable tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Its name in a weights file, such as `mlpconv1.cccp1.weight`.
+    pub name: String,
+    /// Its dimensions in a weights file.
+    pub dims: Vec<usize>,
+    /// Kernel or bias.
+    pub role: Role,
+    /// The node that reads it.
+    pub node: NodeId,
+}
+
+impl Weight {
+    /// Numbers in the tensor.
+    pub fn elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Inputs summed into one output: `in * kh * kw` of a kernel, 1 of a bias.
+    pub fn fan_in(&self) -> usize {
+        match self.role {
+            Role::Kernel => self.dims[1..].iter().product(),
+            Role::Bias => 1,
+        }
+    }
+}
+
+/// A number of the language: whole numbers divide and print differently from real ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A whole number.
+    Whole(i64),
+    /// A real number.
+    Real(f64),
+}
+
+impl Number {
+    /// The number as a real one.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Whole(n) => n as f64,
+            Number::Real(x) => x,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Whole(n) => write!(f, "{n}"),
+            // Debug keeps the point: `1.0` stays real when it is read again.
+            Number::Real(x) => write!(f, "{x:?}"),
+        }
+    }
+}
+
+/// A layer's argument after defaults, parameters and words are resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// A single number.
+    Number(Number),
+    /// The channel counts of a convolution layer.
+    List(Vec<i64>),
+}
+
+/// What the checker knows about a layer besides its shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Trainable numbers.
+    pub params: u64,
+    /// Multiply-accumulates for one image, padding taps included.
+    pub macs: u64,
+    /// Bytes of float32 a training step keeps for one image, inner outputs included.
+    pub activation_bytes: u64,
+    /// Side of the square of input pixels that one output pixel sees, not clipped to the input.
+    pub receptive_field: u64,
+}
+
+/// A layer as the language has it, for people: tables, messages and weight names come from here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The language's word, such as `mlpconv`.
+    pub word: &'static str,
+    /// Word and number from 1 in chain order, such as `mlpconv2`: the prefix of its weights.
+    pub name: String,
+    /// Every argument, resolved, in the order of the language reference.
+    pub args: Vec<(&'static str, Arg)>,
+    /// Shape it reads. For `input`, the shape it yields.
+    pub input: Shape,
+    /// Shape it yields.
+    pub output: Shape,
+    /// Parameters, multiply-accumulates, activation bytes, receptive field.
+    pub facts: Facts,
+    /// The layer's call in the source.
+    pub span: Span,
+    /// The nodes it became.
+    pub nodes: Range<usize>,
+}
+
+/// A checked model.
+///
+/// Invariants, which [`Graph::verify`] checks:
+/// 1. node 0 is the only [`Op::Input`]; every other node reads the node before it, so a forward scan is evaluation
+///    order and a reverse scan is the order of reverse-mode differentiation;
+/// 2. every node's shape follows from its op and its operand's shape;
+/// 3. every weight is read by exactly one node, which gives it its dimensions;
+/// 4. [`Op::Softmax`] reads a vector and stands last; dropouts are numbered from 0 in order;
+/// 5. the layers' node ranges tile the nodes, and a node's layer is the one whose range holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The model's name.
+    pub name: String,
+    /// The model's parameters with their values, defaults overridden.
+    pub params: Vec<(String, Number)>,
+    /// Ops in evaluation order.
+    pub nodes: Vec<Node>,
+    /// Trainable tensors, in the order of the nodes that read them, kernel before bias.
+    pub weights: Vec<Weight>,
+    /// Layers in chain order, `input` included.
+    pub layers: Vec<Layer>,
+}
+
+impl Graph {
+    /// Shape of one image.
+    pub fn input(&self) -> Shape {
+        self.nodes[0].shape
+    }
+
+    /// Shape of one image's result.
+    pub fn output(&self) -> Shape {
+        self.nodes[self.nodes.len() - 1].shape
+    }
+
+    /// The node with this id.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The weight with this id.
+    pub fn weight(&self, id: WeightId) -> &Weight {
+        &self.weights[id.index()]
+    }
+
+    /// Node ids in evaluation order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..u32::try_from(self.nodes.len()).expect("a graph has fewer than 2^32 nodes")).map(NodeId)
+    }
+
+    /// The last node whose value is the model's logits: the output, or what a final softmax reads.
+    pub fn logits(&self) -> NodeId {
+        let last = self.ids().next_back().expect("a graph has an input");
+        match self.node(last).op {
+            Op::Softmax => last.operand().expect("softmax is never first"),
+            _ => last,
+        }
+    }
+
+    /// Trainable numbers of the whole model.
+    pub fn params_total(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.facts.params).sum()
+    }
+
+    /// Multiply-accumulates for one image, padding taps included.
+    pub fn macs_total(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.facts.macs).sum()
+    }
+
+    /// Multiply-accumulates of one node for one image, padding taps included.
+    pub fn macs(&self, id: NodeId) -> u64 {
+        match self.node(id).op {
+            Op::Conv { weight, .. } => {
+                let weight = self.weight(weight);
+                (weight.elements() * self.node(id).shape.pixels()) as u64
+            }
+            Op::Input
+            | Op::Relu
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::Softmax => 0,
+        }
+    }
+
+    /// Checks the invariants listed on [`Graph`].
+    ///
+    /// # Panics
+    /// On a violation, which is a bug in nin: no text a user can write leads here.
+    pub fn verify(&self) {
+        let mut dropouts = 0;
+        let mut read = vec![0usize; self.weights.len()];
+        for id in self.ids() {
+            let node = self.node(id);
+            let input = id.operand().map(|operand| self.node(operand).shape);
+            let expected = match (node.op, input) {
+                (Op::Input, None) => Some(node.shape),
+                (Op::Input, Some(_)) | (_, None) => None,
+                (Op::Conv { window, weight, bias }, Some(input)) => {
+                    read[weight.index()] += 1;
+                    let weight = self.weight(weight);
+                    let channels = weight.dims[0];
+                    assert_eq!(weight.node, id, "{id} is not the reader of {}", weight.name);
+                    assert_eq!(weight.fan_in(), window.taps() * input.channels(), "{id}: fan-in");
+                    if let Some(bias) = bias {
+                        read[bias.index()] += 1;
+                        assert_eq!(self.weight(bias).dims, [channels], "{id}: bias");
+                    }
+                    conv_output(node.shape, input, window, channels)
+                }
+                (Op::MaxPool { window, round } | Op::AvgPool { window, round }, Some(input)) => {
+                    window
+                        .output((input.height(), input.width()), round)
+                        .map(|(h, w)| Shape::map(input.channels(), h, w))
+                }
+                (Op::Relu, Some(input)) => Some(input),
+                (Op::Dropout { p, index }, Some(input)) => {
+                    assert!((0.0..1.0).contains(&p), "{id}: dropout probability {p}");
+                    assert_eq!(index, dropouts, "{id}: dropout number");
+                    dropouts += 1;
+                    Some(input)
+                }
+                (Op::GlobalAvgPool, Some(input)) => Some(Shape::Vector { n: input.channels() }),
+                (Op::Softmax, Some(input)) => {
+                    assert_eq!(id.index() + 1, self.nodes.len(), "{id}: softmax stands last");
+                    matches!(input, Shape::Vector { .. }).then_some(input)
+                }
+            };
+            assert_eq!(expected, Some(node.shape), "{id}: {:?}: shape (a bug in nin)", node.op);
+            let layer = &self.layers[node.layer.0 as usize];
+            assert!(layer.nodes.contains(&id.index()), "{id} is not a node of {}", layer.name);
+        }
+        assert!(read.iter().all(|&times| times == 1), "a weight is read once (a bug in nin)");
+        let tiled = self.layers.iter().fold(0, |end, layer| {
+            assert_eq!(layer.nodes.start, end, "{}: node range", layer.name);
+            layer.nodes.end
+        });
+        assert_eq!(tiled, self.nodes.len(), "the layers' node ranges tile the nodes");
+    }
+}
+
+/// The shape a convolution must have; a vector (`fc`) only where its window is the whole input.
+fn conv_output(claimed: Shape, input: Shape, window: Window, channels: usize) -> Option<Shape> {
+    let size = (input.height(), input.width());
+    match claimed {
+        Shape::Vector { .. } => {
+            let whole = Window { kernel: size, stride: 1, pad: 0 };
+            (window == whole).then_some(Shape::Vector { n: channels })
+        }
+        Shape::Map { .. } => {
+            window.output(size, Round::Floor).map(|(h, w)| Shape::map(channels, h, w))
+        }
+    }
+}
+
+impl fmt::Display for Graph {
+    /// One line a node: `nin show --stage graph`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "graph {}", self.name)?;
+        if !self.params.is_empty() {
+            let params: Vec<String> =
+                self.params.iter().map(|(n, v)| format!("{n} = {v}")).collect();
+            write!(f, "({})", params.join(", "))?;
+        }
+        writeln!(f)?;
+        for id in self.ids() {
+            let node = self.node(id);
+            let layer = &self.layers[node.layer.0 as usize];
+            let op = self.describe(id);
+            writeln!(
+                f,
+                "  {:<4} = {op:<44} {:<12} {}",
+                id.to_string(),
+                node.shape.to_string(),
+                layer.name
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Graph {
+    /// A node's op with its operand and attributes, such as `conv(%0) 5x5 s1 p2 mlpconv1.conv`.
+    pub fn describe(&self, id: NodeId) -> String {
+        let operand = id.operand().map_or(String::new(), |operand| operand.to_string());
+        match self.node(id).op {
+            Op::Input => "input".to_owned(),
+            Op::Conv { window, weight, bias } => {
+                let name = self.weight(weight).name.trim_end_matches(".weight");
+                let bias = if bias.is_some() { "" } else { " no bias" };
+                format!("conv({operand}) {window} {name}{bias}")
+            }
+            Op::Relu => format!("relu({operand})"),
+            Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
+            Op::AvgPool { window, round } => format!("avgpool({operand}) {window} {round}"),
+            Op::GlobalAvgPool => format!("gap({operand})"),
+            Op::Dropout { p, index } => format!("dropout({operand}) p {p} mask {index}"),
+            Op::Softmax => format!("softmax({operand})"),
+        }
+    }
+}

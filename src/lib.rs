@@ -1,0 +1,1 @@
+//! nin: a compiler for Network-In-Network models.
