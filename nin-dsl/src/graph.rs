@@ -258,6 +258,11 @@ impl Graph {
         (0..u32::try_from(self.nodes.len()).expect("a graph has fewer than 2^32 nodes")).map(NodeId)
     }
 
+    /// Weight ids in order.
+    pub fn weight_ids(&self) -> impl Iterator<Item = WeightId> + use<> {
+        (0..u32::try_from(self.weights.len()).expect("a graph has fewer than 2^32 weights")).map(WeightId)
+    }
+
     /// The last node whose value is the model's logits: the output, or what a final softmax reads.
     pub fn logits(&self) -> NodeId {
         let last = self.ids().next_back().expect("a graph has an input");

@@ -26,4 +26,56 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// The operating system started no more threads.
+    #[error("could not start {count} threads: {reason}")]
+    Threads {
+        /// Threads asked for.
+        count: usize,
+        /// What the system said.
+        reason: String,
+    },
+    /// An option is out of range.
+    #[error("{name} is {value}; it can be from 1 to {most}")]
+    Options {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// Its largest value.
+        most: usize,
+    },
+    /// A model to be trained must end in a vector of logits.
+    #[error("the model ends in a map of shape {output:?}; to be trained it must end in a vector: end it in `gap` or `fc(classes)`")]
+    NotClassifier {
+        /// The model's output, `[c, h, w]`.
+        output: Vec<usize>,
+    },
+    /// The program has no training code.
+    #[error("the program was compiled for inference; compile it for training")]
+    NotTrainable,
+    /// Images of another shape than the model reads, or too many or none of them.
+    #[error("images of shape {found:?}; the program reads [N, {}] with N from 1 to {batch}", list(expected))]
+    Images {
+        /// Shape of the images.
+        found: Vec<usize>,
+        /// Shape of the model's input, `[C, H, W]`.
+        expected: Vec<usize>,
+        /// The planned batch.
+        batch: usize,
+    },
+    /// Labels that do not fit the images or the model.
+    #[error("labels do not fit: {reason}")]
+    Labels {
+        /// What does not fit.
+        reason: String,
+    },
+    /// Weights of another model.
+    #[error("the weights do not fit the model: {0}")]
+    Weights(#[from] crate::weights::Mismatch),
+}
+
+/// `1, 28, 28`.
+fn list(dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
+    dims.join(", ")
 }

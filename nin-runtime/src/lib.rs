@@ -5,9 +5,15 @@
 pub mod abi;
 pub mod autodiff;
 pub mod codegen;
+pub mod compile;
 pub mod dropout;
 pub mod error;
-mod jit;
+pub mod exec;
+mod file;
 pub mod fuse;
+mod jit;
 pub mod kernel;
 pub mod plan;
+pub mod weights;
+
+pub use jit::call::Hyper;

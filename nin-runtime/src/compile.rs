@@ -1,0 +1,169 @@
+//! The whole road from a checked graph to a program, stage by stage, in one function.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Instant;
+
+use nin_dsl::graph::Graph;
+use nin_dsl::shape::Shape;
+
+use crate::codegen::{self, Assembly, Isa, Target};
+use crate::error::Error;
+use crate::exec::Program;
+use crate::jit::CodeMemory;
+use crate::{autodiff, exec, fuse, plan};
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Running the model.
+    #[default]
+    Inference,
+    /// Training it, and running it between epochs.
+    Training,
+}
+
+/// How to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Images a call may hold at most.
+    pub batch: usize,
+    /// Threads of a session.
+    pub threads: usize,
+    /// Instruction set.
+    pub isa: Isa,
+    /// Inference only, or training too.
+    pub purpose: Purpose,
+}
+
+/// Most images a call may hold: what bounds every size computed from it.
+const MAX_BATCH: usize = 1 << 20;
+/// Most threads of a session.
+const MAX_THREADS: usize = 1024;
+
+impl Default for Options {
+    /// Inference on one image at a time up to 128, on every core, with the best instruction set.
+    fn default() -> Options {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Options { batch: 128, threads, isa: Isa::Auto, purpose: Purpose::Inference }
+    }
+}
+
+/// Compiles a checked graph.
+///
+/// # Errors
+/// [`Error::Options`] for a batch or a number of threads out of range, [`Error::NotClassifier`] if a model to be trained
+/// does not yield a vector, and what the code generator or the system refuse.
+pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
+    let start = Instant::now();
+    let target = Target::host(options.isa)?;
+    let plan = planned(graph, options, &target)?;
+    let clif = codegen::write(graph, &plan, &target);
+    let code = codegen::translate(clif, &target, options.threads, Assembly::Drop)?;
+    let code = CodeMemory::link(&code, &target)?;
+    Ok(Program::new(exec::Inner {
+        graph: graph.clone(),
+        plan,
+        code,
+        isa: target.name,
+        threads: options.threads,
+        compile_time: start.elapsed(),
+    }))
+}
+
+/// Checks the options and plans.
+fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Plan, Error> {
+    let out_of_range = |name: &'static str, value, most| Error::Options { name, value, most };
+    if !(1..=MAX_BATCH).contains(&options.batch) {
+        return Err(out_of_range("batch", options.batch, MAX_BATCH));
+    }
+    if !(1..=MAX_THREADS).contains(&options.threads) {
+        return Err(out_of_range("threads", options.threads, MAX_THREADS));
+    }
+    let training = options.purpose == Purpose::Training;
+    let logits = graph.node(graph.logits()).shape;
+    if training && matches!(logits, Shape::Map { .. }) {
+        return Err(Error::NotClassifier { output: logits.dims() });
+    }
+    Ok(plan::plan(graph, options.batch, target.tile, training))
+}
+
+/// A stage of the road that can be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The checked graph.
+    Graph,
+    /// The differentiated graph.
+    Train,
+    /// Fused blocks.
+    Fused,
+    /// The plan.
+    Plan,
+    /// Every function before translation.
+    Clif,
+    /// Every function's assembly.
+    Asm,
+}
+
+/// Every stage and its word.
+pub const STAGES: [(Stage, &str); 6] = [
+    (Stage::Graph, "graph"),
+    (Stage::Train, "train"),
+    (Stage::Fused, "fused"),
+    (Stage::Plan, "plan"),
+    (Stage::Clif, "clif"),
+    (Stage::Asm, "asm"),
+];
+
+impl FromStr for Stage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Stage, String> {
+        let found = STAGES.iter().find(|(_, word)| *word == text);
+        found.map(|(stage, _)| *stage).ok_or_else(|| format!("no stage `{text}`"))
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = STAGES.iter().find(|(stage, _)| stage == self).map_or("", |(_, word)| word);
+        f.write_str(word)
+    }
+}
+
+/// What the compiler makes of a graph at one stage, as text.
+///
+/// # Errors
+/// As [`compile`].
+pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Error> {
+    let target = Target::host(options.isa)?;
+    let plan = planned(graph, options, &target)?;
+    Ok(match stage {
+        Stage::Graph => graph.to_string(),
+        Stage::Train => autodiff::differentiate(graph).display(graph),
+        Stage::Fused => fuse::display(graph, &fuse::fuse(graph, &computations(graph, options.purpose))),
+        Stage::Plan => plan.display(graph),
+        Stage::Clif => codegen::write(graph, &plan, &target).display(),
+        Stage::Asm => {
+            let clif = codegen::write(graph, &plan, &target);
+            let code = codegen::translate(clif, &target, options.threads, Assembly::Keep)?;
+            let functions = code.iter();
+            let text = |function: &codegen::MachineCode| {
+                let assembly = function.assembly.as_deref().unwrap_or_default();
+                format!("; {} ({} bytes)\n{assembly}\n", function.kernel, function.bytes.len())
+            };
+            functions.map(text).collect()
+        }
+    })
+}
+
+/// The computations of a forward pass or of a training step.
+fn computations(graph: &Graph, purpose: Purpose) -> Vec<autodiff::TrainNode> {
+    match purpose {
+        Purpose::Training => autodiff::differentiate(graph).nodes,
+        Purpose::Inference => {
+            let last = graph.ids().next_back().expect("a graph has an input");
+            autodiff::forward(graph, last)
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! [`Program`], a compiled model.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nin_dsl::graph::Graph;
+
+use super::session::Session;
+use crate::codegen::Isa;
+use crate::error::Error;
+use crate::jit::CodeMemory;
+use crate::jit::call::Callee;
+use crate::plan::Plan;
+use crate::weights::Weights;
+
+/// A compiled model: machine code for one model, one batch size and one instruction set. Cheap to clone, shared between
+/// threads; its code lives as long as any clone or session.
+#[derive(Clone)]
+pub struct Program {
+    inner: Arc<Inner>,
+}
+
+/// What clones share.
+pub(crate) struct Inner {
+    pub(crate) graph: Graph,
+    pub(crate) plan: Plan,
+    pub(crate) code: CodeMemory,
+    pub(crate) isa: Isa,
+    pub(crate) threads: usize,
+    pub(crate) compile_time: Duration,
+}
+
+impl Program {
+    pub(crate) fn new(inner: Inner) -> Program {
+        Program { inner: Arc::new(inner) }
+    }
+
+    /// Starts a session with its own copy of the weights and its own threads.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the weights are another model's, [`Error::Threads`] if threads cannot be started.
+    pub fn session(&self, weights: &Weights) -> Result<Session, Error> {
+        Session::new(self.clone(), weights)
+    }
+
+    /// The model.
+    pub fn graph(&self) -> &Graph {
+        &self.inner.graph
+    }
+
+    /// The plan the code was generated from.
+    pub fn plan(&self) -> &Plan {
+        &self.inner.plan
+    }
+
+    /// The instruction set of the code; never [`Isa::Auto`].
+    pub fn isa(&self) -> Isa {
+        self.inner.isa
+    }
+
+    /// Threads of each session.
+    pub fn threads(&self) -> usize {
+        self.inner.threads
+    }
+
+    /// Images a call may hold at most.
+    pub fn batch(&self) -> usize {
+        self.inner.plan.batch
+    }
+
+    /// Bytes of machine code.
+    pub fn code_bytes(&self) -> usize {
+        self.inner.code.bytes()
+    }
+
+    /// Bytes of one session's arenas, all threads together.
+    pub fn arena_bytes(&self) -> usize {
+        self.inner.threads * self.inner.plan.arena() * size_of::<f32>()
+    }
+
+    /// How long it took from the checked graph to callable code.
+    pub fn compile_time(&self) -> Duration {
+        self.inner.compile_time
+    }
+
+    pub(crate) fn callee(&self) -> Callee<'_> {
+        let Inner { graph, plan, code, .. } = &*self.inner;
+        Callee { code, graph, plan }
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("model", &self.inner.graph.name)
+            .field("batch", &self.batch())
+            .field("isa", &self.inner.isa)
+            .field("code_bytes", &self.code_bytes())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,263 @@
+//! [`Session`], a run of a program: weights, their prepared forms, and the memory to work in.
+
+use std::fmt;
+
+use ndarray::{ArrayD, ArrayView4, IxDyn};
+use nin_dsl::shape::Shape;
+
+use super::memory::Floats;
+use super::program::Program;
+use super::threads::Threads;
+use crate::error::Error;
+use crate::jit::call::{Hyper, TrainBatch};
+use crate::plan;
+use crate::weights::Weights;
+
+/// A program with weights, ready to run. Nothing is allocated in a call but its result.
+pub struct Session {
+    program: Program,
+    threads: Threads,
+    /// Master weights, as the plan lays them out.
+    weights: Floats,
+    prepared: Floats,
+    /// One a thread.
+    arenas: Vec<Floats>,
+    training: Option<Training>,
+}
+
+/// What only training needs.
+struct Training {
+    momentum: Floats,
+    /// One part a slice.
+    gradients: Floats,
+    losses: Vec<f32>,
+    correct: Vec<u32>,
+}
+
+/// Which step to take.
+#[derive(Clone, Copy, Debug)]
+pub struct StepParams<'a> {
+    /// Number of the step, from 0: with the seed it determines dropout.
+    pub step: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// A setting for each weight, in the graph's order.
+    pub hyper: &'a [Hyper],
+}
+
+/// What a step found, before its update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOutcome {
+    /// Mean softmax cross entropy over the batch.
+    pub loss: f64,
+    /// Images whose largest logit was their label's.
+    pub correct: usize,
+}
+
+impl Session {
+    pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
+        let threads = Threads::new(program.threads())?;
+        let plan = program.plan();
+        let training = plan.training.as_ref().map(|_| Training {
+            momentum: Floats::zeroed(plan.weight_floats),
+            gradients: Floats::zeroed(plan.slices * plan.weight_floats),
+            losses: vec![0.0; plan.batch],
+            correct: vec![0; plan.batch],
+        });
+        let mut session = Session {
+            weights: Floats::zeroed(plan.weight_floats),
+            prepared: Floats::zeroed(plan.prepared_floats),
+            arenas: (0..threads.count()).map(|_| Floats::zeroed(plan.arena())).collect(),
+            training,
+            threads,
+            program,
+        };
+        session.set_weights(weights)?;
+        Ok(session)
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Runs the model on images `[N, C, H, W]`, `N` at most the planned batch, and returns `[N, ...output]`:
+    /// probabilities of a model that ends in `softmax`.
+    ///
+    /// # Errors
+    /// [`Error::Images`] if the images have another shape or are too many.
+    pub fn forward(&mut self, images: ArrayView4<'_, f32>) -> Result<ArrayD<f32>, Error> {
+        let n = self.check_images(&images)?;
+        let output = self.program.graph().output();
+        let images = images.as_standard_layout();
+        let images = images.as_slice().expect("standard layout is contiguous");
+        let mut results = vec![0.0; n * output.elements()];
+        let callee = self.program.callee();
+        callee.infer(n, images, &mut results, &self.prepared, &mut self.arenas).run(&self.threads);
+        let dims: Vec<usize> = [n].into_iter().chain(output.dims()).collect();
+        Ok(ArrayD::from_shape_vec(IxDyn(&dims), results).expect("sized for the shape"))
+    }
+
+    /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
+    /// backward, and an update of every weight, `v = momentum v + (g + decay w)`, `w = w - lr v`, with `g` the gradient
+    /// of the mean loss.
+    ///
+    /// # Errors
+    /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::NotTrainable`] if the program
+    /// was compiled for inference.
+    pub fn step(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        labels: &[u32],
+        params: &StepParams<'_>,
+    ) -> Result<StepOutcome, Error> {
+        let outcome = self.differentiate(images, labels, Some((params.seed, params.step)))?;
+        let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
+        let callee = self.program.callee();
+        let threads = self.threads.count();
+        callee
+            .update(params.hyper, &training.gradients, &mut self.weights, &mut training.momentum, threads)
+            .run(&self.threads);
+        callee.prepare(&self.weights, &mut self.prepared, threads).run(&self.threads);
+        Ok(outcome)
+    }
+
+    /// The mean loss of images `[N, C, H, W]` with labels `[N]`, and its gradient with respect to every weight. Dropout is
+    /// off and no weight changes.
+    ///
+    /// # Errors
+    /// As [`Session::step`].
+    pub fn gradients(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        labels: &[u32],
+    ) -> Result<(f64, Weights), Error> {
+        let outcome = self.differentiate(images, labels, None)?;
+        let Some(training) = &self.training else { return Err(Error::NotTrainable) };
+        Ok((outcome.loss, self.to_file_layout(&training.gradients)))
+    }
+
+    /// Forward and backward; leaves the gradients of the whole batch in the first slice's part.
+    fn differentiate(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        labels: &[u32],
+        dropout: Option<(u64, u64)>,
+    ) -> Result<StepOutcome, Error> {
+        let n = self.check_images(&images)?;
+        self.check_labels(n, labels)?;
+        let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
+        let images = images.as_standard_layout();
+        let batch = TrainBatch {
+            images: images.as_slice().expect("standard layout is contiguous"),
+            labels,
+            losses: &mut training.losses[..n],
+            correct: &mut training.correct[..n],
+            dropout,
+        };
+        let callee = self.program.callee();
+        callee.train(batch, &self.prepared, &mut training.gradients, &mut self.arenas).run(&self.threads);
+        callee.reduce(&mut training.gradients, self.threads.count()).run(&self.threads);
+        let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
+        let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
+        Ok(StepOutcome { loss: sum / n as f64, correct })
+    }
+
+    /// The weights as they are now.
+    pub fn weights(&self) -> Weights {
+        self.to_file_layout(&self.weights)
+    }
+
+    /// Replaces the weights.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if they are another model's.
+    pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
+        weights.check(self.program.graph())?;
+        from_file_layout(&self.program, weights, &mut self.weights);
+        let callee = self.program.callee();
+        callee.prepare(&self.weights, &mut self.prepared, self.threads.count()).run(&self.threads);
+        Ok(())
+    }
+
+    /// The momentum of every weight; zeros before the first step.
+    ///
+    /// # Errors
+    /// [`Error::NotTrainable`] if the program was compiled for inference.
+    pub fn momentum(&self) -> Result<Weights, Error> {
+        let training = self.training.as_ref().ok_or(Error::NotTrainable)?;
+        Ok(self.to_file_layout(&training.momentum))
+    }
+
+    /// Replaces the momentum of every weight.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if it is another model's, [`Error::NotTrainable`] if the program was compiled for inference.
+    pub fn set_momentum(&mut self, momentum: &Weights) -> Result<(), Error> {
+        let training = self.training.as_mut().ok_or(Error::NotTrainable)?;
+        momentum.check(self.program.graph())?;
+        from_file_layout(&self.program, momentum, &mut training.momentum);
+        Ok(())
+    }
+
+    fn check_images(&self, images: &ArrayView4<'_, f32>) -> Result<usize, Error> {
+        let (n, c, h, w) = images.dim();
+        let expected = self.program.graph().input();
+        let batch = self.program.batch();
+        if Shape::map(c, h, w) != expected || n == 0 || n > batch {
+            return Err(Error::Images { found: images.shape().to_vec(), expected: expected.dims(), batch });
+        }
+        Ok(n)
+    }
+
+    fn check_labels(&self, images: usize, labels: &[u32]) -> Result<(), Error> {
+        let graph = self.program.graph();
+        let classes = graph.node(graph.logits()).shape.elements();
+        if labels.len() != images {
+            return Err(Error::Labels { reason: format!("{} labels for {images} images", labels.len()) });
+        }
+        match labels.iter().position(|&label| label as usize >= classes) {
+            Some(image) => {
+                let label = labels[image];
+                let reason = format!("image {image} has label {label}, and the model has {classes} classes");
+                Err(Error::Labels { reason })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Numbers that lie as the weights, in the order of files.
+    fn to_file_layout(&self, floats: &Floats) -> Weights {
+        let graph = self.program.graph();
+        let mut weights = Weights::zeros(graph);
+        let plan = self.program.plan();
+        for ((id, values), &offset) in graph.weight_ids().zip(weights.values_mut()).zip(&plan.weights) {
+            let floats = &floats.as_slice()[offset..offset + values.len()];
+            for (position, &value) in plan::file_positions(graph, id).zip(floats) {
+                values[position] = value;
+            }
+        }
+        weights
+    }
+}
+
+/// Lays tensors in the order of files out as the plan has them.
+fn from_file_layout(program: &Program, weights: &Weights, floats: &mut Floats) {
+    let graph = program.graph();
+    let plan = program.plan();
+    for ((id, tensor), &offset) in graph.weight_ids().zip(weights.tensors()).zip(&plan.weights) {
+        let floats = &mut floats.as_mut_slice()[offset..offset + tensor.values.len()];
+        for (position, float) in plan::file_positions(graph, id).zip(floats) {
+            *float = tensor.values[position];
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("program", &self.program)
+            .field("threads", &self.threads.count())
+            .finish_non_exhaustive()
+    }
+}
