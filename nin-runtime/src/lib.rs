@@ -4,3 +4,5 @@
 
 pub mod autodiff;
 pub mod dropout;
+pub mod file;
+pub mod weights;
