@@ -398,7 +398,7 @@ mod tests {
         let fit = |tensors: &[Tensor]| {
             Weights::from_tensors(&graph, tensors.to_vec()).unwrap_err().to_string()
         };
-        assert_eq!(fit(&[weight.clone()]), "the model's `conv1.bias` [2] is missing");
+        assert_eq!(fit(std::slice::from_ref(&weight)), "the model's `conv1.bias` [2] is missing");
         assert_eq!(
             fit(&[tensor("conv1.weight", &[2, 1, 5, 5]), tensor("conv1.bias", &[2])]),
             "`conv1.weight` is [2, 1, 5, 5], and the model's is [2, 1, 3, 3]"
