@@ -115,7 +115,7 @@ pub fn translate(clif: Clif, target: &Target, threads: usize, assembly: Assembly
         let mut done = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = work.get(number) else { return Ok(done) };
+            let Some(slot) = work.get(number) else { return Ok::<_, Error>(done) };
             let taken = slot.lock().expect("no worker panics while it holds a slot").take();
             let (kernel, function) = taken.expect("each number is drawn once");
             done.push((number, translate_one(number, kernel, function, target, assembly)?));

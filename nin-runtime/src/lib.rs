@@ -9,7 +9,7 @@ pub mod compile;
 pub mod dropout;
 pub mod error;
 pub mod exec;
-mod file;
+pub mod file;
 pub mod fuse;
 mod jit;
 pub mod kernel;

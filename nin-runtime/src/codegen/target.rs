@@ -92,7 +92,7 @@ impl Target {
         self.fma
     }
 
-    pub(super) fn call_conv(&self) -> CallConv {
+    pub(crate) fn call_conv(&self) -> CallConv {
         self.isa.default_call_conv()
     }
 

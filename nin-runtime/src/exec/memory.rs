@@ -17,7 +17,7 @@ pub(crate) struct Floats {
 impl Floats {
     /// `len` zeros. Memory that is never written is never committed.
     pub(crate) fn zeroed(len: usize) -> Floats {
-        Floats { lines: bytemuck::zeroed_vec(len.div_ceil(16)), len }
+        Floats { lines: bytemuck::allocation::zeroed_vec(len.div_ceil(16)), len }
     }
 
     /// Floats in the buffer.

@@ -1,0 +1,425 @@
+//! [`Weights`], a model's trainable numbers by name, and [`WeightsFile`], how they are kept on disk (safetensors).
+//!
+//! The order, names and dimensions are those of [`Graph::weights`]; every other layout (packed, transformed) belongs to
+//! whoever runs the model.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use nin_dsl::graph::{self, Graph};
+use safetensors::{Dtype, SafeTensors, View};
+
+use crate::file::write_atomically;
+
+/// Before the name of a momentum tensor in a checkpoint.
+pub const MOMENTUM_PREFIX: &str = "momentum/";
+
+/// One named tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its name, such as `mlpconv1.cccp1.weight`.
+    pub name: String,
+    /// `[out, in, kh, kw]` of a convolution, `[out, in]` of an `fc`, `[out]` of a bias.
+    pub dims: Vec<usize>,
+    /// `dims.product()` numbers.
+    pub values: Vec<f32>,
+}
+
+/// The tensors of one model, in the order of [`Graph::weights`].
+///
+/// Whoever holds `Weights` made for a graph may rely on their order, names and sizes: [`Weights::zeros`] and
+/// [`Weights::from_tensors`] are the ways to make them, and the tensors' values are all that can be changed later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    tensors: Vec<Tensor>,
+}
+
+/// Tensors that do not belong to a graph. The messages name the tensor and both shapes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// The graph has a weight that was not given.
+    #[error("the model's `{name}` {} is missing", Dims(expected))]
+    Missing {
+        /// The graph's name for it.
+        name: String,
+        /// Its dimensions in the graph.
+        expected: Vec<usize>,
+    },
+    /// A tensor was given that the graph does not have.
+    #[error("`{name}` {} is none of the model's weights", Dims(found))]
+    Extra {
+        /// The name it was given under.
+        name: String,
+        /// Its dimensions.
+        found: Vec<usize>,
+    },
+    /// A tensor has other dimensions than the graph's.
+    #[error("`{name}` is {}, and the model's is {}", Dims(found), Dims(expected))]
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// Its dimensions in the graph.
+        expected: Vec<usize>,
+        /// Its dimensions as given.
+        found: Vec<usize>,
+    },
+}
+
+/// Why a weights file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file system said no.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The file holds something else, or is damaged.
+    #[error("{}: not a whole safetensors file: {reason}", file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// What its reader said.
+        reason: String,
+    },
+    /// A tensor holds numbers of another kind.
+    #[error("{}: `{name}` holds {found}; nin reads F32", file.display())]
+    Dtype {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// Its element type as safetensors writes it.
+        found: String,
+    },
+    /// The tensors are of another model.
+    #[error("{}: the weights do not fit the model: {mismatch}", file.display())]
+    Mismatch {
+        /// The file.
+        file: PathBuf,
+        /// What does not fit.
+        mismatch: Mismatch,
+    },
+}
+
+impl Weights {
+    /// Zeros for every weight of a graph.
+    pub fn zeros(graph: &Graph) -> Weights {
+        let tensor = |weight: &graph::Weight| Tensor {
+            name: weight.name.clone(),
+            dims: weight.dims.clone(),
+            values: vec![0.0; weight.elements()],
+        };
+        Weights { tensors: graph.weights.iter().map(tensor).collect() }
+    }
+
+    /// Takes tensors in any order and puts them into the graph's.
+    ///
+    /// # Errors
+    /// The first tensor that is misshapen, missing or left over.
+    pub fn from_tensors(
+        graph: &Graph,
+        tensors: impl IntoIterator<Item = Tensor>,
+    ) -> Result<Weights, Mismatch> {
+        let mut given: BTreeMap<String, Tensor> =
+            tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let take = |weight: &graph::Weight| {
+            let (name, expected) = (weight.name.clone(), weight.dims.clone());
+            match given.remove(&name) {
+                None => Err(Mismatch::Missing { name, expected }),
+                Some(tensor) if tensor.dims != expected => {
+                    Err(Mismatch::Shape { name, expected, found: tensor.dims })
+                }
+                Some(tensor) => Ok(tensor),
+            }
+        };
+        let tensors = graph.weights.iter().map(take).collect::<Result<_, _>>()?;
+        match given.pop_first() {
+            Some((name, extra)) => Err(Mismatch::Extra { name, found: extra.dims }),
+            None => Ok(Weights { tensors }),
+        }
+    }
+
+    /// Whether these are weights of the graph: same names and dimensions in the same order.
+    ///
+    /// # Errors
+    /// The first tensor that does not fit.
+    pub fn check(&self, graph: &Graph) -> Result<(), Mismatch> {
+        for (index, weight) in graph.weights.iter().enumerate() {
+            let (name, expected) = (weight.name.clone(), weight.dims.clone());
+            match self.tensors.get(index) {
+                Some(tensor) if tensor.name != name => {
+                    return Err(Mismatch::Missing { name, expected });
+                }
+                Some(tensor) if tensor.dims != expected => {
+                    return Err(Mismatch::Shape { name, expected, found: tensor.dims.clone() });
+                }
+                Some(_) => {}
+                None => return Err(Mismatch::Missing { name, expected }),
+            }
+        }
+        match self.tensors.get(graph.weights.len()) {
+            Some(extra) => {
+                Err(Mismatch::Extra { name: extra.name.clone(), found: extra.dims.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The tensors, in the graph's order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Each tensor's numbers, in the graph's order.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.tensors.iter_mut().map(|tensor| tensor.values.as_mut_slice())
+    }
+
+    /// The tensor of this name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        self.tensors.iter().all(|tensor| tensor.values.iter().all(|x| x.is_finite()))
+    }
+}
+
+/// What a safetensors file holds: weights, perhaps their momentum, and words about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightsFile {
+    /// Where it was read from, for messages.
+    file: PathBuf,
+    /// Everything named without [`MOMENTUM_PREFIX`].
+    weights: Vec<Tensor>,
+    /// Everything named with it, the prefix taken off.
+    momentum: Vec<Tensor>,
+    /// The header's free text, by key.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl WeightsFile {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no safetensors file, or holds anything but float32.
+    pub fn read(file: &Path) -> Result<WeightsFile, WeightsError> {
+        let bytes =
+            fs::read(file).map_err(|source| WeightsError::Io { file: file.to_owned(), source })?;
+        let format = |error: safetensors::SafeTensorError| WeightsError::Format {
+            file: file.to_owned(),
+            reason: error.to_string(),
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+        let metadata = header.metadata().iter().flatten();
+        let metadata = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let parsed = SafeTensors::deserialize(&bytes).map_err(format)?;
+        let (mut weights, mut momentum) = (Vec::new(), Vec::new());
+        for (name, view) in parsed.iter() {
+            if view.dtype() != Dtype::F32 {
+                let (file, name) = (file.to_owned(), name.to_owned());
+                return Err(WeightsError::Dtype { file, name, found: view.dtype().to_string() });
+            }
+            let (list, name) = match name.strip_prefix(MOMENTUM_PREFIX) {
+                Some(name) => (&mut momentum, name),
+                None => (&mut weights, name),
+            };
+            list.push(Tensor {
+                name: name.to_owned(),
+                dims: view.shape().to_vec(),
+                values: floats(view.data()),
+            });
+        }
+        for list in [&mut weights, &mut momentum] {
+            list.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Ok(WeightsFile { file: file.to_owned(), weights, momentum, metadata })
+    }
+
+    /// The weights of a model.
+    ///
+    /// # Errors
+    /// The first tensor that is misshapen, missing or left over.
+    pub fn weights(&self, graph: &Graph) -> Result<Weights, WeightsError> {
+        self.fit(graph, &self.weights)
+    }
+
+    /// The momentum of a model's weights, where the file is a checkpoint.
+    ///
+    /// # Errors
+    /// The first tensor that is misshapen, missing or left over.
+    pub fn momentum(&self, graph: &Graph) -> Result<Option<Weights>, WeightsError> {
+        (!self.momentum.is_empty()).then(|| self.fit(graph, &self.momentum)).transpose()
+    }
+
+    fn fit(&self, graph: &Graph, tensors: &[Tensor]) -> Result<Weights, WeightsError> {
+        Weights::from_tensors(graph, tensors.iter().cloned())
+            .map_err(|mismatch| WeightsError::Mismatch { file: self.file.clone(), mismatch })
+    }
+}
+
+/// Writes weights, and their momentum if given, with metadata; the same arguments give the same bytes.
+///
+/// # Errors
+/// Those of the file system; a file of this name is replaced whole or not at all.
+pub fn save(
+    file: &Path,
+    weights: &Weights,
+    momentum: Option<&Weights>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), WeightsError> {
+    let plain = weights.tensors.iter().map(|tensor| (tensor.name.clone(), tensor));
+    let moving = momentum.iter().flat_map(|momentum| &momentum.tensors);
+    let moving = moving.map(|tensor| (format!("{MOMENTUM_PREFIX}{}", tensor.name), tensor));
+    let bytes = safetensors::serialize(plain.chain(moving), None)
+        .expect("float32 tensors of matching size can be written (a bug in nin)");
+    write_atomically(file, &with_metadata(&bytes, metadata))
+        .map_err(|source| WeightsError::Io { file: file.to_owned(), source })
+}
+
+/// Puts metadata into a safetensors header that has none, keys in order.
+///
+/// safetensors takes metadata as a hash map and writes it in that map's order, which differs from run to run.
+fn with_metadata(bytes: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let (length, rest) = bytes.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().expect("split at 8")) as usize;
+    let (header, data) = rest.split_at(length);
+    let tensors = header.trim_ascii_end().strip_prefix(b"{").expect("the header is an object");
+    let metadata = serde_json::to_string(metadata).expect("text is valid JSON");
+    let mut header = format!("{{\"__metadata__\":{metadata}").into_bytes();
+    if tensors != b"}" {
+        header.push(b',');
+    }
+    header.extend_from_slice(tensors);
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat()
+}
+
+impl View for &Tensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.dims
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.values.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+}
+
+/// Little-endian float32.
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
+}
+
+/// Prints dimensions as `[32, 1, 5, 5]`.
+struct Dims<'a>(&'a [usize]);
+
+impl std::fmt::Display for Dims<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nin_dsl::graph::{NodeId, Role};
+
+    use super::*;
+
+    /// Two weights are all a file of weights can see of a graph.
+    fn graph() -> Graph {
+        let weight = |name: &str, dims: &[usize], role| graph::Weight {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            role,
+            node: NodeId(1),
+        };
+        Graph {
+            name: "two".to_owned(),
+            params: vec![],
+            nodes: vec![],
+            weights: vec![
+                weight("conv1.weight", &[2, 1, 3, 3], Role::Kernel),
+                weight("conv1.bias", &[2], Role::Bias),
+            ],
+            layers: vec![],
+        }
+    }
+
+    fn counted(graph: &Graph) -> Weights {
+        let mut weights = Weights::zeros(graph);
+        for values in weights.values_mut() {
+            values.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32 - 0.5);
+        }
+        weights
+    }
+
+    fn tensor(name: &str, dims: &[usize]) -> Tensor {
+        let values = vec![0.0; dims.iter().product()];
+        Tensor { name: name.to_owned(), dims: dims.to_vec(), values }
+    }
+
+    #[test]
+    fn a_file_gives_back_what_was_saved_and_the_same_bytes() {
+        let (graph, folder) = (graph(), tempfile::tempdir().unwrap());
+        let (weights, momentum) = (counted(&graph), Weights::zeros(&graph));
+        let metadata: BTreeMap<String, String> = [("step", "7"), ("model", "a \"quoted\"\nline")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        for path in [&a, &b] {
+            save(path, &weights, Some(&momentum), &metadata).unwrap();
+        }
+        assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+        let file = WeightsFile::read(&a).unwrap();
+        assert_eq!(file.weights(&graph).unwrap(), weights);
+        assert_eq!(file.momentum(&graph).unwrap(), Some(momentum));
+        assert_eq!(file.metadata, metadata);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn tensors_that_do_not_fit_are_named_with_both_shapes() {
+        let graph = graph();
+        let weight = tensor("conv1.weight", &[2, 1, 3, 3]);
+        let fit = |tensors: &[Tensor]| {
+            Weights::from_tensors(&graph, tensors.to_vec()).unwrap_err().to_string()
+        };
+        assert_eq!(fit(std::slice::from_ref(&weight)), "the model's `conv1.bias` [2] is missing");
+        assert_eq!(
+            fit(&[tensor("conv1.weight", &[2, 1, 5, 5]), tensor("conv1.bias", &[2])]),
+            "`conv1.weight` is [2, 1, 5, 5], and the model's is [2, 1, 3, 3]"
+        );
+        assert_eq!(
+            fit(&[weight, tensor("conv1.bias", &[2]), tensor("fc1.bias", &[10])]),
+            "`fc1.bias` [10] is none of the model's weights"
+        );
+    }
+
+    #[test]
+    fn truncated_and_foreign_files_are_errors_that_name_them() {
+        let (graph, folder) = (graph(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("w.safetensors");
+        save(&path, &counted(&graph), None, &BTreeMap::new()).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 4, 9, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = WeightsFile::read(&path).unwrap_err();
+            assert!(matches!(error, WeightsError::Format { .. }), "{length} bytes: {error}");
+            assert!(error.to_string().contains("w.safetensors"), "{error}");
+        }
+    }
+}
