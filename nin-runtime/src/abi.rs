@@ -1,0 +1,62 @@
+//! The contract between Rust and generated code: one signature, `extern "C" fn(*const Context)`.
+//!
+//! Every entry takes the same context and reads the fields its task names. It calls no outside symbol, allocates nothing,
+//! and touches only the memory named here.
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, Signature};
+use cranelift_codegen::isa::CallConv;
+
+/// What an entry works on. Buffers are of float32 unless said otherwise; the plan gives their sizes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The images of the call, `[N, C, H, W]`.
+    pub images: *const f32,
+    /// The class of each image, `[N]`.
+    pub labels: *const u32,
+    /// Infer: the results, `[N, ...output]`. Train: the loss of each image, `[N]`.
+    pub results: *mut f32,
+    /// Train: 1 for an image whose largest logit is its label's, else 0, `[N]`.
+    pub correct: *mut u32,
+    /// This thread's arena.
+    pub arena: *mut f32,
+    /// Weights, as the plan lays them out.
+    pub weights: *mut f32,
+    /// Prepared forms of the weights.
+    pub prepared: *mut f32,
+    /// Train: this slice's gradients. Reduce: all slices' gradients, one after the other. Update: the first slice's.
+    pub gradients: *mut f32,
+    /// Momentum, laid out as the weights.
+    pub momentum: *mut f32,
+    /// First image, weight float or convolution of the range.
+    pub begin: u64,
+    /// One past the last.
+    pub end: u64,
+    /// Train: 1 to drop elements, 0 to keep all.
+    pub dropout: u64,
+    /// Step number, from 0.
+    pub step: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// `1 / N` of the whole batch.
+    pub per_image: f32,
+    /// Update: learning rate.
+    pub lr: f32,
+    /// Update: how much of the momentum stays.
+    pub momentum_rate: f32,
+    /// Update: weight decay.
+    pub decay: f32,
+}
+
+/// The one signature of entries.
+pub(crate) fn entry_signature(call_conv: CallConv) -> Signature {
+    pointers(call_conv, 1)
+}
+
+/// A signature of `count` pointers or counts and no result.
+pub(crate) fn pointers(call_conv: CallConv, count: usize) -> Signature {
+    let mut signature = Signature::new(call_conv);
+    signature.params = vec![AbiParam::new(I64); count];
+    signature
+}

@@ -1,0 +1,213 @@
+//! Reverse-mode differentiation: the checked [`Graph`] becomes a [`TrainGraph`], which also says which values backward needs.
+//!
+//! The rules stand in one place, [`differentiate`]. A gradient is named by what it is the gradient of, not by a new op
+//! per rule, so that the interpreter and the code generator each match on the model's own ops.
+
+use std::fmt;
+
+use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
+
+/// A tensor of a training step; `N` stands for the images at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tensor {
+    /// A node's value, `[N, ...shape]`.
+    Value(NodeId),
+    /// The gradient of the loss with respect to a node's value, `[N, ...shape]`.
+    Grad(NodeId),
+    /// The gradient of the loss with respect to a weight, in the weight's dimensions.
+    WeightGrad(WeightId),
+    /// The class of each image, `[N]`.
+    Labels,
+    /// Mean softmax cross entropy over the batch.
+    Loss,
+}
+
+/// How a tensor is computed from its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrainOp {
+    /// The node's own op, on its operand's value.
+    Forward(NodeId),
+    /// `mean over images of (log sum exp(z) - z[label])` of logits `z`; operands: logits, labels.
+    CrossEntropy,
+    /// `(softmax(z) - onehot(label)) / batch`; operands: logits, labels.
+    CrossEntropyGrad,
+    /// The gradient with respect to the operand of this node; operands: the gradient of the node's value, then what
+    /// its rule needs of the forward pass.
+    InputGrad(NodeId),
+    /// The gradient with respect to this node's kernel; operands: the gradient of the node's value, the operand's value.
+    KernelGrad(NodeId),
+    /// The gradient with respect to this node's bias; operands: the gradient of the node's value.
+    BiasGrad(NodeId),
+}
+
+/// One computation of a training step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainNode {
+    /// What to compute.
+    pub op: TrainOp,
+    /// The tensors it reads, each computed by an earlier node ([`Tensor::Labels`] is given).
+    pub reads: Vec<Tensor>,
+    /// The tensor it computes; no other node computes the same.
+    pub writes: Tensor,
+}
+
+/// A training step over one graph: forward, loss, and the gradient of every weight, in evaluation order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainGraph {
+    /// Computations; operands before users.
+    pub nodes: Vec<TrainNode>,
+}
+
+/// Differentiates the mean softmax cross entropy of a model's logits with respect to all of its weights.
+///
+/// A final softmax is not evaluated: it is fused with the cross entropy. Nodes below the first weight get no gradient.
+pub fn differentiate(graph: &Graph) -> TrainGraph {
+    let logits = graph.logits();
+    let mut nodes: Vec<TrainNode> = forward(graph, logits);
+    let loss_reads = vec![Tensor::Value(logits), Tensor::Labels];
+    nodes.push(TrainNode {
+        op: TrainOp::CrossEntropy,
+        reads: loss_reads.clone(),
+        writes: Tensor::Loss,
+    });
+    nodes.push(TrainNode {
+        op: TrainOp::CrossEntropyGrad,
+        reads: loss_reads,
+        writes: Tensor::Grad(logits),
+    });
+    let Some(first_weighted) = graph.weights.iter().map(|weight| weight.node).min() else {
+        return TrainGraph { nodes };
+    };
+    for id in graph.ids().rev().skip_while(|&id| id > logits) {
+        let Some(operand) = id.operand() else { break };
+        if id < first_weighted {
+            break;
+        }
+        let grad = Tensor::Grad(id);
+        let value = Tensor::Value(operand);
+        if let Op::Conv { weight, bias, .. } = graph.node(id).op {
+            nodes.push(TrainNode {
+                op: TrainOp::KernelGrad(id),
+                reads: vec![grad, value],
+                writes: Tensor::WeightGrad(weight),
+            });
+            if let Some(bias) = bias {
+                nodes.push(TrainNode {
+                    op: TrainOp::BiasGrad(id),
+                    reads: vec![grad],
+                    writes: Tensor::WeightGrad(bias),
+                });
+            }
+        }
+        if id > first_weighted {
+            nodes.push(TrainNode {
+                op: TrainOp::InputGrad(id),
+                reads: [grad].into_iter().chain(saved(graph, id)).collect(),
+                writes: Tensor::Grad(operand),
+            });
+        }
+    }
+    TrainGraph { nodes }
+}
+
+/// The forward nodes up to and including `last`.
+pub fn forward(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
+    let node = |id: NodeId| TrainNode {
+        op: TrainOp::Forward(id),
+        reads: id.operand().map(Tensor::Value).into_iter().collect(),
+        writes: Tensor::Value(id),
+    };
+    graph.ids().take_while(|&id| id <= last).map(node).collect()
+}
+
+/// What the rule for a node's input gradient reads of the forward pass.
+fn saved(graph: &Graph, id: NodeId) -> Option<Tensor> {
+    match graph.node(id).op {
+        // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
+        Op::Relu => Some(Tensor::Value(id)),
+        // Winners are found again from the operand: cheaper than storing them.
+        Op::MaxPool { .. } => id.operand().map(Tensor::Value),
+        Op::Input
+        | Op::Conv { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Dropout { .. }
+        | Op::Softmax => None,
+    }
+}
+
+impl TrainGraph {
+    /// Checks the invariants: every operand is computed before it is read, nothing is computed twice, and every weight
+    /// has a gradient of its own.
+    ///
+    /// # Panics
+    /// On a violation, which is a bug in nin.
+    pub fn verify(&self, graph: &Graph) {
+        let mut known = vec![Tensor::Labels];
+        for node in &self.nodes {
+            for operand in &node.reads {
+                assert!(
+                    known.contains(operand),
+                    "{operand} is read before it is computed (a bug in nin)"
+                );
+            }
+            assert!(
+                !known.contains(&node.writes),
+                "{} is computed twice (a bug in nin)",
+                node.writes
+            );
+            known.push(node.writes);
+        }
+        for (index, weight) in graph.weights.iter().enumerate() {
+            let id = WeightId(u32::try_from(index).expect("fewer than 2^32 weights"));
+            assert!(
+                known.contains(&Tensor::WeightGrad(id)),
+                "{} has no gradient (a bug in nin)",
+                weight.name
+            );
+            let rule = self.nodes.iter().find(|node| node.writes == Tensor::WeightGrad(id));
+            let kernel = matches!(rule.map(|node| node.op), Some(TrainOp::KernelGrad(_)));
+            assert_eq!(
+                kernel,
+                weight.role == Role::Kernel,
+                "{}: rule of its gradient",
+                weight.name
+            );
+        }
+    }
+
+    /// One line a computation: `nin show --stage train`.
+    pub fn display(&self, graph: &Graph) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("train {}\n", graph.name);
+        for node in &self.nodes {
+            let operands: Vec<String> = node.reads.iter().map(Tensor::to_string).collect();
+            let what = match node.op {
+                TrainOp::Forward(id) => graph.describe(id),
+                TrainOp::CrossEntropy => format!("cross_entropy({})", operands.join(", ")),
+                TrainOp::CrossEntropyGrad => format!("cross_entropy_grad({})", operands.join(", ")),
+                TrainOp::InputGrad(id) => format!("input_grad({}) of {id}", operands.join(", ")),
+                TrainOp::KernelGrad(id) => format!("kernel_grad({}) of {id}", operands.join(", ")),
+                TrainOp::BiasGrad(id) => format!("bias_grad({}) of {id}", operands.join(", ")),
+            };
+            let written = match node.writes {
+                Tensor::WeightGrad(id) => format!("d {}", graph.weight(id).name),
+                tensor => tensor.to_string(),
+            };
+            writeln!(text, "  {written:<24} = {what}").expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tensor::Value(id) => write!(f, "{id}"),
+            Tensor::Grad(id) => write!(f, "d{id}"),
+            Tensor::WeightGrad(id) => write!(f, "dw{}", id.0),
+            Tensor::Labels => f.write_str("labels"),
+            Tensor::Loss => f.write_str("loss"),
+        }
+    }
+}

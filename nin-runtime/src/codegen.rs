@@ -1,0 +1,169 @@
+//! From plan to machine code.
+//!
+//! Functions are written on demand: the entries name blocks, blocks name tiles, and the table of [`functions`] grows
+//! until nothing new is named. The result is plain data, so that a JIT and an object file share every byte.
+
+mod block;
+mod context;
+mod conv;
+mod driver;
+mod elementwise;
+mod emitter;
+mod functions;
+mod layout;
+mod loss;
+mod micro;
+mod pack;
+mod pool;
+mod target;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{Function, UserFuncName};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_module::{FuncId, ModuleReloc};
+use nin_dsl::graph::Graph;
+
+use crate::error::Error;
+use crate::kernel::{Entry, Kernel, PassKind};
+use crate::plan::{Pass, Plan};
+use emitter::Emitter;
+use functions::Functions;
+pub use target::{Isa, Target};
+
+/// One function's machine code.
+pub struct MachineCode {
+    /// What it is.
+    pub kernel: Kernel,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Their alignment.
+    pub align: u64,
+    /// Calls to other functions of the program, by number.
+    pub relocs: Vec<ModuleReloc>,
+    /// Its assembly, if asked for.
+    pub assembly: Option<String>,
+}
+
+/// The functions of a program before they are machine code.
+pub struct Clif {
+    functions: Vec<(Kernel, Function)>,
+}
+
+/// Whether to keep the assembly text of each function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assembly {
+    /// No.
+    Drop,
+    /// Yes.
+    Keep,
+}
+
+/// The pass of a plan.
+fn pass(plan: &Plan, kind: PassKind) -> &Pass {
+    match kind {
+        PassKind::Inference => &plan.inference,
+        PassKind::Training => plan.training.as_ref().expect("the plan trains (a bug in nin)"),
+    }
+}
+
+/// The entries of a plan's program, in the order of their numbers.
+pub fn entries(plan: &Plan) -> Vec<Entry> {
+    let mut entries = vec![Entry::Prepare, Entry::Infer];
+    if plan.training.is_some() {
+        entries.extend([Entry::Train, Entry::Reduce, Entry::Update]);
+    }
+    entries
+}
+
+/// Writes every function of a program.
+pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
+    let mut table = Functions::new(target.call_conv());
+    for entry in entries(plan) {
+        table.index(&Kernel::Entry(entry));
+    }
+    let mut scratch = FunctionBuilderContext::new();
+    let mut functions = Vec::new();
+    while let Some(kernel) = table.get(functions.len()).cloned() {
+        let name = UserFuncName::user(0, u32::try_from(functions.len()).expect("few functions"));
+        let mut function = Function::with_name_signature(name, table.signature(&kernel));
+        let builder = FunctionBuilder::new(&mut function, &mut scratch);
+        let mut e = Emitter::new(builder, &mut table, target.fma());
+        match &kernel {
+            Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
+            Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),
+            Kernel::Entry(entry) => driver::emit(&mut e, graph, plan, *entry),
+        }
+        e.finish(target.frontend());
+        functions.push((kernel, function));
+    }
+    Clif { functions }
+}
+
+/// Translates every function, on `threads` threads.
+///
+/// # Errors
+/// [`Error::Codegen`] if a function is beyond what the code generator can do (too large, say).
+pub fn translate(clif: Clif, target: &Target, threads: usize, assembly: Assembly) -> Result<Vec<MachineCode>, Error> {
+    let next = AtomicUsize::new(0);
+    let work: Vec<Mutex<Option<(Kernel, Function)>>> =
+        clif.functions.into_iter().map(|function| Mutex::new(Some(function))).collect();
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(slot) = work.get(number) else { return Ok(done) };
+            let taken = slot.lock().expect("no worker panics while it holds a slot").take();
+            let (kernel, function) = taken.expect("each number is drawn once");
+            done.push((number, translate_one(number, kernel, function, target, assembly)?));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(work.len())).map(|_| scope.spawn(worker)).collect();
+        let mut done = worker()?;
+        for other in others {
+            done.extend(other.join().expect("a translating thread panicked (a bug in nin)")?);
+        }
+        Ok::<_, Error>(done)
+    })?;
+    done.sort_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, code)| code).collect())
+}
+
+fn translate_one(
+    number: usize,
+    kernel: Kernel,
+    function: Function,
+    target: &Target,
+    assembly: Assembly,
+) -> Result<MachineCode, Error> {
+    let isa: &dyn TargetIsa = match kernel {
+        Kernel::Tile(_) => target.tile_isa(),
+        Kernel::Block { .. } | Kernel::Entry(_) => target.isa(),
+    };
+    let mut context = cranelift_codegen::Context::for_function(function);
+    context.set_disasm(assembly == Assembly::Keep);
+    let translated = context.compile(isa, &mut ControlPlane::default());
+    let code = translated.map_err(|error| Error::Codegen {
+        kernel: kernel.to_string(),
+        reason: error.inner.to_string(),
+    })?;
+    let (bytes, align) = (code.code_buffer().to_vec(), u64::from(code.buffer.alignment));
+    let text = code.vcode.clone();
+    let id = FuncId::from_u32(u32::try_from(number).expect("few functions"));
+    let code = context.compiled_code().expect("just compiled");
+    let relocs = code.buffer.relocs().iter();
+    let relocs = relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
+    Ok(MachineCode { kernel, bytes, align, relocs, assembly: text })
+}
+
+impl Clif {
+    /// Every function as text: `nin show --stage clif`.
+    pub fn display(&self) -> String {
+        let all = self.functions.iter();
+        all.map(|(kernel, function)| format!("; {kernel}\n{function}\n")).collect()
+    }
+}

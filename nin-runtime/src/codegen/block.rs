@@ -1,0 +1,392 @@
+//! A block's function: its steps over the images of a chunk, each stage's loop nest inline.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::types::{F32, I64};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::graph::{Graph, NodeId, Op};
+use nin_dsl::shape::Shape;
+
+use super::conv::{self, Operands, Rows};
+use super::elementwise::{self, Mask};
+use super::emitter::Emitter;
+use super::loss::{self, LossOperands};
+use super::pool::{self, GradOperands, Pool, Reduce};
+use super::{context, layout};
+use crate::abi::Context;
+use crate::autodiff::Tensor;
+use crate::fuse::{Domain, Stage, StageOp};
+use crate::kernel::PassKind;
+use crate::plan::{Algorithm, ConvPlan, Extent, Pass, Plan, PlannedBlock, Step};
+
+/// Everything a block's stages refer to.
+struct Scope<'a> {
+    graph: &'a Graph,
+    plan: &'a Plan,
+    pass: &'a Pass,
+    kind: PassKind,
+    /// The entry's context.
+    context: Value,
+    /// This thread's arena.
+    arena: Value,
+    /// The chunk's first image, counted from the start of the batch.
+    first: Value,
+    /// Images of the chunk.
+    count: Value,
+}
+
+/// The part of a stage's output that is asked for: output rows `lo..lo + rows` of one image of the chunk.
+#[derive(Clone, Copy)]
+struct Band {
+    /// The image, counted in the chunk.
+    image: Value,
+    /// The first row.
+    lo: Value,
+    /// Rows.
+    rows: usize,
+}
+
+/// Writes the function of block `index` of a pass.
+pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKind, index: usize) {
+    let pass = super::pass(plan, kind);
+    let arguments: [Value; 3] = e.arguments().try_into().expect("a block takes three arguments");
+    let [context, first, count] = arguments;
+    let arena = context::load(e, I64, context, offset_of!(Context, arena));
+    let scope = Scope { graph, plan, pass, kind, context, arena, first, count };
+    let PlannedBlock { block, steps } = &pass.blocks[index];
+    match block.domain {
+        Domain::Image => {
+            let zero = e.int(0);
+            e.range(zero, count, 1, |e, image| {
+                for step in steps {
+                    scope.step(e, &block.stages, step, image);
+                }
+            });
+        }
+        Domain::Chunk => {
+            for stage in &block.stages {
+                scope.on_chunk(e, stage);
+            }
+        }
+    }
+}
+
+impl Scope<'_> {
+    /// One step on one image.
+    fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, image: Value) {
+        match step {
+            Step::Whole(index) => {
+                let lo = e.int(0);
+                let rows = self.shape(stages[*index].node).height();
+                self.on_image(e, &stages[*index], Band { image, lo, rows });
+            }
+            Step::Banded { stages: range, rows } => {
+                let stages = &stages[range.clone()];
+                let height = self.shape(stages[0].node).height();
+                let bands = |e: &mut Emitter<'_>, lo: Value, rows: usize| {
+                    for stage in stages {
+                        self.on_image(e, stage, Band { image, lo, rows });
+                    }
+                };
+                e.count(height / rows, |e, band| {
+                    let lo = e.mul(band, *rows as i64);
+                    bands(e, lo, *rows);
+                });
+                if !height.is_multiple_of(*rows) {
+                    let lo = e.size(height / rows * rows);
+                    bands(e, lo, height % rows);
+                }
+            }
+        }
+    }
+
+    /// One stage on a band of one image. Only convolutions are ever asked for less than the whole image.
+    fn on_image(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) {
+        let image = band.image;
+        let shape = self.shape(stage.node);
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
+        match stage.op {
+            StageOp::Import => {
+                let images = context::load(e, I64, self.context, offset_of!(Context, images));
+                let number = e.b.ins().iadd(self.first, image);
+                let planes = e.at(images, number, shape.elements());
+                let pixels = at(e, stage.writes);
+                layout::import(e, shape, planes, pixels);
+            }
+            StageOp::Forward { relu } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => self.conv(e, stage, band, relu),
+                Op::Relu => {
+                    let value = at(e, stage.writes);
+                    elementwise::relu(e, value, shape.elements());
+                }
+                Op::Dropout { p, index } => {
+                    let value = at(e, stage.writes);
+                    if self.kind == PassKind::Training {
+                        self.drop_elements(e, p, index, image, value, shape);
+                    }
+                }
+                Op::MaxPool { .. } | Op::AvgPool { .. } => {
+                    let pool = self.pool(stage.node);
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    pool::forward(e, &pool, input, output);
+                }
+                Op::GlobalAvgPool => {
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    pool::global_average(e, self.operand_shape(stage.node), input, output);
+                }
+                Op::Input | Op::Softmax => unreachable!("walked elsewhere (a bug in nin)"),
+            },
+            StageOp::InputGrad { mask } => {
+                let mask = mask.map(|mask| at(e, mask));
+                self.input_grad(e, stage, image, mask);
+            }
+            StageOp::KernelGrad => {
+                let conv = self.plan.conv(stage.node);
+                let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
+                let kernel = self.weight_grad(e, stage.writes);
+                let geometry = conv.geometry;
+                let geometry =
+                    if geometry.is_pointwise() { geometry.flattened(shape.pixels()) } else { geometry };
+                let Algorithm::Direct = conv.algorithm;
+                conv::kernel_grad(e, self.plan.tile, &geometry, input, grad, kernel);
+            }
+            StageOp::BiasGrad => {
+                let grad = at(e, stage.reads[0]);
+                let bias = self.weight_grad(e, stage.writes);
+                let pixels = e.size(shape.pixels());
+                conv::bias_grad(e, shape.channels(), pixels, grad, bias);
+            }
+            StageOp::Loss => unreachable!("the loss is walked by chunk (a bug in nin)"),
+        }
+    }
+
+    /// One stage on all images of the chunk: tensors are matrices with a row an image.
+    fn on_chunk(&self, e: &mut Emitter<'_>, stage: &Stage) {
+        let zero = e.int(0);
+        let shape = self.shape(stage.node);
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, zero);
+        match stage.op {
+            StageOp::Forward { relu } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => {
+                    let conv = self.plan.conv(stage.node);
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    let operands = self.forward_operands(e, conv, input, output);
+                    let sizes = (conv.geometry.cin, conv.geometry.cout);
+                    conv::multiply(e, self.plan.tile, sizes, Rows::Counted(self.count), operands, relu);
+                }
+                Op::Softmax => {
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    loss::softmax(e, shape.channels(), self.count, input, output);
+                }
+                Op::Relu | Op::Dropout { .. } => self.each_image(e, stage),
+                Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
+                    unreachable!("walked image by image (a bug in nin)")
+                }
+            },
+            StageOp::InputGrad { mask } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => {
+                    let conv = self.plan.conv(stage.node);
+                    let operands = Operands {
+                        input: at(e, stage.reads[0]),
+                        panels: self.prepared(e, conv.grad_panels[0]),
+                        output: at(e, stage.writes),
+                        bias: None,
+                        mask: mask.map(|mask| at(e, mask)),
+                    };
+                    let sizes = (conv.geometry.cout, conv.geometry.cin);
+                    conv::multiply(e, self.plan.tile, sizes, Rows::Counted(self.count), operands, false);
+                }
+                Op::Input
+                | Op::Relu
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::GlobalAvgPool
+                | Op::Dropout { .. }
+                | Op::Softmax => self.each_image(e, stage),
+            },
+            StageOp::KernelGrad => {
+                let geometry = self.plan.conv(stage.node).geometry;
+                let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
+                let kernel = self.weight_grad(e, stage.writes);
+                let sizes = (geometry.cin, geometry.cout);
+                conv::kernel_grad_of_rows(e, self.plan.tile, sizes, self.count, [input, grad, kernel]);
+            }
+            StageOp::BiasGrad => {
+                let grad = at(e, stage.reads[0]);
+                let bias = self.weight_grad(e, stage.writes);
+                conv::bias_grad(e, shape.channels(), self.count, grad, bias);
+            }
+            StageOp::Loss => self.loss(e, stage),
+            StageOp::Import => unreachable!("images are read one by one (a bug in nin)"),
+        }
+    }
+
+    /// A stage that works on one image at a time, whatever the block's domain.
+    fn each_image(&self, e: &mut Emitter<'_>, stage: &Stage) {
+        let zero = e.int(0);
+        e.range(zero, self.count, 1, |e, image| {
+            let lo = e.int(0);
+            self.on_image(e, stage, Band { image, lo, rows: self.shape(stage.node).height() });
+        });
+    }
+
+    /// A convolution's band.
+    fn conv(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band, relu: bool) {
+        let conv = self.plan.conv(stage.node);
+        let geometry = conv.geometry;
+        let Algorithm::Direct = conv.algorithm;
+        let shape = self.shape(stage.node);
+        if geometry.is_pointwise() {
+            let pixels = band.rows * shape.width();
+            let input = self.row(e, stage.reads[0], band.image, band.lo);
+            let output = self.row(e, stage.writes, band.image, band.lo);
+            let operands = self.forward_operands(e, conv, input, output);
+            let sizes = (geometry.cin, geometry.cout);
+            return conv::multiply(e, self.plan.tile, sizes, Rows::Fixed(pixels), operands, relu);
+        }
+        let input = self.image(e, stage.reads[0], band.image);
+        // A band's buffer holds its rows alone; row 0 of the image would lie before it.
+        let output = self.row(e, stage.writes, band.image, band.lo);
+        let above = e.mul(band.lo, -((4 * shape.width() * shape.channels()) as i64));
+        let output = e.b.ins().iadd(output, above);
+        let operands = self.forward_operands(e, conv, input, output);
+        let hi = e.add(band.lo, band.rows as i64);
+        conv::correlate(e, self.plan.tile, &geometry.forward(), (band.lo, hi), operands, relu);
+    }
+
+    fn forward_operands(&self, e: &mut Emitter<'_>, conv: &ConvPlan, input: Value, output: Value) -> Operands {
+        let panels = self.prepared(e, conv.forward_panels);
+        let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
+        Operands { input, panels, output, bias, mask: None }
+    }
+
+    /// The gradient of a node's operand on one image.
+    fn input_grad(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value, mask: Option<Value>) {
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
+        let shape = self.shape(stage.node);
+        let grad = at(e, stage.reads[0]);
+        let result = at(e, stage.writes);
+        match self.graph.node(stage.node).op {
+            Op::Conv { .. } => self.conv_input_grad(e, stage.node, grad, result, mask),
+            Op::Relu => {
+                let value = at(e, stage.reads[1]);
+                elementwise::relu_grad(e, result, value, shape.elements());
+            }
+            Op::Dropout { p, index } => self.drop_elements(e, p, index, image, result, shape),
+            Op::MaxPool { .. } | Op::AvgPool { .. } => {
+                let input = stage.reads.get(1).map(|&input| at(e, input));
+                let pool = self.pool(stage.node);
+                pool::input_grad(e, &pool, GradOperands { input, grad, result, mask });
+            }
+            Op::GlobalAvgPool => {
+                pool::global_average_grad(e, self.operand_shape(stage.node), grad, result, mask);
+            }
+            Op::Input | Op::Softmax => unreachable!("has no input gradient (a bug in nin)"),
+        }
+    }
+
+    fn conv_input_grad(&self, e: &mut Emitter<'_>, node: NodeId, grad: Value, result: Value, mask: Option<Value>) {
+        let conv = self.plan.conv(node);
+        let geometry = conv.geometry;
+        let Algorithm::Direct = conv.algorithm;
+        for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
+            let panels = self.prepared(e, offset);
+            let operands = Operands { input: grad, panels, output: result, bias: None, mask };
+            if geometry.is_pointwise() {
+                let sizes = (geometry.cout, geometry.cin);
+                let rows = Rows::Fixed(self.shape(node).pixels());
+                conv::multiply(e, self.plan.tile, sizes, rows, operands, false);
+            } else {
+                let (lo, hi) = (e.int(0), e.size(phase.correlation.y.outputs));
+                conv::correlate(e, self.plan.tile, &phase.correlation, (lo, hi), operands, false);
+            }
+        }
+    }
+
+    fn loss(&self, e: &mut Emitter<'_>, stage: &Stage) {
+        let zero = e.int(0);
+        let field = |e: &mut Emitter<'_>, offset: usize| {
+            let base = context::load(e, I64, self.context, offset);
+            e.at(base, self.first, 1)
+        };
+        let operands = LossOperands {
+            logits: self.image(e, stage.reads[0], zero),
+            grad: self.image(e, stage.writes, zero),
+            labels: field(e, offset_of!(Context, labels)),
+            losses: field(e, offset_of!(Context, results)),
+            correct: field(e, offset_of!(Context, correct)),
+            per_image: context::load(e, F32, self.context, offset_of!(Context, per_image)),
+        };
+        let classes = self.shape(stage.node).channels();
+        loss::cross_entropy(e, classes, self.count, &operands);
+    }
+
+    /// Drops elements if the step asks for dropout.
+    fn drop_elements(&self, e: &mut Emitter<'_>, p: f64, index: u32, image: Value, tensor: Value, shape: Shape) {
+        let load = |e: &mut Emitter<'_>, ty: Type, offset: usize| context::load(e, ty, self.context, offset);
+        let on = load(e, I64, offset_of!(Context, dropout));
+        let seed = load(e, I64, offset_of!(Context, seed));
+        let step = load(e, I64, offset_of!(Context, step));
+        let image = e.b.ins().iadd(self.first, image);
+        let zero = e.int(0);
+        // `on` is 0 or 1: a loop of no or one turn.
+        e.range(zero, on, 1, |e, _| {
+            elementwise::drop_elements(e, Mask { p, index, seed, step }, image, tensor, shape.elements());
+        });
+    }
+
+    fn shape(&self, node: NodeId) -> Shape {
+        self.graph.node(node).shape
+    }
+
+    fn operand_shape(&self, node: NodeId) -> Shape {
+        self.shape(node.operand().expect("the node reads another"))
+    }
+
+    fn pool(&self, node: NodeId) -> Pool {
+        let (reduce, window) = match self.graph.node(node).op {
+            Op::MaxPool { window, .. } => (Reduce::Max, window),
+            Op::AvgPool { window, .. } => (Reduce::Mean, window),
+            other => unreachable!("{other:?} is no pool (a bug in nin)"),
+        };
+        Pool { reduce, window, input: self.operand_shape(node), output: self.shape(node) }
+    }
+
+    /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
+    fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Value {
+        let buffer = self.pass.buffer(self.graph, tensor);
+        let base = e.floats(self.arena, buffer.offset as i64);
+        match buffer.extent {
+            Extent::Chunk => e.at(base, image, buffer.image),
+            Extent::Image | Extent::Band(_) => base,
+        }
+    }
+
+    /// Where row `row`, the first of a band, of an image of a tensor lies.
+    fn row(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value, row: Value) -> Value {
+        let buffer = self.pass.buffer(self.graph, tensor);
+        let base = self.image(e, tensor, image);
+        match buffer.extent {
+            Extent::Band(_) => base,
+            Extent::Image | Extent::Chunk => {
+                let shape = self.shape(buffer.key.node());
+                e.at(base, row, shape.width() * shape.channels())
+            }
+        }
+    }
+
+    /// Where a prepared form of a weight lies.
+    fn prepared(&self, e: &mut Emitter<'_>, offset: usize) -> Value {
+        let base = context::load(e, I64, self.context, offset_of!(Context, prepared));
+        e.floats(base, offset as i64)
+    }
+
+    /// Where this slice gathers the gradient of a weight.
+    fn weight_grad(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Value {
+        let Tensor::WeightGrad(weight) = tensor else {
+            unreachable!("{tensor} is no weight's gradient (a bug in nin)")
+        };
+        let base = context::load(e, I64, self.context, offset_of!(Context, gradients));
+        e.floats(base, self.plan.weights[weight.index()] as i64)
+    }
+}

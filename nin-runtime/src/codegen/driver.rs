@@ -1,0 +1,113 @@
+//! The entries: the functions that Rust (or C) calls. Each walks the range its context names.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::types::{F32, I64};
+use cranelift_codegen::ir::{InstBuilder, Value};
+use nin_dsl::graph::Graph;
+
+use super::emitter::Emitter;
+use super::{context, layout, pack, pool};
+use crate::abi::Context;
+use crate::autodiff::Tensor;
+use crate::kernel::{Entry, Kernel, PassKind};
+use crate::plan::Plan;
+
+/// Writes an entry.
+pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry) {
+    let context = e.arguments()[0];
+    let begin = context::load(e, I64, context, offset_of!(Context, begin));
+    let end = context::load(e, I64, context, offset_of!(Context, end));
+    match entry {
+        Entry::Prepare => pack::prepare(e, plan, context, (begin, end)),
+        Entry::Infer => infer(e, graph, plan, context, (begin, end)),
+        Entry::Train => {
+            let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
+            pool::zero(e, gradients, plan.weight_floats);
+            chunks(e, plan, PassKind::Training, context, (begin, end), |_, _, _| {});
+        }
+        Entry::Reduce => reduce(e, plan, context, (begin, end)),
+        Entry::Update => update(e, context, (begin, end)),
+    }
+}
+
+/// Carries the images `begin..end` through a pass, chunk by chunk; `after` gets each chunk's first image and count.
+fn chunks(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    kind: PassKind,
+    context: Value,
+    (begin, end): (Value, Value),
+    after: impl FnOnce(&mut Emitter<'_>, Value, Value),
+) {
+    let blocks = super::pass(plan, kind).blocks.len();
+    e.range(begin, end, plan.chunk as i64, |e, first| {
+        let left = e.b.ins().isub(end, first);
+        let chunk = e.size(plan.chunk);
+        let count = e.min(left, chunk);
+        for index in 0..blocks {
+            e.call(&Kernel::Block { pass: kind, index }, &[context, first, count]);
+        }
+        after(e, first, count);
+    });
+}
+
+fn infer(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, context: Value, range: (Value, Value)) {
+    let last = graph.ids().next_back().expect("a graph has an input");
+    let shape = graph.output();
+    let buffer = plan.inference.buffer(graph, Tensor::Value(last));
+    let arena = context::load(e, I64, context, offset_of!(Context, arena));
+    let results = context::load(e, I64, context, offset_of!(Context, results));
+    chunks(e, plan, PassKind::Inference, context, range, |e, first, count| {
+        let from = e.floats(arena, buffer.offset as i64);
+        let to = e.at(results, first, shape.elements());
+        let zero = e.int(0);
+        e.range(zero, count, 1, |e, image| {
+            let (from, to) = (e.at(from, image, shape.elements()), e.at(to, image, shape.elements()));
+            layout::export(e, shape, from, to);
+        });
+    });
+}
+
+/// Sums the slices' gradients pairwise, as a tree, into the first slice's.
+fn reduce(e: &mut Emitter<'_>, plan: &Plan, context: Value, (begin, end): (Value, Value)) {
+    let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
+    e.lanes_between(begin, end, |e, ty, i| {
+        let at = e.at(gradients, i, 1);
+        let mut sums = Vec::with_capacity(plan.slices);
+        for slice in 0..plan.slices {
+            let at = e.floats(at, (slice * plan.weight_floats) as i64);
+            sums.push(e.load(ty, at, 0));
+        }
+        while sums.len() > 1 {
+            let pairs = sums.chunks(2).map(|pair| match *pair {
+                [a, b] => e.b.ins().fadd(a, b),
+                [a] => a,
+                _ => unreachable!("chunks of two"),
+            });
+            sums = pairs.collect();
+        }
+        e.store(sums[0], at, 0);
+    });
+}
+
+/// SGD with momentum and weight decay: `v = momentum v + (g + decay w)`, `w = w - lr v`.
+fn update(e: &mut Emitter<'_>, context: Value, (begin, end): (Value, Value)) {
+    let weights = context::load(e, I64, context, offset_of!(Context, weights));
+    let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
+    let momentum = context::load(e, I64, context, offset_of!(Context, momentum));
+    let lr = context::load(e, F32, context, offset_of!(Context, lr));
+    let rate = context::load(e, F32, context, offset_of!(Context, momentum_rate));
+    let decay = context::load(e, F32, context, offset_of!(Context, decay));
+    let back = e.b.ins().fneg(lr);
+    e.lanes_between(begin, end, |e, ty, i| {
+        let [w_at, g_at, v_at] = [weights, gradients, momentum].map(|base| e.at(base, i, 1));
+        let [w, g, v] = [w_at, g_at, v_at].map(|at| e.load(ty, at, 0));
+        let [back, rate, decay] = [back, rate, decay].map(|scalar| e.splat(ty, scalar));
+        let g = e.mul_add(decay, w, g);
+        let v = e.mul_add(rate, v, g);
+        let w = e.mul_add(back, v, w);
+        e.store(v, v_at, 0);
+        e.store(w, w_at, 0);
+    });
+}

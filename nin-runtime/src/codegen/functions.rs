@@ -1,0 +1,60 @@
+//! The table of functions a program consists of. Asking for one is what puts it there.
+
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::{ExtFuncData, ExternalName, FuncRef, Function, Signature, UserExternalName};
+use cranelift_codegen::isa::CallConv;
+
+use crate::abi;
+use crate::kernel::Kernel;
+
+/// Kernels in the order they were first asked for. A kernel's position is its function's number in the module.
+pub(super) struct Functions {
+    kernels: Vec<Kernel>,
+    indices: HashMap<Kernel, u32>,
+    call_conv: CallConv,
+}
+
+impl Functions {
+    pub(super) fn new(call_conv: CallConv) -> Functions {
+        Functions { kernels: Vec::new(), indices: HashMap::new(), call_conv }
+    }
+
+    /// The kernel's number; a new one at the end of the table if nobody asked for it before.
+    pub(super) fn index(&mut self, kernel: &Kernel) -> u32 {
+        if let Some(&index) = self.indices.get(kernel) {
+            return index;
+        }
+        let index = u32::try_from(self.kernels.len()).expect("a program has fewer than 2^32 functions");
+        self.kernels.push(kernel.clone());
+        self.indices.insert(kernel.clone(), index);
+        index
+    }
+
+    /// The kernel with a number, if the table reaches that far.
+    pub(super) fn get(&self, index: usize) -> Option<&Kernel> {
+        self.kernels.get(index)
+    }
+
+    /// The signature of a kernel's function.
+    pub(super) fn signature(&self, kernel: &Kernel) -> Signature {
+        match kernel {
+            Kernel::Tile(_) => abi::pointers(self.call_conv, 6),
+            // The context, the first image of the chunk, and the images of the chunk.
+            Kernel::Block { .. } => abi::pointers(self.call_conv, 3),
+            Kernel::Entry(_) => abi::entry_signature(self.call_conv),
+        }
+    }
+
+    /// Makes a numbered function callable from another one.
+    pub(super) fn import(&self, index: u32, caller: &mut Function) -> FuncRef {
+        let signature = caller.import_signature(self.signature(&self.kernels[index as usize]));
+        let name = caller.declare_imported_user_function(UserExternalName { namespace: 0, index });
+        caller.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    }
+}

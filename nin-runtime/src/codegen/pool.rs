@@ -1,0 +1,273 @@
+//! Pools and their gradients, and the global average, on one image, channels last: vectors of channels at each pixel.
+
+use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::shape::{Shape, Window};
+
+use super::emitter::Emitter;
+
+/// How a window becomes one number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reduce {
+    /// The maximum.
+    Max,
+    /// The mean over real pixels.
+    Mean,
+}
+
+/// A pool's geometry: the map it reads and the map it yields.
+#[derive(Clone, Copy)]
+pub(super) struct Pool {
+    /// Max or mean.
+    pub(super) reduce: Reduce,
+    /// Window.
+    pub(super) window: Window,
+    /// What it reads.
+    pub(super) input: Shape,
+    /// What it yields.
+    pub(super) output: Shape,
+}
+
+/// The real pixels under one window, as run-time values.
+struct Pixels {
+    rows: (Value, Value),
+    columns: (Value, Value),
+}
+
+/// Runs `body` for every output pixel; it gets the pixel's index and the input pixels under it.
+fn windows(e: &mut Emitter<'_>, pool: &Pool, mut body: impl FnMut(&mut Emitter<'_>, Value, &Pixels)) {
+    let Window { kernel, stride, pad } = pool.window;
+    let clip = |e: &mut Emitter<'_>, o: Value, kernel: usize, inputs: usize| {
+        let first = e.mul(o, stride as i64);
+        let first = e.add(first, -(pad as i64));
+        let end = e.add(first, kernel as i64);
+        let (zero, inputs) = (e.int(0), e.size(inputs));
+        (e.max(first, zero), e.min(end, inputs))
+    };
+    e.count(pool.output.height(), |e, y| {
+        let rows = clip(e, y, kernel.0, pool.input.height());
+        e.count(pool.output.width(), |e, x| {
+            let columns = clip(e, x, kernel.1, pool.input.width());
+            let row = e.mul(y, pool.output.width() as i64);
+            let pixel = e.b.ins().iadd(row, x);
+            body(e, pixel, &Pixels { rows, columns });
+        });
+    });
+}
+
+/// Runs `body` for every input pixel under a window, in row order; it gets the pixel's index.
+fn under(e: &mut Emitter<'_>, pool: &Pool, pixels: &Pixels, mut body: impl FnMut(&mut Emitter<'_>, Value)) {
+    e.range(pixels.rows.0, pixels.rows.1, 1, |e, y| {
+        let row = e.mul(y, pool.input.width() as i64);
+        e.range(pixels.columns.0, pixels.columns.1, 1, |e, x| {
+            let pixel = e.b.ins().iadd(row, x);
+            body(e, pixel);
+        });
+    });
+}
+
+/// `1 / (pixels under the window)`, in every lane of `ty`.
+fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Pixels) -> Value {
+    let rows = e.b.ins().isub(pixels.rows.1, pixels.rows.0);
+    let columns = e.b.ins().isub(pixels.columns.1, pixels.columns.0);
+    let count = e.b.ins().imul(rows, columns);
+    let count = e.b.ins().fcvt_from_sint(F32, count);
+    let one = e.float(F32, 1.0);
+    let share = e.b.ins().fdiv(one, count);
+    e.splat(ty, share)
+}
+
+/// Whether `value` replaces the maximum so far: it is larger, or the first NaN.
+fn wins(e: &mut Emitter<'_>, value: Value, best: Value) -> Value {
+    let larger = e.b.ins().fcmp(FloatCC::GreaterThan, value, best);
+    let nan = e.b.ins().fcmp(FloatCC::NotEqual, value, value);
+    let number = e.b.ins().fcmp(FloatCC::Equal, best, best);
+    let first_nan = e.b.ins().band(nan, number);
+    e.b.ins().bor(larger, first_nan)
+}
+
+/// The forward pass.
+pub(super) fn forward(e: &mut Emitter<'_>, pool: &Pool, input: Value, output: Value) {
+    let channels = pool.input.channels();
+    windows(e, pool, |e, pixel, pixels| {
+        let written = e.at(output, pixel, channels);
+        e.lanes(channels, |e, ty, channel| {
+            let from = e.at(input, channel, 1);
+            let best = e.b.declare_var(ty);
+            let start = match pool.reduce {
+                Reduce::Max => e.float(ty, f32::NEG_INFINITY),
+                Reduce::Mean => e.float(ty, 0.0),
+            };
+            e.b.def_var(best, start);
+            under(e, pool, pixels, |e, pixel| {
+                let at = e.at(from, pixel, channels);
+                let value = e.load(ty, at, 0);
+                let before = e.b.use_var(best);
+                let after = match pool.reduce {
+                    Reduce::Max => {
+                        let wins = wins(e, value, before);
+                        e.choose(wins, value, before)
+                    }
+                    Reduce::Mean => e.b.ins().fadd(before, value),
+                };
+                e.b.def_var(best, after);
+            });
+            let mut result = e.b.use_var(best);
+            if pool.reduce == Reduce::Mean {
+                let share = per_pixel(e, ty, pixels);
+                result = e.b.ins().fmul(result, share);
+            }
+            let at = e.at(written, channel, 1);
+            e.store(result, at, 0);
+        });
+    });
+}
+
+/// Addresses a pool's gradient works on.
+#[derive(Clone, Copy)]
+pub(super) struct GradOperands {
+    /// The pool's input; read by a maximum.
+    pub(super) input: Option<Value>,
+    /// The gradient of its output.
+    pub(super) grad: Value,
+    /// The gradient of its input, to be written.
+    pub(super) result: Value,
+    /// A value laid out as the input: where it is not positive, the result is zero.
+    pub(super) mask: Option<Value>,
+}
+
+/// The gradient of the input: each output's gradient goes to its winner, or to all pixels alike.
+pub(super) fn input_grad(e: &mut Emitter<'_>, pool: &Pool, operands: GradOperands) {
+    let channels = pool.input.channels();
+    zero(e, operands.result, pool.input.elements());
+    windows(e, pool, |e, pixel, pixels| {
+        let grad = e.at(operands.grad, pixel, channels);
+        e.lanes(channels, |e, ty, channel| {
+            let at = e.at(grad, channel, 1);
+            let mut grad = e.load(ty, at, 0);
+            let winner = match operands.input {
+                Some(input) => Some(winner(e, pool, pixels, ty, channel, input)),
+                None => {
+                    let share = per_pixel(e, ty, pixels);
+                    grad = e.b.ins().fmul(grad, share);
+                    None
+                }
+            };
+            let none = e.float(ty, 0.0);
+            let result = e.at(operands.result, channel, 1);
+            let mask = operands.mask.map(|mask| e.at(mask, channel, 1));
+            under(e, pool, pixels, |e, pixel| {
+                let mut part = grad;
+                if let Some(winner) = winner {
+                    let index = lane_index(e, ty, pixel);
+                    let here = e.b.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::Equal, index, winner);
+                    part = e.choose(here, part, none);
+                }
+                if let Some(mask) = mask {
+                    let at = e.at(mask, pixel, channels);
+                    let value = e.load(ty, at, 0);
+                    let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, none);
+                    part = e.choose(positive, part, none);
+                }
+                let at = e.at(result, pixel, channels);
+                let before = e.load(ty, at, 0);
+                let after = e.b.ins().fadd(before, part);
+                e.store(after, at, 0);
+            });
+        });
+    });
+}
+
+/// The index of the pixel that holds the maximum, per lane.
+fn winner(e: &mut Emitter<'_>, pool: &Pool, pixels: &Pixels, ty: Type, channel: Value, input: Value) -> Value {
+    let from = e.at(input, channel, 1);
+    let (best, index) = (e.b.declare_var(ty), e.b.declare_var(index_type(ty)));
+    let lowest = e.float(ty, f32::NEG_INFINITY);
+    e.b.def_var(best, lowest);
+    // Where everything is minus infinity nothing is larger: the first pixel takes the gradient.
+    let row = e.mul(pixels.rows.0, pool.input.width() as i64);
+    let first = e.b.ins().iadd(row, pixels.columns.0);
+    let first = lane_index(e, ty, first);
+    e.b.def_var(index, first);
+    under(e, pool, pixels, |e, pixel| {
+        let at = e.at(from, pixel, pool.input.channels());
+        let value = e.load(ty, at, 0);
+        let before = e.b.use_var(best);
+        let wins = wins(e, value, before);
+        let after = e.choose(wins, value, before);
+        e.b.def_var(best, after);
+        let here = lane_index(e, ty, pixel);
+        let before = e.b.use_var(index);
+        let after = e.choose(wins, here, before);
+        e.b.def_var(index, after);
+    });
+    e.b.use_var(index)
+}
+
+/// The integer type whose lanes match those of a float type.
+fn index_type(ty: Type) -> Type {
+    if ty == F32X4 { I32X4 } else { I32 }
+}
+
+/// A pixel's index in every lane.
+fn lane_index(e: &mut Emitter<'_>, ty: Type, pixel: Value) -> Value {
+    let index = e.b.ins().ireduce(I32, pixel);
+    e.splat(index_type(ty), index)
+}
+
+/// Sets `floats` floats to zero.
+pub(super) fn zero(e: &mut Emitter<'_>, address: Value, floats: usize) {
+    e.lanes(floats, |e, ty, i| {
+        let at = e.at(address, i, 1);
+        let zero = e.float(ty, 0.0);
+        e.store(zero, at, 0);
+    });
+}
+
+/// The mean of each channel over all pixels of one image.
+pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Value, output: Value) {
+    let channels = shape.channels();
+    e.lanes(channels, |e, ty, channel| {
+        let from = e.at(input, channel, 1);
+        let sum = e.b.declare_var(ty);
+        let start = e.float(ty, 0.0);
+        e.b.def_var(sum, start);
+        e.count(shape.pixels(), |e, pixel| {
+            let at = e.at(from, pixel, channels);
+            let value = e.load(ty, at, 0);
+            let before = e.b.use_var(sum);
+            let after = e.b.ins().fadd(before, value);
+            e.b.def_var(sum, after);
+        });
+        let total = e.b.use_var(sum);
+        let share = e.float(ty, 1.0 / shape.pixels() as f32);
+        let mean = e.b.ins().fmul(total, share);
+        let at = e.at(output, channel, 1);
+        e.store(mean, at, 0);
+    });
+}
+
+/// The gradient of the global average's input: the same share for every pixel.
+pub(super) fn global_average_grad(e: &mut Emitter<'_>, shape: Shape, grad: Value, result: Value, mask: Option<Value>) {
+    let channels = shape.channels();
+    e.count(shape.pixels(), |e, pixel| {
+        let row = e.at(result, pixel, channels);
+        let mask = mask.map(|mask| e.at(mask, pixel, channels));
+        e.lanes(channels, |e, ty, channel| {
+            let at = e.at(grad, channel, 1);
+            let grad = e.load(ty, at, 0);
+            let share = e.float(ty, 1.0 / shape.pixels() as f32);
+            let mut part = e.b.ins().fmul(grad, share);
+            if let Some(mask) = mask {
+                let at = e.at(mask, channel, 1);
+                let value = e.load(ty, at, 0);
+                let none = e.float(ty, 0.0);
+                let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, none);
+                part = e.choose(positive, part, none);
+            }
+            let at = e.at(row, channel, 1);
+            e.store(part, at, 0);
+        });
+    });
+}

@@ -1,0 +1,287 @@
+//! Fusion: the computations of a step become [`Stage`]s, and stages that share a pass over the data become [`Block`]s.
+//!
+//! Two rules, both on ops alone, so that `mlpconv(96, 64)` and the same written out as `conv`s and `relu`s fuse alike:
+//!
+//! * a ReLU after a convolution becomes the convolution's epilogue, and the ReLU's gradient becomes the epilogue (a mask)
+//!   of whatever produces the gradient of its value; the loss and its gradient are one stage;
+//! * a k x k convolution, the pointwise convolutions that follow it and then one pool are one block. Its backward block
+//!   holds the gradients of the same nodes.
+
+use std::fmt::{self, Write as _};
+
+use nin_dsl::graph::{Graph, NodeId, Op};
+
+use crate::autodiff::{Tensor, TrainNode, TrainOp};
+
+/// What one stage does: an op of the graph or its gradient, with its epilogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StageOp {
+    /// Reads the images, `[N, C, H, W]`, into channels-last order.
+    Import,
+    /// A node's op; `relu`: followed by the ReLU after it.
+    Forward {
+        /// Whether the ReLU after the node is the epilogue.
+        relu: bool,
+    },
+    /// Mean cross entropy of the logits, and its gradient.
+    Loss,
+    /// The gradient of a node's operand.
+    InputGrad {
+        /// The operand's value, if it is a ReLU's: the gradient is zero where the value is.
+        mask: Option<Tensor>,
+    },
+    /// The gradient of a convolution's kernel.
+    KernelGrad,
+    /// The gradient of a convolution's bias.
+    BiasGrad,
+}
+
+/// One computation with its epilogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What it does.
+    pub op: StageOp,
+    /// The node whose op or gradient it is; the logits of a loss.
+    pub node: NodeId,
+    /// Tensors read, the mask aside.
+    pub reads: Vec<Tensor>,
+    /// The tensor written.
+    pub writes: Tensor,
+}
+
+/// How a block walks over the images of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// All of its stages on one image, then on the next.
+    Image,
+    /// Each stage on all images: a vector is one row of a matrix product.
+    Chunk,
+}
+
+/// Stages that one generated function runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The layers it holds, such as `mlpconv1 maxpool1`; a backward block's begins with `d `.
+    pub name: String,
+    /// How it walks over images.
+    pub domain: Domain,
+    /// Stages in order.
+    pub stages: Vec<Stage>,
+}
+
+/// Fuses the computations of a step into blocks, in evaluation order.
+pub fn fuse(graph: &Graph, nodes: &[TrainNode]) -> Vec<Block> {
+    let stages = stages(graph, nodes);
+    let homes = homes(graph);
+    let mut blocks: Vec<(Home, Block)> = Vec::new();
+    for stage in stages {
+        let home = Home::of(&stage, &homes);
+        match blocks.last_mut() {
+            Some((last, block)) if *last == home => block.stages.push(stage),
+            _ => blocks.push((home, home.open(graph, &homes, stage))),
+        }
+    }
+    blocks.into_iter().map(|(_, block)| block).collect()
+}
+
+/// Merges computations with their epilogues.
+fn stages(graph: &Graph, nodes: &[TrainNode]) -> Vec<Stage> {
+    let mut stages = Vec::with_capacity(nodes.len());
+    let mut rest = nodes.iter().peekable();
+    while let Some(node) = rest.next() {
+        let stage = match node.op {
+            TrainOp::Forward(id) => {
+                let relu = matches!(graph.node(id).op, Op::Conv { .. })
+                    && rest.peek().is_some_and(|next| is_relu_of(graph, next, id));
+                let writes = if relu { rest.next().map_or(node.writes, |relu| relu.writes) } else { node.writes };
+                let op = match graph.node(id).op {
+                    Op::Input => StageOp::Import,
+                    _ => StageOp::Forward { relu },
+                };
+                Stage { op, node: id, reads: node.reads.clone(), writes }
+            }
+            TrainOp::CrossEntropy => {
+                let grad = rest.next().expect("the loss is followed by its gradient");
+                assert_eq!(grad.op, TrainOp::CrossEntropyGrad, "the loss is followed by its gradient");
+                Stage {
+                    op: StageOp::Loss,
+                    node: graph.logits(),
+                    reads: node.reads.clone(),
+                    writes: grad.writes,
+                }
+            }
+            TrainOp::CrossEntropyGrad => unreachable!("taken together with the loss"),
+            TrainOp::InputGrad(id) => input_grad(graph, node, id, &mut rest),
+            TrainOp::KernelGrad(id) => {
+                Stage { op: StageOp::KernelGrad, node: id, reads: node.reads.clone(), writes: node.writes }
+            }
+            TrainOp::BiasGrad(id) => {
+                Stage { op: StageOp::BiasGrad, node: id, reads: node.reads.clone(), writes: node.writes }
+            }
+        };
+        stages.push(stage);
+    }
+    stages
+}
+
+/// An input gradient, masked if the operand is a ReLU whose own gradient comes next.
+fn input_grad<'a>(
+    graph: &Graph,
+    node: &TrainNode,
+    id: NodeId,
+    rest: &mut std::iter::Peekable<impl Iterator<Item = &'a TrainNode>>,
+) -> Stage {
+    let maskable = match graph.node(id).op {
+        Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => true,
+        Op::Input | Op::Relu | Op::Dropout { .. } | Op::Softmax => false,
+    };
+    let relu = rest.next_if(|next| {
+        let is_relu_grad = matches!(next.op, TrainOp::InputGrad(relu) if graph.node(relu).op == Op::Relu);
+        maskable && is_relu_grad && next.reads.first() == Some(&node.writes)
+    });
+    let (mask, writes) = match relu {
+        Some(relu) => (relu.reads.get(1).copied(), relu.writes),
+        None => (None, node.writes),
+    };
+    Stage { op: StageOp::InputGrad { mask }, node: id, reads: node.reads.clone(), writes }
+}
+
+fn is_relu_of(graph: &Graph, next: &TrainNode, operand: NodeId) -> bool {
+    matches!(next.op, TrainOp::Forward(id) if graph.node(id).op == Op::Relu && id.operand() == Some(operand))
+}
+
+/// Which block a node's stages belong to, by node index; block numbers count up along the chain.
+fn homes(graph: &Graph) -> Vec<(usize, Domain)> {
+    /// What may still join the open block.
+    enum Open {
+        /// Only the input so far: anything on maps.
+        Start,
+        /// Convolutions so far: pointwise ones and a pool.
+        Convs,
+        /// A pool stands last: only what works in place on its result.
+        Closed,
+    }
+    let mut homes = Vec::with_capacity(graph.nodes.len());
+    let mut open = Open::Start;
+    let (mut block, mut domain) = (0, Domain::Image);
+    for id in graph.ids() {
+        let node_domain = domain_of(graph, id, domain);
+        let (joins, next) = match graph.node(id).op {
+            Op::Input => (true, Open::Start),
+            Op::Conv { window, .. } => {
+                let joins = match open {
+                    Open::Start => true,
+                    Open::Convs => window.is_pointwise(),
+                    Open::Closed => false,
+                };
+                (joins, Open::Convs)
+            }
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
+                (!matches!(open, Open::Closed), Open::Closed)
+            }
+            Op::Relu | Op::Dropout { .. } => (true, open),
+            Op::Softmax => (true, Open::Closed),
+        };
+        if !joins || node_domain != domain {
+            block += 1;
+        }
+        (open, domain) = (next, node_domain);
+        homes.push((block, domain));
+    }
+    homes
+}
+
+/// Vectors are walked by chunk, but for the global average and what works in place on it.
+fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
+    match graph.node(id).op {
+        Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => Domain::Image,
+        Op::Relu | Op::Dropout { .. } => before,
+        Op::Softmax => Domain::Chunk,
+        Op::Conv { .. } => match graph.node(id).shape {
+            nin_dsl::shape::Shape::Map { .. } => Domain::Image,
+            nin_dsl::shape::Shape::Vector { .. } => Domain::Chunk,
+        },
+    }
+}
+
+/// Where a stage belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Forward(usize),
+    Loss,
+    Backward(usize),
+}
+
+impl Home {
+    fn of(stage: &Stage, homes: &[(usize, Domain)]) -> Home {
+        let block = homes[stage.node.index()].0;
+        match stage.op {
+            StageOp::Import | StageOp::Forward { .. } => Home::Forward(block),
+            StageOp::Loss => Home::Loss,
+            StageOp::InputGrad { .. } | StageOp::KernelGrad | StageOp::BiasGrad => Home::Backward(block),
+        }
+    }
+
+    fn open(self, graph: &Graph, homes: &[(usize, Domain)], first: Stage) -> Block {
+        let (prefix, block) = match self {
+            Home::Forward(block) => ("", block),
+            Home::Backward(block) => ("d ", block),
+            Home::Loss => {
+                return Block { name: "loss".to_owned(), domain: Domain::Chunk, stages: vec![first] };
+            }
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for id in graph.ids().filter(|id| homes[id.index()].0 == block) {
+            let layer = &graph.layers[graph.node(id).layer.0 as usize];
+            if names.last() != Some(&layer.name.as_str()) && graph.node(id).op != Op::Input {
+                names.push(&layer.name);
+            }
+        }
+        let name = if names.is_empty() { "input".to_owned() } else { names.join(" ") };
+        let domain = homes[first.node.index()].1;
+        Block { name: format!("{prefix}{name}"), domain, stages: vec![first] }
+    }
+}
+
+impl Stage {
+    /// One line: what it writes, what it does, what it reads.
+    pub fn display(&self, graph: &Graph) -> String {
+        let reads: Vec<String> = self.reads.iter().map(Tensor::to_string).collect();
+        let reads = reads.join(", ");
+        let what = match self.op {
+            StageOp::Import => "import images".to_owned(),
+            StageOp::Forward { relu } => {
+                format!("{}{}", graph.describe(self.node), if relu { " + relu" } else { "" })
+            }
+            StageOp::Loss => format!("cross_entropy({reads}) + gradient"),
+            StageOp::InputGrad { mask } => {
+                let mask = mask.map_or(String::new(), |mask| format!(" + mask {mask}"));
+                format!("input_grad({reads}) of {}{mask}", self.node)
+            }
+            StageOp::KernelGrad => format!("kernel_grad({reads}) of {}", self.node),
+            StageOp::BiasGrad => format!("bias_grad({reads}) of {}", self.node),
+        };
+        format!("{:<6} = {what}", self.writes.to_string())
+    }
+}
+
+/// All blocks, one line a stage: `nin show --stage fused`.
+pub fn display(graph: &Graph, blocks: &[Block]) -> String {
+    let mut text = format!("fused {}\n", graph.name);
+    for block in blocks {
+        writeln!(text, "  block {} ({})", block.name, block.domain).expect("writing to a string");
+        for stage in &block.stages {
+            writeln!(text, "    {}", stage.display(graph)).expect("writing to a string");
+        }
+    }
+    text
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Domain::Image => "image by image",
+            Domain::Chunk => "all images at once",
+        })
+    }
+}

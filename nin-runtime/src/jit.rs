@@ -1,0 +1,119 @@
+//! Machine code in this process: mapping it, keeping it alive, calling it.
+//!
+//! Together with [`call`], the only unsafe code that touches generated code. Code memory is never writable and executable at
+//! once, and lives as long as anything that can call into it.
+#![allow(unsafe_code)]
+
+pub(crate) mod call;
+mod flush;
+
+use std::sync::Mutex;
+
+use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+
+use crate::abi::{self, Context};
+use crate::codegen::{MachineCode, Target};
+use crate::error::Error;
+use crate::kernel::{Entry, Kernel};
+
+/// The type of every entry.
+type EntryFn = unsafe extern "C" fn(*const Context);
+
+/// A program's machine code, mapped.
+///
+/// Invariant: `entries` point into memory that `module` owns; it is `Some` until drop.
+pub(crate) struct CodeMemory {
+    module: Option<Mutex<JITModule>>,
+    entries: Vec<(Entry, EntryFn)>,
+    bytes: usize,
+}
+
+impl CodeMemory {
+    /// Maps the functions and links their calls.
+    ///
+    /// # Errors
+    /// [`Error::CodeMemory`] if the system gives no memory.
+    pub(crate) fn link(code: &[MachineCode], target: &Target) -> Result<CodeMemory, Error> {
+        let bytes: usize = code.iter().map(|function| function.bytes.len()).sum();
+        // One contiguous reservation keeps calls within reach of each other; room for alignment between functions.
+        let reserve = (bytes + 64 * code.len() + (1 << 20)).next_multiple_of(1 << 16);
+        let no_memory = |reason: String| Error::CodeMemory { bytes: reserve, reason };
+        let memory = ArenaMemoryProvider::new_with_size(reserve);
+        let memory = memory.map_err(|error| no_memory(error.to_string()))?;
+        let mut builder = JITBuilder::with_isa(target.owned_isa(), default_libcall_names());
+        builder.memory_provider(Box::new(memory));
+        // Generated code names no outside symbol: nothing may be looked up in the process.
+        builder.symbol_lookup_fn(Box::new(|_| None));
+        let mut module = JITModule::new(builder);
+        let linked = define(&mut module, code, target);
+        let ids = match linked {
+            Ok(ids) => ids,
+            Err(reason) => {
+                // SAFETY: no function of the module was finalized, so none was or can be called.
+                unsafe { module.free_memory() };
+                return Err(no_memory(reason));
+            }
+        };
+        let entries = code.iter().zip(&ids).filter_map(|(function, &id)| match function.kernel {
+            Kernel::Entry(entry) => Some((entry, module.get_finalized_function(id))),
+            Kernel::Block { .. } | Kernel::Tile(_) => None,
+        });
+        let entries = entries
+            .map(|(entry, address)| {
+                // SAFETY: the address is that of a finalized function, which was generated with the signature of
+                // `EntryFn` (`abi::entry_signature`) and the platform's default calling convention.
+                let function = unsafe { std::mem::transmute::<*const u8, EntryFn>(address) };
+                (entry, function)
+            })
+            .collect();
+        Ok(CodeMemory { module: Some(Mutex::new(module)), entries, bytes })
+    }
+
+    /// Bytes of machine code.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Runs an entry on this thread, with denormals flushed to zero meanwhile.
+    ///
+    /// # Safety
+    /// The context's buffers are sized as the plan says from which the code was generated, its range lies within them, and
+    /// during the call nobody else writes what it reads, or touches what it writes.
+    unsafe fn call(&self, entry: Entry, context: &Context) {
+        let found = self.entries.iter().find(|(name, _)| *name == entry);
+        let (_, function) = found.expect("the program has this entry (a bug in nin)");
+        let _flushing = flush::Flush::to_zero();
+        // SAFETY: the pointer is valid while `self` lives; the rest is the caller's promise.
+        unsafe { function(context) };
+    }
+}
+
+/// Declares and defines every function; their numbers in the module are their positions in `code`.
+fn define(module: &mut JITModule, code: &[MachineCode], target: &Target) -> Result<Vec<FuncId>, String> {
+    let signature = abi::entry_signature(target.call_conv());
+    let mut ids = Vec::with_capacity(code.len());
+    for (number, _) in code.iter().enumerate() {
+        // The module only needs names that differ; signatures matter to it for imports alone.
+        let declared = module.declare_function(&format!("nin_{number}"), Linkage::Local, &signature);
+        let id = declared.map_err(|error| error.to_string())?;
+        assert_eq!(id.as_u32() as usize, number, "functions are numbered as declared (a bug in nin)");
+        ids.push(id);
+    }
+    for (function, &id) in code.iter().zip(&ids) {
+        let defined = module.define_function_bytes(id, function.align, &function.bytes, &function.relocs);
+        defined.map_err(|error| error.to_string())?;
+    }
+    module.finalize_definitions().map_err(|error| error.to_string())?;
+    Ok(ids)
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            let module = module.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // SAFETY: calls borrow `self`, so none is running; the pointers die with `self`.
+            unsafe { module.free_memory() };
+        }
+    }
+}

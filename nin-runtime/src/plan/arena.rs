@@ -1,0 +1,183 @@
+//! Where the tensors of a pass lie: one buffer a tensor that is really stored, placed by lifetime.
+
+use std::ops::RangeInclusive;
+
+use nin_dsl::graph::{Graph, NodeId, Op};
+
+use super::{ALIGN, PlannedBlock, Step};
+use crate::autodiff::Tensor;
+use crate::fuse::{Domain, Stage, StageOp};
+use crate::kernel::Tile;
+
+/// What a buffer holds. Ops that work in place (ReLU, dropout) share the buffer of what they work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BufferKey {
+    /// The value of a node and of the in-place ops after it.
+    Value(NodeId),
+    /// The gradient of that value.
+    Grad(NodeId),
+}
+
+/// How much of a tensor is kept at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// A band of rows of one image.
+    Band(usize),
+    /// One image.
+    Image,
+    /// Every image of the chunk.
+    Chunk,
+}
+
+/// A tensor's place in the arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What it holds.
+    pub key: BufferKey,
+    /// First float.
+    pub offset: usize,
+    /// Floats.
+    pub floats: usize,
+    /// Floats of one image.
+    pub image: usize,
+    /// How much is kept at a time.
+    pub extent: Extent,
+    /// Blocks during which it holds something.
+    pub live: RangeInclusive<usize>,
+}
+
+impl BufferKey {
+    /// The buffer of a tensor; `None` for what does not lie in the arena.
+    ///
+    /// In-place is always right in a chain: a node's value is read by the node after it alone, and the masks that are
+    /// taken from values (`value > 0`) are the same before and after a dropout, whose own mask zeroes the rest.
+    pub fn of(graph: &Graph, tensor: Tensor) -> Option<BufferKey> {
+        let root = |mut id: NodeId| {
+            while matches!(graph.node(id).op, Op::Relu | Op::Dropout { .. }) {
+                id = id.operand().expect("an in-place op reads a node");
+            }
+            id
+        };
+        match tensor {
+            Tensor::Value(id) => Some(BufferKey::Value(root(id))),
+            Tensor::Grad(id) => Some(BufferKey::Grad(root(id))),
+            Tensor::WeightGrad(_) | Tensor::Labels | Tensor::Loss => None,
+        }
+    }
+
+    /// The node whose shape the buffer has.
+    pub fn node(self) -> NodeId {
+        match self {
+            BufferKey::Value(id) | BufferKey::Grad(id) => id,
+        }
+    }
+}
+
+/// Every tensor a stage touches.
+fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
+    let mask = match stage.op {
+        StageOp::InputGrad { mask } => mask,
+        StageOp::Import
+        | StageOp::Forward { .. }
+        | StageOp::Loss
+        | StageOp::KernelGrad
+        | StageOp::BiasGrad => None,
+    };
+    stage.reads.iter().copied().chain([stage.writes]).chain(mask)
+}
+
+/// Gives every tensor of a pass a place: largest first, at the lowest offset where nothing live overlaps.
+pub(super) fn lay_out(
+    graph: &Graph,
+    blocks: &[PlannedBlock],
+    chunk: usize,
+    result: Option<Tensor>,
+) -> (Vec<Buffer>, usize) {
+    let mut buffers = tensors(graph, blocks, result);
+    for buffer in &mut buffers {
+        let shape = graph.node(buffer.key.node()).shape;
+        let kept = match buffer.extent {
+            Extent::Band(rows) => rows * shape.width() * shape.channels(),
+            Extent::Image => buffer.image,
+            Extent::Chunk => chunk * buffer.image,
+        };
+        buffer.floats = (kept + Tile::OVERREAD).next_multiple_of(ALIGN);
+    }
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&index| (std::cmp::Reverse(buffers[index].floats), buffers[index].key));
+    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
+    for index in order {
+        let mut conflicts: Vec<_> = placed
+            .iter()
+            .map(|&other| &buffers[other])
+            .filter(|other| overlap(&other.live, &buffers[index].live))
+            .map(|other| other.offset..other.offset + other.floats)
+            .collect();
+        conflicts.sort_by_key(|range| range.start);
+        let mut offset = 0;
+        for range in conflicts {
+            if offset + buffers[index].floats <= range.start {
+                break;
+            }
+            offset = offset.max(range.end);
+        }
+        buffers[index].offset = offset;
+        placed.push(index);
+    }
+    let arena = buffers.iter().map(|buffer| buffer.offset + buffer.floats).max().unwrap_or(0);
+    (buffers, arena)
+}
+
+fn overlap(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {
+    a.start() <= b.end() && b.start() <= a.end()
+}
+
+/// The stored tensors with their lifetimes and extents, not placed yet, in order of first use.
+fn tensors(graph: &Graph, blocks: &[PlannedBlock], result: Option<Tensor>) -> Vec<Buffer> {
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut touch = |tensor: Tensor, block: usize, extent: Extent| {
+        let Some(key) = BufferKey::of(graph, tensor) else { return };
+        match buffers.iter_mut().find(|buffer| buffer.key == key) {
+            Some(buffer) if *buffer.live.end() == block && buffer.extent == extent => {}
+            Some(buffer) => {
+                let alone = *buffer.live.start() == block;
+                buffer.extent = if alone && extent != Extent::Chunk && buffer.extent != Extent::Chunk {
+                    Extent::Image
+                } else {
+                    Extent::Chunk
+                };
+                buffer.live = *buffer.live.start()..=block;
+            }
+            None => {
+                let image = graph.node(key.node()).shape.elements();
+                buffers.push(Buffer { key, offset: 0, floats: 0, image, extent, live: block..=block });
+            }
+        }
+    };
+    for (index, PlannedBlock { block, steps }) in blocks.iter().enumerate() {
+        for step in steps {
+            let (stages, extent) = match step {
+                Step::Whole(stage) => (*stage..*stage + 1, Extent::Image),
+                Step::Banded { stages, rows } => (stages.clone(), Extent::Band(*rows)),
+            };
+            let first = stages.start;
+            for number in stages {
+                let stage = &block.stages[number];
+                for tensor in touched(stage) {
+                    // What the first convolution of a band reads is no band: its windows overlap.
+                    let outside = number == first && stage.reads.contains(&tensor);
+                    let extent = match (block.domain, outside) {
+                        (Domain::Chunk, _) => Extent::Chunk,
+                        (Domain::Image, true) => Extent::Image,
+                        (Domain::Image, false) => extent,
+                    };
+                    touch(tensor, index, extent);
+                }
+            }
+        }
+    }
+    if let Some(result) = result {
+        touch(result, blocks.len(), Extent::Chunk);
+    }
+    buffers
+}

@@ -1,0 +1,96 @@
+//! The plan as text: `nin show --stage plan`.
+
+use std::fmt::{self, Write as _};
+
+use nin_dsl::graph::Graph;
+
+use super::{Algorithm, Buffer, BufferKey, Extent, Pass, Plan, Step};
+
+impl Plan {
+    /// Phases, blocks, steps, buffers and convolutions, a line each.
+    pub fn display(&self, graph: &Graph) -> String {
+        let mut text = String::new();
+        self.write(graph, &mut text).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
+        writeln!(text, "plan {}: batch {}, chunk {}", graph.name, self.batch, self.chunk)?;
+        writeln!(text, "  tile {}x{}", self.tile.rows, self.tile.cols)?;
+        writeln!(text, "  weights {} floats, prepared {} floats", self.weight_floats, self.prepared_floats)?;
+        for conv in &self.convs {
+            let geometry = conv.geometry;
+            let Algorithm::Direct = conv.algorithm;
+            writeln!(
+                text,
+                "  conv {} {}x{} s{} p{} {} -> {} direct, forward @{}{}",
+                conv.node,
+                geometry.kernel.0,
+                geometry.kernel.1,
+                geometry.stride,
+                geometry.pad,
+                geometry.cin,
+                geometry.cout,
+                conv.forward_panels,
+                conv.grad_panels.iter().fold(String::new(), |all, offset| format!("{all}, gradient @{offset}")),
+            )?;
+        }
+        writeln!(text, "  entry prepare: {} convolutions, any order", self.convs.len())?;
+        writeln!(text, "  entry infer: chunks of a range of images, arena {} floats", self.inference.arena)?;
+        self.inference.write(graph, text)?;
+        if let Some(training) = &self.training {
+            writeln!(
+                text,
+                "  entry train: chunks of one of {} slices of {} images, arena {} floats",
+                self.slices,
+                self.slice_images(),
+                training.arena
+            )?;
+            training.write(graph, text)?;
+            writeln!(text, "  entry update: a range of one weight, gradients of {} slices summed as a tree", self.slices)?;
+        }
+        Ok(())
+    }
+}
+
+impl Pass {
+    fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
+        for planned in &self.blocks {
+            writeln!(text, "    block {} ({})", planned.block.name, planned.block.domain)?;
+            for step in &planned.steps {
+                match step {
+                    Step::Whole(stage) => {
+                        writeln!(text, "      {}", planned.block.stages[*stage].display(graph))?;
+                    }
+                    Step::Banded { stages, rows } => {
+                        writeln!(text, "      by bands of {rows} rows")?;
+                        for stage in &planned.block.stages[stages.clone()] {
+                            writeln!(text, "        {}", stage.display(graph))?;
+                        }
+                    }
+                }
+            }
+        }
+        for buffer in &self.buffers {
+            writeln!(text, "    {buffer}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = match self.key {
+            BufferKey::Value(id) => id.to_string(),
+            BufferKey::Grad(id) => format!("d{id}"),
+        };
+        let extent = match self.extent {
+            Extent::Band(rows) => format!("{rows} rows"),
+            Extent::Image => "image".to_owned(),
+            Extent::Chunk => "chunk".to_owned(),
+        };
+        let (start, end) = (self.live.start(), self.live.end());
+        let (offset, floats) = (self.offset, self.floats);
+        write!(f, "buffer {key:<5} {extent:<8} @{offset:<9} {floats:>9} floats, blocks {start} to {end}")
+    }
+}
