@@ -3,9 +3,13 @@
 //! This is the contract between the language and everything that runs it. Layers are words of the language; each one
 //! has become one or more ops here, and the runtime never looks at a layer's word again.
 
+mod build;
+
 use std::fmt;
 use std::ops::Range;
 
+pub use self::build::{BuildError, Builder};
+pub use crate::number::Number;
 use crate::shape::{Round, Shape, Window};
 use crate::span::Span;
 
@@ -133,35 +137,6 @@ impl Weight {
         match self.role {
             Role::Kernel => self.dims[1..].iter().product(),
             Role::Bias => 1,
-        }
-    }
-}
-
-/// A number of the language: whole numbers divide and print differently from real ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
-    /// A whole number.
-    Whole(i64),
-    /// A real number.
-    Real(f64),
-}
-
-impl Number {
-    /// The number as a real one.
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Number::Whole(n) => n as f64,
-            Number::Real(x) => x,
-        }
-    }
-}
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Number::Whole(n) => write!(f, "{n}"),
-            // Debug keeps the point: `1.0` stays real when it is read again.
-            Number::Real(x) => write!(f, "{x:?}"),
         }
     }
 }

@@ -1,0 +1,116 @@
+//! What was written, before any name is looked up: [`Model`] and its parts, each with its [`Span`].
+//!
+//! `Display` is the canonical print ([`crate::format`]), which reads back as the same model.
+
+use crate::number::{Number, Operator};
+use crate::span::Span;
+
+/// A word with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Name {
+    /// The word.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One model: `pub model NAME(param = default, ...) < ... >`, or a bare chain `< ... >`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The model's name. A bare chain is named after its source; the span is then the chain's opening `<`.
+    pub name: Name,
+    /// What `model` brings; `None` for a bare chain.
+    pub head: Option<Head>,
+    /// The layers, in order.
+    pub layers: Vec<Call>,
+    /// From the first doc comment or word to the closing `>`.
+    pub span: Span,
+}
+
+/// What stands around a model's name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Head {
+    /// The lines of its doc comment, without the slashes.
+    pub docs: Vec<String>,
+    /// `pub` or `pub(...)`.
+    pub visibility: Option<Visibility>,
+    /// The parameters, in order.
+    pub params: Vec<Param>,
+}
+
+/// `pub` or `pub(...)`, which mean something only in Rust.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visibility {
+    /// As written.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// `name = default`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// The parameter's name.
+    pub name: Name,
+    /// Its value where no other is given; a constant.
+    pub default: Expr,
+}
+
+/// A layer with its arguments: `maxpool(3, stride = 2)`, or a word alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The layer's word.
+    pub word: Name,
+    /// The arguments, as written.
+    pub args: Vec<Argument>,
+    /// From the word to the closing parenthesis.
+    pub span: Span,
+}
+
+/// `value` or `name = value`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// The name, if it is given by name.
+    pub name: Option<Name>,
+    /// The value.
+    pub value: Expr,
+    /// Name and value.
+    pub span: Span,
+}
+
+/// A value with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where it stands, parentheses included.
+    pub span: Span,
+}
+
+/// A number, a name, or arithmetic over them.
+///
+/// Operators of one precedence make one flat list, so that a long sum is not a deep tree: what recurses over an
+/// expression recurses over parentheses alone, and those are limited.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExprKind {
+    /// `12`, `0.5`, `1e-5`.
+    Number(Number),
+    /// A parameter, or one of the words `ceil floor same`.
+    Name(String),
+    /// `-operand`.
+    Negate(Box<Expr>),
+    /// `first operator operand operator operand ...`, left to right, all of one precedence.
+    Arithmetic {
+        /// The leftmost operand.
+        first: Box<Expr>,
+        /// The rest, each with the operator before it.
+        rest: Vec<(Operator, Expr)>,
+    },
+}
+
+impl Model {
+    /// The parameters; none for a bare chain.
+    pub fn params(&self) -> &[Param] {
+        self.head.as_ref().map_or(&[], |head| &head.params)
+    }
+}

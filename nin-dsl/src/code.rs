@@ -1,0 +1,227 @@
+//! The table of diagnostic codes: number, severity, title and long explanation, each stated once.
+//!
+//! A code keeps its number for good: people search for it, and tests and tools match on it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How bad a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The model means something, perhaps not what was meant.
+    Warning,
+    /// There is no model.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        })
+    }
+}
+
+/// The whole table in one list, from which the enum and its four columns follow.
+macro_rules! codes {
+    ($($number:ident $variant:ident $severity:ident $title:literal $explanation:literal)*) => {
+        /// What a diagnostic is about. Prints as its number, such as `N010`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = concat!("`", stringify!($number), "`: ", $title, ".")] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in order of number.
+            pub const ALL: &[Code] = &[$(Code::$variant),*];
+
+            /// The stable number, such as `N010`.
+            pub fn number(self) -> &'static str {
+                match self { $(Code::$variant => stringify!($number),)* }
+            }
+
+            /// Error or warning.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity,)* }
+            }
+
+            /// A few words that hold for every diagnostic with this code.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+
+            /// The long form, for `nin explain`: plain text in paragraphs.
+            pub fn explanation(self) -> &'static str {
+                match self { $(Code::$variant => $explanation.trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+codes! {
+N001 Syntax Error "text that is not a model" "
+A model is a chain of layers between `<` and `>`, usually with a name and parameters before it:
+
+    model Small(width = 16) <
+        input(1, 28, 28)
+        mlpconv(width, 10, kernel = 5)
+        gap
+        softmax
+    >
+
+Arguments stand in parentheses, separated by commas: first those without a name, then `name = value`. The message says
+what could have come at the marked place. Only the first such error of a text is reported, since what follows it is
+guesswork.
+"
+N002 BadNumber Error "a malformed number" "
+Numbers are written `12`, `0.5` or `1e-5`: digits on both sides of the point, and no suffix, prefix or separator
+(`12u32`, `0x10` and `1_000` are not numbers here). Whole numbers fit 64 bits; real ones are finite.
+"
+N003 Reserved Error "a reserved word" "
+The layers' words, `model`, `pub`, `ceil`, `floor` and `same` mean something already and cannot name a model or a
+parameter. `block`, `repeat`, `leaky_relu` and `batchnorm` are kept for the language and cannot be used yet.
+"
+N004 MisplacedDoc Error "a doc comment that documents nothing" "
+Doc comments (`///` and `/** */`) stand before `model` and nowhere else; `//!` and `/*! */` have no place in a model.
+Write `//` or `/* */` for an ordinary comment.
+"
+N005 UnterminatedComment Error "a comment without an end" "
+A comment that begins with `/*` ends with `*/`. Comments nest: inside one, each further `/*` needs a `*/` of its own.
+"
+N006 NestedTooDeep Error "nesting too deep" "
+At most 64 parentheses or comments may stand inside one another.
+"
+N007 NotOneModel Error "not exactly one model" "
+A file holds exactly one model, `model NAME < ... >`, or one bare chain `< ... >`. Put a second one in a file of its own.
+"
+N010 UnknownLayer Error "a layer that does not exist" "
+The layers are `input`, `conv`, `mlpconv`, `maxpool`, `avgpool`, `dropout`, `relu`, `gap`, `fc` and `softmax`. Words of
+other systems have their equals: `conv2d` is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`,
+`globalavgpool` is `gap`; `flatten` is not needed, since `fc` flattens.
+"
+N011 UnknownArgument Error "an argument the layer does not have" "
+Each layer has its own arguments. The message lists those of the layer in question.
+"
+N012 DuplicateArgument Error "an argument given twice" "
+An argument is given once: by its position or by its name.
+"
+N013 MissingArgument Error "an argument is missing" "
+Arguments without a default must be given: `input` needs channels, height and width, a convolution its channels, a pool
+its kernel, `dropout` its probability and `fc` its number of outputs.
+"
+N014 TooManyArguments Error "too many arguments" "
+The layer takes fewer arguments than were given by position.
+"
+N015 PositionalAfterNamed Error "an argument without a name after one with a name" "
+Arguments given by position come first: `conv(64, kernel = 5)`, not `conv(kernel = 5, 64)`.
+"
+N020 UnknownParameter Error "a parameter that does not exist" "
+A name in a value is one of the model's parameters, which stand in its head: `model Net(width = 96) < ... >`. A bare
+chain has none.
+"
+N021 UnusedParameter Error "a parameter that is never used" "
+Overriding it would change nothing, which is never meant. Use the parameter in the chain, or remove it from the head.
+"
+N022 DuplicateParameter Error "two parameters of one name" "
+Each parameter of a model has a name of its own.
+"
+N023 UnknownOverride Error "an override for no parameter" "
+Only a parameter of the model can be given another value. The message lists those the model has.
+"
+N024 DefaultNotConstant Error "a default that is not a constant" "
+A parameter's default is a number, or arithmetic over numbers; it cannot use another parameter.
+"
+N030 OutOfRange Error "a value out of range" "
+Channels, kernels and strides are at least 1, a dropout's probability is at least 0 and below 1, `bias` is 0 or 1, a
+pool's padding is at most half its kernel (so that every window holds a real pixel), and nothing exceeds 2^28.
+"
+N031 WrongKind Error "a value of the wrong kind" "
+Some arguments are whole numbers, some real, some one of a few words (`round = ceil`, `pad = same`). A parameter is whole
+or real as its default is: `width = 96` is whole and takes no `0.5`; write a default of `1.0` for a real parameter.
+"
+N032 Arithmetic Error "arithmetic without a result" "
+The value overflows 64 bits or divides by zero. Whole numbers divide as in Rust: `7 / 2` is 3, `1 / 2` is 0.
+"
+N033 EvenSame Error "`pad = same` with an even kernel" "
+`pad = same` pads every side by (kernel - 1) / 2, so that with a stride of 1 the output is as large as the input. That
+is a whole number only if the kernel is odd. Use an odd kernel, or give the padding as a number.
+"
+N040 NoInput Error "a chain that does not begin with `input`" "
+The first layer says what the model reads: `input(channels, height, width)`, for instance `input(3, 32, 32)`.
+"
+N041 SecondInput Error "an `input` that is not first" "
+A model reads one input, and `input` is its first layer.
+"
+N042 WindowTooLarge Error "a window larger than its padded input" "
+A kernel of size k fits an input of size n with padding p if k <= n + 2p. Otherwise not even one window fits, and the
+output would be empty. Earlier pools and strides have usually shrunk the input too far: use fewer, or a smaller kernel.
+"
+N043 AfterSoftmax Error "a layer after `softmax`" "
+`softmax` turns scores into probabilities and ends the model: training fuses it with the cross entropy.
+"
+N044 SoftmaxOnMap Error "`softmax` over a map" "
+`softmax` needs one score a class, a vector. Reduce the map before it: `gap` averages each channel (the way of Network
+In Network, with one channel a class), `fc(classes)` flattens and multiplies.
+"
+N045 SpatialOnVector Error "a spatial layer over a vector" "
+Convolutions and pools slide over height and width, which `gap` and `fc` have removed. Put them before, or use `fc`.
+"
+N046 TooLarge Error "a model over the size limits" "
+A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 256 parameters in its
+head and 4 MiB of text.
+"
+N060 DroppedPixels Warning "rows or columns that no window reads" "
+With `round = floor`, the default, a pool reads only whole windows: if the stride does not divide what is left, the last
+rows and columns are dropped. `round = ceil` covers them with a clipped window, as the networks of the paper do. Write
+either one to say which is meant; that silences the warning.
+"
+N061 DropoutLast Warning "dropout as the last layer" "
+Dropout zeroes some of its inputs at random in training. At the end of a model it zeroes the model's own scores, and the
+loss with them. Put it before the last convolution or `fc`.
+"
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.number())
+    }
+}
+
+/// A text that is no code's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCode(pub String);
+
+impl fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (Code::ALL[0], Code::ALL[Code::ALL.len() - 1]);
+        write!(f, "`{}` is no diagnostic's code; they run from {first} to {last}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownCode {}
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    /// Reads a code's number, in either case.
+    fn from_str(text: &str) -> Result<Code, UnknownCode> {
+        let same = |code: &&Code| code.number().eq_ignore_ascii_case(text);
+        Code::ALL.iter().find(same).copied().ok_or_else(|| UnknownCode(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_sorted_and_read_back() {
+        assert!(Code::ALL.is_sorted_by(|a, b| a.number() < b.number()));
+        for &code in Code::ALL {
+            assert_eq!(code.number().to_lowercase().parse(), Ok(code));
+            assert!(!code.explanation().is_empty(), "{code}");
+        }
+        assert!("N999".parse::<Code>().is_err());
+    }
+}

@@ -1,0 +1,382 @@
+//! [`bind`]: the arguments of a call, matched to those of its layer, evaluated, completed and judged.
+
+use super::{Arg, Default, Kind, Layer};
+use crate::ast;
+use crate::diagnostic::{Code, Diagnostic, list, nearest};
+use crate::eval::{Scope, VALUE_WORDS, evaluate};
+use crate::graph::{self, Number};
+use crate::limits;
+use crate::shape::{Round, Window};
+use crate::span::Span;
+
+/// The resolved arguments of one call: every one of its layer's, in order, each in range.
+#[derive(Debug)]
+pub(crate) struct Args(Vec<Bound>);
+
+#[derive(Debug)]
+struct Bound {
+    arg: &'static Arg,
+    value: graph::Arg,
+    /// Where it was written, if it was.
+    written: Option<Span>,
+}
+
+impl Args {
+    fn bound(&self, key: &str) -> &Bound {
+        let bound = self.0.iter().find(|bound| bound.arg.key == key);
+        bound.unwrap_or_else(|| panic!("the layer has no argument `{key}` (a bug in nin)"))
+    }
+
+    fn number(&self, key: &str) -> Number {
+        match self.bound(key).value {
+            graph::Arg::Number(number) => number,
+            graph::Arg::List(_) => panic!("`{key}` is a list (a bug in nin)"),
+        }
+    }
+
+    /// A whole number from 0.
+    pub(crate) fn size(&self, key: &str) -> usize {
+        match self.number(key) {
+            Number::Whole(n) => size(n),
+            Number::Real(x) => panic!("`{key}` is {x}, not whole (a bug in nin)"),
+        }
+    }
+
+    /// A real number.
+    pub(crate) fn real(&self, key: &str) -> f64 {
+        self.number(key).as_f64()
+    }
+
+    /// An argument of 0 or 1.
+    pub(crate) fn switch(&self, key: &str) -> bool {
+        self.size(key) == 1
+    }
+
+    /// The channel counts.
+    pub(crate) fn channels(&self) -> Vec<usize> {
+        match &self.bound("channels").value {
+            graph::Arg::List(list) => list.iter().map(|&n| size(n)).collect(),
+            graph::Arg::Number(_) => panic!("`channels` is a number (a bug in nin)"),
+        }
+    }
+
+    /// Kernel, stride and padding.
+    pub(crate) fn window(&self) -> Window {
+        Window::square(self.size("kernel"), self.size("stride"), self.size("pad"))
+    }
+
+    /// How the output size is rounded.
+    pub(crate) fn round(&self) -> Round {
+        if self.switch("ceil") { Round::Ceil } else { Round::Floor }
+    }
+
+    /// Where the argument was written, if the layer has it and it was.
+    pub(crate) fn written(&self, key: &str) -> Option<Span> {
+        self.0.iter().find(|bound| bound.arg.key == key)?.written
+    }
+
+    /// Keys and values, for [`graph::Layer::args`].
+    pub(crate) fn resolved(&self) -> Vec<(&'static str, graph::Arg)> {
+        self.0.iter().map(|bound| (bound.arg.key, bound.value.clone())).collect()
+    }
+}
+
+fn size(n: i64) -> usize {
+    usize::try_from(n).expect("the argument's kind keeps it from 0 (a bug in nin)")
+}
+
+/// Resolves the arguments of `call`. Every error goes to `sink`; `None` if there was one.
+pub(crate) fn bind(
+    layer: &'static Layer,
+    call: &ast::Call,
+    scope: &mut Scope<'_>,
+    sink: &mut Vec<Diagnostic>,
+) -> Option<Args> {
+    let errors_before = sink.len();
+    let slots = assign(layer, call, scope, sink);
+    let mut resolved: Vec<Bound> = Vec::with_capacity(layer.args.len());
+    let mut missing = vec![];
+    for (arg, written) in layer.args.iter().zip(&slots) {
+        let kernel = resolved.iter().find(|bound| bound.arg.key == "kernel");
+        let mut judge = Judge { word: layer.word, arg, call, kernel, scope, sink };
+        let value = match (written.as_slice(), arg.default) {
+            ([], Default::Required) => {
+                missing.push(arg);
+                None
+            }
+            ([], default) => default_value(&mut judge, default, &resolved),
+            (written, _) => judge.written(written),
+        };
+        if let Some(value) = value {
+            let ends = written.first().zip(written.last());
+            let span = ends.map(|(first, last)| first.span.to(last.span));
+            resolved.push(Bound { arg, value, written: span });
+        }
+    }
+    if !missing.is_empty() && sink.len() == errors_before {
+        sink.push(missing_arguments(layer, call, &missing));
+    }
+    (sink.len() == errors_before && resolved.len() == layer.args.len()).then_some(Args(resolved))
+}
+
+/// Which written arguments belong to each of the layer's. What belongs to none is reported.
+fn assign<'c>(
+    layer: &Layer,
+    call: &'c ast::Call,
+    scope: &mut Scope<'_>,
+    sink: &mut Vec<Diagnostic>,
+) -> Vec<Vec<&'c ast::Argument>> {
+    let takes_list = layer.args.first().is_some_and(|arg| arg.kind == Kind::ChannelList);
+    let mut slots = vec![vec![]; layer.args.len()];
+    let (mut position, mut first_named, mut surplus) = (0, None, vec![]);
+    for argument in &call.args {
+        let error = match &argument.name {
+            None if first_named.is_some() => positional_after_named(argument, first_named),
+            None if takes_list => {
+                slots[0].push(argument);
+                continue;
+            }
+            None if position < slots.len() => {
+                slots[position].push(argument);
+                position += 1;
+                continue;
+            }
+            None => {
+                surplus.push(argument);
+                scope.mark_used(&argument.value);
+                continue;
+            }
+            Some(name) => {
+                first_named = first_named.or(Some(argument.span));
+                let is = |arg: &Arg| arg.name == name.text || arg.key == name.text;
+                match layer.args.iter().position(is) {
+                    Some(slot) if slots[slot].is_empty() => {
+                        slots[slot].push(argument);
+                        continue;
+                    }
+                    Some(slot) => duplicate(layer.args[slot].name, argument, slots[slot][0]),
+                    None => unknown_argument(layer, name),
+                }
+            }
+        };
+        scope.mark_used(&argument.value);
+        sink.push(error);
+    }
+    if let (Some(first), Some(last)) = (surplus.first(), surplus.last()) {
+        sink.push(too_many(layer, call, first.span.to(last.span)));
+    }
+    slots
+}
+
+fn default_value(
+    judge: &mut Judge<'_, '_>,
+    default: Default,
+    earlier: &[Bound],
+) -> Option<graph::Arg> {
+    match default {
+        Default::Required => None,
+        Default::Whole(n) => Some(graph::Arg::Number(Number::Whole(n))),
+        Default::Word("same") => judge.same(judge.kernel?.written.unwrap_or(judge.call.word.span)),
+        Default::Word(word) => Some(flag(word == "ceil")),
+        Default::Of(key) => {
+            earlier.iter().find(|bound| bound.arg.key == key).map(|bound| bound.value.clone())
+        }
+    }
+}
+
+fn flag(on: bool) -> graph::Arg {
+    graph::Arg::Number(Number::Whole(i64::from(on)))
+}
+
+/// Turns what was written for one argument into its value.
+struct Judge<'a, 's> {
+    word: &'static str,
+    arg: &'static Arg,
+    call: &'a ast::Call,
+    /// The layer's kernel, where it is known by now.
+    kernel: Option<&'a Bound>,
+    scope: &'a mut Scope<'s>,
+    sink: &'a mut Vec<Diagnostic>,
+}
+
+impl Judge<'_, '_> {
+    fn written(&mut self, written: &[&ast::Argument]) -> Option<graph::Arg> {
+        let expr = &written.first()?.value;
+        match self.arg.kind {
+            Kind::Channels | Kind::ChannelList => {
+                // All are judged before the first failure counts.
+                let all: Vec<_> = written.iter().map(|arg| self.whole(&arg.value, 1)).collect();
+                all.into_iter().collect::<Option<_>>().map(graph::Arg::List)
+            }
+            Kind::Positive => self.whole(expr, 1).map(whole_arg),
+            Kind::Padding if word(expr) == Some("same") => self.same(expr.span),
+            Kind::Padding => self.whole(expr, 0).map(whole_arg),
+            Kind::PoolPadding => {
+                let pad = self.whole(expr, 0)?;
+                self.pool_padding(pad, expr.span)
+            }
+            Kind::Rounding => match word(expr) {
+                Some(word @ ("floor" | "ceil")) => Some(flag(word == "ceil")),
+                _ => {
+                    self.scope.mark_used(expr);
+                    self.wrong_kind(expr.span, "`floor` or `ceil`", None)
+                }
+            },
+            Kind::Switch => {
+                let n = self.whole(expr, 0)?;
+                if n > 1 {
+                    return self.out_of_range(expr.span, Number::Whole(n), "0 or 1");
+                }
+                Some(whole_arg(n))
+            }
+            Kind::Probability => {
+                let p = evaluate(expr, self.scope, self.sink)?;
+                if !(0.0..1.0).contains(&p.as_f64()) {
+                    return self.out_of_range(expr.span, p, "at least 0 and below 1");
+                }
+                Some(graph::Arg::Number(Number::Real(p.as_f64())))
+            }
+        }
+    }
+
+    /// A whole number of at least `least`.
+    fn whole(&mut self, expr: &ast::Expr, least: i64) -> Option<i64> {
+        if let Some(word) = word(expr) {
+            return self.wrong_kind(expr.span, "a number", Some(format!("`{word}`")));
+        }
+        let most = limits::ACTIVATION_ELEMENTS.cast_signed();
+        match evaluate(expr, self.scope, self.sink)? {
+            Number::Whole(n) if n < least => {
+                self.out_of_range(expr.span, Number::Whole(n), &format!("at least {least}"))
+            }
+            Number::Whole(n) if n > most => {
+                self.out_of_range(expr.span, Number::Whole(n), &format!("at most {most}"))
+            }
+            Number::Whole(n) => Some(n),
+            real @ Number::Real(_) => {
+                self.wrong_kind(expr.span, "a whole number", Some(real.to_string()))
+            }
+        }
+    }
+
+    /// `pad = same`, blamed on `span`. Without a known kernel there is nothing to say.
+    fn same(&mut self, span: Span) -> Option<graph::Arg> {
+        let kernel = kernel_size(self.kernel?)?;
+        if kernel % 2 == 1 {
+            return Some(whole_arg((kernel - 1) / 2));
+        }
+        let message = format!("`pad = same` needs an odd kernel, not {kernel}");
+        let diagnostic = Diagnostic::new(Code::EvenSame, message)
+            .label(span, format!("(kernel - 1) / 2 = ({kernel} - 1) / 2 is not whole"))
+            .help(format!("use `kernel = {}`, or give the padding as a number", kernel + 1));
+        self.sink.push(diagnostic);
+        None
+    }
+
+    fn pool_padding(&mut self, pad: i64, span: Span) -> Option<graph::Arg> {
+        let kernel = kernel_size(self.kernel?)?;
+        if pad > kernel / 2 {
+            let range = format!("at most half the kernel, {kernel} / 2 = {}", kernel / 2);
+            return self.out_of_range(span, Number::Whole(pad), &range);
+        }
+        Some(whole_arg(pad))
+    }
+
+    fn out_of_range<T>(&mut self, span: Span, value: Number, range: &str) -> Option<T> {
+        let (word, name) = (self.word, self.arg.name);
+        let message = format!("`{name}` of `{word}` is {value}; it must be {range}");
+        let label = format!("must be {range}");
+        self.sink.push(Diagnostic::new(Code::OutOfRange, message).label(span, label));
+        None
+    }
+
+    fn wrong_kind<T>(&mut self, span: Span, wanted: &str, got: Option<String>) -> Option<T> {
+        let (word, name) = (self.word, self.arg.name);
+        let but = got.map_or(String::new(), |got| format!(", not {got}"));
+        let message = format!("`{name}` of `{word}` is {wanted}{but}");
+        let diagnostic =
+            Diagnostic::new(Code::WrongKind, message).label(span, format!("expected {wanted}"));
+        self.sink.push(diagnostic);
+        None
+    }
+}
+
+fn whole_arg(n: i64) -> graph::Arg {
+    graph::Arg::Number(Number::Whole(n))
+}
+
+fn kernel_size(kernel: &Bound) -> Option<i64> {
+    match kernel.value {
+        graph::Arg::Number(Number::Whole(n)) => Some(n),
+        _ => None,
+    }
+}
+
+/// The value word an expression is, if it is one.
+fn word(expr: &ast::Expr) -> Option<&str> {
+    match &expr.kind {
+        ast::ExprKind::Name(name) if VALUE_WORDS.contains(&name.as_str()) => Some(name),
+        _ => None,
+    }
+}
+
+fn positional_after_named(argument: &ast::Argument, named: Option<Span>) -> Diagnostic {
+    let message = "an argument without a name after one with a name";
+    let diagnostic = Diagnostic::new(Code::PositionalAfterNamed, message)
+        .label(argument.span, "give it a name, or put it first");
+    match named {
+        Some(span) => diagnostic.label(span, "the first one with a name"),
+        None => diagnostic,
+    }
+}
+
+fn duplicate(name: &str, second: &ast::Argument, first: &ast::Argument) -> Diagnostic {
+    Diagnostic::new(Code::DuplicateArgument, format!("`{name}` is given twice"))
+        .label(second.span, "the second")
+        .label(first.span, "the first")
+}
+
+fn unknown_argument(layer: &Layer, name: &ast::Name) -> Diagnostic {
+    let plain = super::plain(&name.text);
+    let foreign = layer.args.iter().find(|arg| arg.also.contains(&plain.as_str()));
+    let names = || layer.args.iter().map(|arg| arg.name);
+    let help = match foreign.map(|arg| arg.name).or_else(|| nearest(&name.text, names())) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if layer.args.is_empty() => format!("`{}` takes no arguments", layer.word),
+        None => format!("the arguments of `{}` are {}", layer.word, list(names(), "and")),
+    };
+    let message = format!("`{}` has no argument `{}`", layer.word, name.text);
+    Diagnostic::new(Code::UnknownArgument, message).label(name.span, "no such argument").help(help)
+}
+
+fn too_many(layer: &Layer, call: &ast::Call, surplus: Span) -> Diagnostic {
+    let given = call.args.iter().filter(|argument| argument.name.is_none()).count();
+    let given = if given == 1 { "1 is given".to_owned() } else { format!("{given} are given") };
+    let message = match layer.args.len() {
+        0 => format!("`{}` takes no arguments, but {given}", layer.word),
+        1 => format!("`{}` takes one argument, but {given}", layer.word),
+        most => format!("`{}` takes at most {most} arguments, but {given}", layer.word),
+    };
+    Diagnostic::new(Code::TooManyArguments, message).label(surplus, "too many")
+}
+
+fn missing_arguments(layer: &Layer, call: &ast::Call, missing: &[&Arg]) -> Diagnostic {
+    let names = list(missing.iter().map(|arg| arg.name), "and");
+    let docs: Vec<&str> = missing.iter().map(|arg| arg.doc).collect();
+    Diagnostic::new(Code::MissingArgument, format!("`{}` needs {names}", layer.word))
+        .label(call.span, format!("missing: {}", docs.join(", ")))
+        .help(format!("write {}", usage(layer)))
+}
+
+/// A call as the language reference has it: `conv(c, kernel = 3, ...)`.
+fn usage(layer: &Layer) -> String {
+    let args = layer.args.iter().map(|arg| match arg.default {
+        Default::Required if arg.kind == Kind::ChannelList => "c1, c2, ...".to_owned(),
+        Default::Required => arg.name.to_owned(),
+        Default::Whole(n) => format!("{} = {n}", arg.name),
+        Default::Word(word) => format!("{} = {word}", arg.name),
+        Default::Of("kernel") => format!("{} = k", arg.name),
+        Default::Of(key) => format!("{} = {key}", arg.name),
+    });
+    format!("`{}({})`", layer.word, args.collect::<Vec<_>>().join(", "))
+}

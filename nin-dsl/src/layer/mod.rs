@@ -1,0 +1,234 @@
+//! The layers. A layer is a word, its arguments, what shapes it takes and yields, and how it lowers to ops; its facts
+//! follow from the ops. Each has a file of its own and a place in [`LAYERS`], and nothing else names it.
+
+pub(crate) mod args;
+
+mod avgpool;
+mod conv;
+mod dropout;
+mod fc;
+mod gap;
+mod input;
+mod maxpool;
+mod mlpconv;
+mod relu;
+mod softmax;
+
+pub(crate) use args::Args;
+
+use crate::graph::{BuildError, Builder};
+
+/// Every layer, in the order of the language reference.
+pub const LAYERS: &[&Layer] = &[
+    &input::LAYER,
+    &conv::LAYER,
+    &mlpconv::LAYER,
+    &maxpool::LAYER,
+    &avgpool::LAYER,
+    &dropout::LAYER,
+    &relu::LAYER,
+    &gap::LAYER,
+    &fc::LAYER,
+    &softmax::LAYER,
+];
+
+/// Words that no model may use for something else yet: they are kept for layers to come.
+pub(crate) const RESERVED: &[&str] = &["leaky_relu", "batchnorm"];
+
+/// Words of other systems for what needs no layer here, and why.
+pub(crate) const NEEDLESS: &[(&str, &str)] =
+    &[("flatten", "`fc` flattens its input by itself: leave `flatten` out")];
+
+/// A layer of the language.
+#[derive(Debug)]
+pub struct Layer {
+    /// Its word.
+    pub word: &'static str,
+    /// One sentence of reference.
+    pub summary: &'static str,
+    /// What other systems call it, in lower case without underscores: for "did you mean".
+    pub also: &'static [&'static str],
+    /// Its arguments, in order of position.
+    pub args: &'static [Arg],
+    /// What it can stand after.
+    pub takes: Takes,
+    /// What kind of shape it leaves.
+    pub yields: Yields,
+    /// Appends its ops. The arguments are complete and in range, and the shape is one it takes.
+    pub(crate) lower: fn(&Args, &mut Builder) -> Result<(), BuildError>,
+}
+
+/// What a layer can stand after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it begins the chain.
+    Nothing,
+    /// Channels x height x width.
+    Map,
+    /// A vector.
+    Vector,
+    /// A map or a vector.
+    Any,
+}
+
+/// What kind of shape a layer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yields {
+    /// The shape it read.
+    Same,
+    /// A map.
+    Map,
+    /// A vector.
+    Vector,
+    /// A vector that no layer may follow.
+    End,
+}
+
+/// An argument of a layer.
+#[derive(Debug)]
+pub struct Arg {
+    /// Its name in a model.
+    pub name: &'static str,
+    /// Its name once resolved, in [`crate::graph::Layer::args`]; it may be written in a model, too.
+    pub key: &'static str,
+    /// What other systems call it, in lower case without underscores: for "did you mean".
+    pub also: &'static [&'static str],
+    /// The values it takes.
+    pub kind: Kind,
+    /// Its value where none is written.
+    pub default: Default,
+    /// A phrase of reference.
+    pub doc: &'static str,
+}
+
+/// The values an argument takes. "Whole" numbers go up to [`crate::limits::ACTIVATION_ELEMENTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number from 1; resolved to a list of one.
+    Channels,
+    /// All arguments given by position, at least one, each a whole number from 1; resolved to a list.
+    ChannelList,
+    /// A whole number from 1.
+    Positive,
+    /// A whole number from 0, or `same`: (kernel - 1) / 2, for an odd kernel. Resolved to a number.
+    Padding,
+    /// A whole number from 0 to half the kernel.
+    PoolPadding,
+    /// `floor` or `ceil`; resolved to 0 or 1.
+    Rounding,
+    /// 0 or 1.
+    Switch,
+    /// A real number from 0, below 1.
+    Probability,
+}
+
+/// An argument's value where none is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// There is none.
+    Required,
+    /// A whole number.
+    Whole(i64),
+    /// One of the words `same floor ceil`.
+    Word(&'static str),
+    /// That of an earlier argument.
+    Of(&'static str),
+}
+
+/// The layer with this word.
+pub fn find(word: &str) -> Option<&'static Layer> {
+    LAYERS.iter().find(|layer| layer.word == word).copied()
+}
+
+/// A word as [`Layer::also`] spells it: `max_pool2D` is `maxpool2d`.
+pub(crate) fn plain(word: &str) -> String {
+    word.to_lowercase().replace('_', "")
+}
+
+/// The arguments that several layers share.
+mod common {
+    use super::{Arg, Default, Kind};
+
+    pub(super) const CHANNELS: Arg = Arg {
+        name: "c",
+        key: "channels",
+        also: &["filters", "outchannels", "numoutput", "features"],
+        kind: Kind::Channels,
+        default: Default::Required,
+        doc: "output channels",
+    };
+    pub(super) const KERNEL: Arg = Arg {
+        name: "kernel",
+        key: "kernel",
+        also: &["k", "kernelsize", "size"],
+        kind: Kind::Positive,
+        default: Default::Whole(3),
+        doc: "kernel height and width",
+    };
+    pub(super) const STRIDE: Arg = Arg {
+        name: "stride",
+        key: "stride",
+        also: &["s", "strides"],
+        kind: Kind::Positive,
+        default: Default::Whole(1),
+        doc: "pixels between windows",
+    };
+    pub(super) const PAD: Arg = Arg {
+        name: "pad",
+        key: "pad",
+        also: &["p", "padding"],
+        kind: Kind::Padding,
+        default: Default::Word("same"),
+        doc: "zero pixels on every side",
+    };
+    pub(super) const BIAS: Arg = Arg {
+        name: "bias",
+        key: "bias",
+        also: &["usebias", "biasterm"],
+        kind: Kind::Switch,
+        default: Default::Whole(1),
+        doc: "whether a bias is added",
+    };
+    pub(super) const POOL: &[Arg] = &[
+        Arg { name: "k", default: Default::Required, ..KERNEL },
+        Arg { default: Default::Of("kernel"), ..STRIDE },
+        Arg {
+            kind: Kind::PoolPadding,
+            default: Default::Whole(0),
+            doc: "pixels on every side that belong to no window's value",
+            ..PAD
+        },
+        Arg {
+            name: "round",
+            key: "ceil",
+            also: &["ceilmode", "rounding"],
+            kind: Kind::Rounding,
+            default: Default::Word("floor"),
+            doc: "how an output size is rounded",
+        },
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        for layer in LAYERS {
+            assert_eq!(find(layer.word).map(|found| found.word), Some(layer.word));
+            for (i, arg) in layer.args.iter().enumerate() {
+                let earlier = &layer.args[..i];
+                let known = |key| earlier.iter().any(|arg| arg.key == key);
+                assert!(!known(arg.key), "{} twice in {}", arg.key, layer.word);
+                if let Default::Of(key) = arg.default {
+                    assert!(known(key), "{}: {key} resolves before {}", layer.word, arg.key);
+                }
+                if matches!(arg.kind, Kind::Padding | Kind::PoolPadding) {
+                    assert!(known("kernel"), "{}: padding needs a kernel", layer.word);
+                }
+                assert!(arg.kind != Kind::ChannelList || i == 0, "a list comes first");
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `relu`: negative numbers become zero.
+
+use super::{Args, Layer, Takes, Yields};
+use crate::graph::{BuildError, Builder};
+
+pub(super) const LAYER: Layer = Layer {
+    word: "relu",
+    summary: "max(x, 0).",
+    also: &["rectifier", "rectify", "activation", "relu6"],
+    args: &[],
+    takes: Takes::Any,
+    yields: Yields::Same,
+    lower,
+};
+
+fn lower(_: &Args, build: &mut Builder) -> Result<(), BuildError> {
+    build.relu();
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The models that come with nin: the figures the papers' authors and others state for them.
+
+use nin_dsl::graph::Layer;
+use nin_dsl::{Graph, Number, Source, Span, format, parse, read};
+
+const MODELS: [(&str, &str); 7] = [
+    ("digits", include_str!("../../models/digits.nin")),
+    ("nin-cifar10", include_str!("../../models/nin-cifar10.nin")),
+    ("nin-cifar100", include_str!("../../models/nin-cifar100.nin")),
+    ("nin-cifar10-caffe", include_str!("../../models/nin-cifar10-caffe.nin")),
+    ("nin-imagenet", include_str!("../../models/nin-imagenet.nin")),
+    ("nin-mnist", include_str!("../../models/nin-mnist.nin")),
+    ("nin-svhn", include_str!("../../models/nin-svhn.nin")),
+];
+
+fn model(name: &str) -> Graph {
+    let (_, text) = MODELS.iter().find(|(known, _)| *known == name).expect("a model of this name");
+    variant(text, &[])
+}
+
+fn variant(text: &str, overrides: &[(&str, Number)]) -> Graph {
+    let overrides: Vec<_> = overrides.iter().map(|&(name, n)| (name.to_owned(), n)).collect();
+    let (graph, warnings) = read(&Source::new("model.nin", text), &overrides).expect("a model");
+    graph.verify();
+    assert_eq!(warnings, [], "a model that comes with nin has no warnings");
+    graph
+}
+
+#[test]
+fn parameters_and_macs_are_the_papers() {
+    for (name, params, macs) in [
+        ("nin-cifar10", 966_986, "222.49"),
+        ("nin-cifar100", 984_356, "223.59"),
+        ("nin-cifar10-caffe", 966_986, "222.49"),
+        ("nin-svhn", 1_986_026, "274.24"),
+        ("nin-mnist", 349_674, "50.70"),
+        ("nin-imagenet", 7_595_176, "1100.19"),
+    ] {
+        let graph = model(name);
+        assert_eq!(graph.params_total(), params, "{name}");
+        let millions = format!("{:.2}", graph.macs_total() as f64 / 1e6);
+        assert_eq!(millions, macs, "{name}: million multiply-accumulates");
+    }
+}
+
+#[test]
+fn a_parameter_makes_a_variant() {
+    let text = MODELS[1].1;
+    let narrow = variant(text, &[("width", Number::Whole(96)), ("classes", Number::Whole(7))]);
+    assert_eq!(narrow.params[0], ("width".to_owned(), Number::Whole(96)));
+    assert_eq!(narrow.weights[0].dims, [96, 3, 5, 5]);
+    assert_eq!(narrow.nodes.last().map(|node| node.shape.dims()), Some(vec![7]));
+}
+
+/// A graph without its places, which a reprint moves.
+fn placeless(graph: Graph) -> Graph {
+    let layers = graph.layers.into_iter().map(|layer| Layer { span: Span::default(), ..layer });
+    Graph { layers: layers.collect(), ..graph }
+}
+
+#[test]
+fn a_resolved_variant_reads_back_as_the_same_graph() {
+    for (name, text) in MODELS {
+        let overrides = [("classes".to_owned(), Number::Whole(12))];
+        let source = Source::new("model.nin", text);
+        let resolved = format::resolved(&parse(&source).expect("it parses"), &overrides);
+        let printed = resolved.expect("it checks").to_string();
+        let again = variant(&printed, &[]);
+        let direct = variant(text, &[("classes", Number::Whole(12))]);
+        assert_eq!(placeless(again), placeless(direct), "{name}");
+    }
+}
+
+#[test]
+fn facts_of_the_cifar_network() {
+    let graph = model("nin-cifar10");
+    let facts = |name: &str| {
+        let layer = graph.layers.iter().find(|layer| layer.name == name).expect("the layer");
+        (layer.facts.params, layer.facts.activation_bytes, layer.facts.receptive_field)
+    };
+    // 3 tensors of 192, 160 and 96 channels at 32x32: a ReLU shares its convolution's.
+    assert_eq!(facts("mlpconv1"), (14_592 + 30_880 + 15_456, 4 * 448 * 1024, 5));
+    assert_eq!(facts("maxpool1"), (0, 4 * 96 * 256, 7));
+    assert_eq!(facts("mlpconv2").2, 15);
+    assert_eq!(facts("maxpool2").2, 19);
+    assert_eq!(facts("mlpconv3").2, 27);
+    assert_eq!(facts("gap1"), (0, 40, 27 + 7 * 4));
+}
