@@ -125,10 +125,7 @@ pub(crate) fn join(items: &[String], conjunction: &str) -> String {
 }
 
 /// The name a person may have meant: the nearest of `names`, if it is near enough to be a slip.
-pub(crate) fn nearest<'a>(
-    written: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
     let allowed = written.chars().count().max(3) / 3;
     names

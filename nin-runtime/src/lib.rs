@@ -6,6 +6,7 @@ pub mod abi;
 pub mod autodiff;
 pub mod codegen;
 pub mod compile;
+pub mod data;
 pub mod dropout;
 pub mod error;
 pub mod exec;

@@ -83,7 +83,14 @@ fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: Vec<Value>
 }
 
 /// One group: a loop of [`UNROLL`] steps a turn, then the rest written out.
-fn sum_group(e: &mut Emitter<'_>, tile: &Tile, group: &Group, a: Value, b: Value, sums: &mut Vec<Value>) {
+fn sum_group(
+    e: &mut Emitter<'_>,
+    tile: &Tile,
+    group: &Group,
+    a: Value,
+    b: Value,
+    sums: &mut Vec<Value>,
+) {
     let mut a = e.floats(a, group.a);
     let mut b = e.floats(b, group.b);
     let turns = group.k / UNROLL;
@@ -93,7 +100,8 @@ fn sum_group(e: &mut Emitter<'_>, tile: &Tile, group: &Group, a: Value, b: Value
         let end = e.floats(b, tile.b_k * (turns * UNROLL) as i64);
         let (inside, exit) = (e.b.create_block(), e.b.create_block());
         let [at_a, at_b] = [(); 2].map(|()| e.b.append_block_param(inside, I64));
-        let carried: Vec<Value> = sums.iter().map(|_| e.b.append_block_param(inside, F32X4)).collect();
+        let carried: Vec<Value> =
+            sums.iter().map(|_| e.b.append_block_param(inside, F32X4)).collect();
         e.b.ins().jump(inside, &block_args(&[a, b], sums));
         e.b.switch_to_block(inside);
         *sums = carried;
@@ -146,7 +154,8 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
                     e.choose(negative, zero, *sum)
                 }
                 Epilogue::Mask => {
-                    let mask = e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
+                    let mask =
+                        e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
                     let positive = e.b.ins().fcmp(FloatCC::GreaterThan, mask, zero);
                     e.choose(positive, *sum, zero)
                 }
