@@ -116,7 +116,13 @@ impl Session {
         let callee = self.program.callee();
         let threads = self.threads.count();
         callee
-            .update(params.hyper, &training.gradients, &mut self.weights, &mut training.momentum, threads)
+            .update(
+                params.hyper,
+                &training.gradients,
+                &mut self.weights,
+                &mut training.momentum,
+                threads,
+            )
             .run(&self.threads);
         callee.prepare(&self.weights, &mut self.prepared, threads).run(&self.threads);
         Ok(outcome)
@@ -156,7 +162,9 @@ impl Session {
             dropout,
         };
         let callee = self.program.callee();
-        callee.train(batch, &self.prepared, &mut training.gradients, &mut self.arenas).run(&self.threads);
+        callee
+            .train(batch, &self.prepared, &mut training.gradients, &mut self.arenas)
+            .run(&self.threads);
         callee.reduce(&mut training.gradients, self.threads.count()).run(&self.threads);
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
@@ -205,7 +213,11 @@ impl Session {
         let expected = self.program.graph().input();
         let batch = self.program.batch();
         if Shape::map(c, h, w) != expected || n == 0 || n > batch {
-            return Err(Error::Images { found: images.shape().to_vec(), expected: expected.dims(), batch });
+            return Err(Error::Images {
+                found: images.shape().to_vec(),
+                expected: expected.dims(),
+                batch,
+            });
         }
         Ok(n)
     }
@@ -214,12 +226,15 @@ impl Session {
         let graph = self.program.graph();
         let classes = graph.node(graph.logits()).shape.elements();
         if labels.len() != images {
-            return Err(Error::Labels { reason: format!("{} labels for {images} images", labels.len()) });
+            return Err(Error::Labels {
+                reason: format!("{} labels for {images} images", labels.len()),
+            });
         }
         match labels.iter().position(|&label| label as usize >= classes) {
             Some(image) => {
                 let label = labels[image];
-                let reason = format!("image {image} has label {label}, and the model has {classes} classes");
+                let reason =
+                    format!("image {image} has label {label}, and the model has {classes} classes");
                 Err(Error::Labels { reason })
             }
             None => Ok(()),
@@ -231,7 +246,9 @@ impl Session {
         let graph = self.program.graph();
         let mut weights = Weights::zeros(graph);
         let plan = self.program.plan();
-        for ((id, values), &offset) in graph.weight_ids().zip(weights.values_mut()).zip(&plan.weights) {
+        for ((id, values), &offset) in
+            graph.weight_ids().zip(weights.values_mut()).zip(&plan.weights)
+        {
             let floats = &floats.as_slice()[offset..offset + values.len()];
             for (position, &value) in plan::file_positions(graph, id).zip(floats) {
                 values[position] = value;
