@@ -417,7 +417,7 @@ impl ConvGeometry {
                 let a_k = (self.stride * self.cin) as i64;
                 match groups.last_mut() {
                     Some(last) if last.rows == active && last.a + last.k as i64 * a_k == a => {
-                        last.k += 1
+                        last.k += 1;
                     }
                     _ => groups.push(Group { a, b, k: 1, rows: active }),
                 }

@@ -14,6 +14,7 @@ pub mod file;
 pub mod fuse;
 mod jit;
 pub mod kernel;
+pub mod model;
 pub mod plan;
 pub mod weights;
 

@@ -28,7 +28,7 @@ pub(in crate::codegen) fn emit(e: &mut Emitter<'_>, tile: &Tile) {
     let [a, b, c, bias, mask, segments] = arguments;
     let arguments = Arguments { a, b, c, bias, mask, segments };
     let sums = init(e, tile, &arguments);
-    let sums = sum(e, tile, &arguments, sums);
+    let sums = sum(e, tile, &arguments, &sums);
     finish(e, tile, &arguments, sums);
 }
 
@@ -57,11 +57,11 @@ fn init(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments) -> Vec<Value> {
 }
 
 /// The loop over segments; all groups of one segment stand in its body.
-fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: Vec<Value>) -> Vec<Value> {
+fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: &[Value]) -> Vec<Value> {
     let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
     let [left, a, b] = [(); 3].map(|()| e.b.append_block_param(header, I64));
     let carried: Vec<Value> = sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
-    let first = block_args(&[arguments.segments, arguments.a, arguments.b], &sums);
+    let first = block_args(&[arguments.segments, arguments.a, arguments.b], sums);
     e.b.ins().jump(header, &first);
     e.b.switch_to_block(header);
     let more = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
