@@ -16,6 +16,7 @@ mod jit;
 pub mod kernel;
 pub mod model;
 pub mod plan;
+pub mod train;
 pub mod weights;
 
 pub use jit::call::Hyper;
