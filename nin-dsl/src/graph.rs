@@ -235,7 +235,8 @@ impl Graph {
 
     /// Weight ids in order.
     pub fn weight_ids(&self) -> impl Iterator<Item = WeightId> + use<> {
-        (0..u32::try_from(self.weights.len()).expect("a graph has fewer than 2^32 weights")).map(WeightId)
+        (0..u32::try_from(self.weights.len()).expect("a graph has fewer than 2^32 weights"))
+            .map(WeightId)
     }
 
     /// The last node whose value is the model's logits: the output, or what a final softmax reads.
