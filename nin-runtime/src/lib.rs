@@ -14,6 +14,7 @@ pub mod fuse;
 mod jit;
 pub mod kernel;
 pub mod model;
+pub mod peak;
 pub mod plan;
 pub mod weights;
 
