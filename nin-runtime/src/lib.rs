@@ -15,6 +15,7 @@ pub mod fuse;
 mod jit;
 pub mod kernel;
 pub mod model;
+pub mod peak;
 pub mod plan;
 pub mod train;
 pub mod weights;
