@@ -85,13 +85,16 @@ fn check_model(
 fn reserved(name: &ast::Name, what: &str) -> Option<Diagnostic> {
     let text = name.text.as_str();
     is_taken(text).then(|| {
-        let message = format!("`{text}` is a word of the language and cannot name a {what}");
+        let message = format!("`{text}` is reserved and cannot name a {what}");
         Diagnostic::new(Code::Reserved, message).label(name.span, "choose another name")
     })
 }
 
 fn is_taken(name: &str) -> bool {
-    layer::find(name).is_some() || layer::RESERVED.contains(&name) || VALUE_WORDS.contains(&name)
+    /// A parameter is a field in Rust, and these can be none, not even as raw identifiers.
+    const NO_IDENTIFIER: &[&str] = &["_", "self", "Self", "super", "crate"];
+    let reserved = [layer::RESERVED, VALUE_WORDS, NO_IDENTIFIER];
+    layer::find(name).is_some() || reserved.iter().any(|words| words.contains(&name))
 }
 
 /// The parameters with their values; `None` for one whose value is in error. Of two with one name the first counts.
@@ -163,6 +166,14 @@ fn overridden(
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Number> {
     match (default?, value) {
+        (_, Number::Real(real)) if !real.is_finite() => {
+            let message =
+                format!("the parameter `{}` is {real}; it must be finite", param.name.text);
+            sink.push(
+                Diagnostic::new(Code::OutOfRange, message).label(param.name.span, "must be finite"),
+            );
+            None
+        }
         (Number::Real(_), value) => Some(Number::Real(value.as_f64())),
         (Number::Whole(_), Number::Whole(_)) => Some(value),
         (Number::Whole(default), Number::Real(real)) => {

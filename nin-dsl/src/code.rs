@@ -80,7 +80,8 @@ Numbers are written `12`, `0.5` or `1e-5`: digits on both sides of the point, an
 "
 N003 Reserved Error "a reserved word" "
 The layers' words, `model`, `pub`, `ceil`, `floor` and `same` mean something already and cannot name a model or a
-parameter. `block`, `repeat`, `leaky_relu` and `batchnorm` are kept for the language and cannot be used yet.
+parameter; neither can `_`, `self`, `Self`, `super` and `crate`, which are no names in Rust. `block`, `repeat`,
+`leaky_relu` and `batchnorm` are kept for the language and cannot be used yet.
 "
 N004 MisplacedDoc Error "a doc comment that documents nothing" "
 Doc comments (`///` and `/** */`) stand before `model` and nowhere else; `//!` and `/*! */` have no place in a model.

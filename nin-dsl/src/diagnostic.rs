@@ -62,14 +62,30 @@ impl Diagnostic {
         self.labels.first().map(|label| label.span)
     }
 
-    /// `line:column: severity[code]: message` and the advice, without a drawing.
+    /// `name:line:column: severity[code]: message`, then the remarks and the advice, without a drawing.
     pub fn brief(&self, source: &Source) -> String {
-        let place = self.span().map_or(String::new(), |span| {
+        let place = self.span().map_or(source.name.to_string(), |span| {
             let at = source.location(span);
-            format!("{}:{}: ", at.line, at.column)
+            format!("{}:{}:{}", source.name, at.line, at.column)
         });
-        let help: String = self.help.iter().map(|help| format!("\n  help: {help}")).collect();
-        format!("{place}{self}{help}")
+        format!("{place}: {self}{}", self.remarks(source))
+    }
+
+    /// What comes after the message, each on a line of its own: what the labels add to it, then the advice. For where
+    /// nothing can be drawn, or only the guilty place.
+    pub fn remarks(&self, source: &Source) -> String {
+        let labels = self.labels.iter().enumerate().filter_map(|(i, label)| {
+            let there = source.slice(label.span).lines().next().unwrap_or("");
+            if label.text.is_empty() || self.message.contains(&label.text) {
+                None
+            } else if i == 0 || there.is_empty() {
+                Some(format!("\nnote: {}", label.text))
+            } else {
+                Some(format!("\nnote: `{there}`: {}", label.text))
+            }
+        });
+        let help = self.help.iter().map(|help| format!("\nhelp: {help}"));
+        labels.chain(help).collect()
     }
 }
 
@@ -125,10 +141,7 @@ pub(crate) fn join(items: &[String], conjunction: &str) -> String {
 }
 
 /// The name a person may have meant: the nearest of `names`, if it is near enough to be a slip.
-pub(crate) fn nearest<'a>(
-    written: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
     let allowed = written.chars().count().max(3) / 3;
     names

@@ -97,6 +97,14 @@ impl Model {
         &self.source
     }
 
+    /// The model's canonical text with each parameter's default replaced by the value it has here: a text of its own for
+    /// this variant.
+    pub fn resolved_text(&self) -> String {
+        let resolved = nin_dsl::parse(&self.source)
+            .and_then(|model| nin_dsl::format::resolved(&model, &self.graph.params));
+        resolved.expect("a checked text is a model (a bug in nin)").to_string()
+    }
+
     /// What the checker warned of.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings

@@ -1,0 +1,72 @@
+//! What the macros expand to, with a stand-in for the part of `nin` they name.
+
+extern crate self as nin;
+
+/// What the macros name in `nin`.
+pub mod __private {
+    pub use nin_dsl::{Diagnostic, Graph as Model, Number};
+
+    /// Every diagnostic.
+    pub type Error = Vec<Diagnostic>;
+
+    /// Reads a model.
+    pub fn model(name: &str, text: &str, params: &[(&str, Number)]) -> Result<Model, Error> {
+        let params: Vec<_> = params.iter().map(|&(name, n)| (name.to_owned(), n)).collect();
+        nin_dsl::read(&nin_dsl::Source::new(name, text), &params).map(|(graph, _)| graph)
+    }
+}
+
+nin_macros::nin! {
+    /// A "small" net.
+    ///
+    /// Of two lines.
+    pub(crate) model Small(width = 8, type = 10, rate = 0.5) <
+        input(1, 12, 12)
+        mlpconv(width, 2 * width, kernel = 5) // the first
+        maxpool(2)
+        dropout(rate)
+        mlpconv(width, type); gap
+        softmax
+    >
+}
+
+nin_macros::nin!(model NoParameters < input(3, 8, 8) conv(4, kernel = 1) >);
+
+nin_macros::include!("../models/nin-mnist.nin");
+
+#[test]
+fn a_model_becomes_a_struct() {
+    assert_eq!(Small::INPUT, [1, 12, 12]);
+    assert_eq!(Small::OUTPUT, [10]);
+    assert_eq!(Small::RECEPTIVE_FIELD, 10 + 5 * 2);
+    let default = Small::default();
+    assert_eq!(default, Small { width: 8, r#type: 10, rate: 0.5 });
+    let model = default.model().expect("the macro has checked it");
+    assert_eq!((model.params_total(), model.macs_total()), (Small::PARAMS, Small::MACS));
+    assert_eq!(model.name, "Small");
+
+    let wide = Small { width: 16, ..default }.model().expect("a variant");
+    assert!(wide.params_total() > Small::PARAMS);
+    let errors = Small { rate: 1.5, ..default }.model().expect_err("a rate over 1");
+    assert_eq!(errors[0].code.number(), "N030");
+}
+
+#[test]
+fn without_parameters_it_is_a_unit_struct() {
+    assert_eq!(NoParameters::OUTPUT, [4, 8, 8]);
+    assert!(NoParameters.model().is_ok());
+}
+
+#[test]
+fn a_bare_chain_is_an_expression() {
+    let model = nin_macros::nin!(< input(1, 4, 4) gap softmax >);
+    assert_eq!(model.name, "model");
+}
+
+#[test]
+fn a_file_is_the_same() {
+    assert_eq!(Mnist::PARAMS, 349_674);
+    let seven = Mnist { classes: 7 }.model().expect("a variant");
+    assert_eq!(seven.node(seven.logits()).shape.dims(), [7]);
+    assert!(Mnist::TEXT.starts_with("/// Network In Network"));
+}
