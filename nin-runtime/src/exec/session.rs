@@ -59,8 +59,8 @@ pub struct StepOutcome {
 impl Session {
     pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
         let plan = program.plan();
-        let master = Arc::new(Floats::zeroed(plan.weight_floats));
-        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats));
+        let master = Arc::new(Floats::zeroed(plan.weight_floats)?);
+        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats)?);
         let mut session = Session::over(program, master, prepared)?;
         session.set_weights(weights)?;
         Ok(session)
@@ -74,13 +74,17 @@ impl Session {
     ) -> Result<Session, Error> {
         let threads = Threads::new(program.threads())?;
         let plan = program.plan();
-        let training = plan.training.as_ref().map(|_| Training {
-            momentum: Floats::zeroed(plan.weight_floats),
-            gradients: Floats::zeroed(plan.slices * plan.weight_floats),
-            losses: vec![0.0; plan.batch],
-            correct: vec![0; plan.batch],
-        });
-        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena())).collect();
+        let training = || -> Result<Training, Error> {
+            Ok(Training {
+                momentum: Floats::zeroed(plan.weight_floats)?,
+                gradients: Floats::zeroed(plan.slices * plan.weight_floats)?,
+                losses: vec![0.0; plan.batch],
+                correct: vec![0; plan.batch],
+            })
+        };
+        let training = plan.training.is_some().then(training).transpose()?;
+        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
+        let arenas = arenas.collect::<Result<_, _>>()?;
         Ok(Session { threads, weights, prepared, arenas, training, program })
     }
 
@@ -88,7 +92,7 @@ impl Session {
     /// memory until one of them changes its own.
     ///
     /// # Errors
-    /// [`Error::Threads`] if threads cannot be started.
+    /// [`Error::Threads`] or [`Error::Memory`] if the system refuses.
     pub fn fork(&self) -> Result<Session, Error> {
         let (weights, prepared) = (Arc::clone(&self.weights), Arc::clone(&self.prepared));
         Session::over(self.program.clone(), weights, prepared)
