@@ -145,10 +145,16 @@ pub(crate) fn nearest<'a>(
     written: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    /// Longer words are no slip of any name, and comparing takes time.
+    const LONGEST: usize = 64;
+    if written.len() > LONGEST {
+        return None;
+    }
     let lower = written.to_lowercase();
     let allowed = written.chars().count().max(3) / 3;
     names
         .into_iter()
+        .filter(|name| name.len() <= LONGEST)
         .map(|name| (strsim::osa_distance(&lower, &name.to_lowercase()), name))
         .filter(|&(distance, _)| distance <= allowed)
         .min_by_key(|&(distance, _)| distance)
