@@ -50,13 +50,6 @@ impl Diagnostic {
         self
     }
 
-    /// Adds a line of advice, if there is one.
-    #[must_use]
-    pub fn maybe_help(mut self, text: Option<String>) -> Diagnostic {
-        self.help.extend(text);
-        self
-    }
-
     /// The guilty place.
     pub fn span(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)
@@ -141,10 +134,7 @@ pub(crate) fn join(items: &[String], conjunction: &str) -> String {
 }
 
 /// The name a person may have meant: the nearest of `names`, if it is near enough to be a slip.
-pub(crate) fn nearest<'a>(
-    written: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are no slip of any name, and comparing takes time.
     const LONGEST: usize = 64;
     if written.len() > LONGEST {

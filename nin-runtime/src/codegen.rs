@@ -17,8 +17,8 @@ mod pack;
 mod pool;
 mod target;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, UserFuncName};
@@ -107,7 +107,12 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
 ///
 /// # Errors
 /// [`Error::Codegen`] if a function is beyond what the code generator can do (too large, say).
-pub fn translate(clif: Clif, target: &Target, threads: usize, assembly: Assembly) -> Result<Vec<MachineCode>, Error> {
+pub fn translate(
+    clif: Clif,
+    target: &Target,
+    threads: usize,
+    assembly: Assembly,
+) -> Result<Vec<MachineCode>, Error> {
     let next = AtomicUsize::new(0);
     let work: Vec<Mutex<Option<(Kernel, Function)>>> =
         clif.functions.into_iter().map(|function| Mutex::new(Some(function))).collect();
@@ -156,7 +161,8 @@ fn translate_one(
     let id = FuncId::from_u32(u32::try_from(number).expect("few functions"));
     let code = context.compiled_code().expect("just compiled");
     let relocs = code.buffer.relocs().iter();
-    let relocs = relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
+    let relocs =
+        relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
     Ok(MachineCode { kernel, bytes, align, relocs, assembly: text })
 }
 

@@ -141,7 +141,9 @@ pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Er
     Ok(match stage {
         Stage::Graph => graph.to_string(),
         Stage::Train => autodiff::differentiate(graph).display(graph),
-        Stage::Fused => fuse::display(graph, &fuse::fuse(graph, &computations(graph, options.purpose))),
+        Stage::Fused => {
+            fuse::display(graph, &fuse::fuse(graph, &computations(graph, options.purpose)))
+        }
         Stage::Plan => plan.display(graph),
         Stage::Clif => codegen::write(graph, &plan, &target).display(),
         Stage::Asm => {

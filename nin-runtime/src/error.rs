@@ -45,7 +45,9 @@ pub enum Error {
         most: usize,
     },
     /// A model to be trained must end in a vector of logits.
-    #[error("the model ends in a map of shape {output:?}; to be trained it must end in a vector: end it in `gap` or `fc(classes)`")]
+    #[error(
+        "the model ends in a map of shape {output:?}; to be trained it must end in a vector: end it in `gap` or `fc(classes)`"
+    )]
     NotClassifier {
         /// The model's output, `[c, h, w]`.
         output: Vec<usize>,
@@ -54,7 +56,10 @@ pub enum Error {
     #[error("the program was compiled for inference; compile it for training")]
     NotTrainable,
     /// Images of another shape than the model reads, or too many or none of them.
-    #[error("images of shape {found:?}; the program reads [N, {}] with N from 1 to {batch}", list(expected))]
+    #[error(
+        "images of shape {found:?}; the program reads [N, {}] with N from 1 to {batch}",
+        list(expected)
+    )]
     Images {
         /// Shape of the images.
         found: Vec<usize>,

@@ -93,7 +93,11 @@ fn stages(graph: &Graph, nodes: &[TrainNode]) -> Vec<Stage> {
             TrainOp::Forward(id) => {
                 let relu = matches!(graph.node(id).op, Op::Conv { .. })
                     && rest.peek().is_some_and(|next| is_relu_of(graph, next, id));
-                let writes = if relu { rest.next().map_or(node.writes, |relu| relu.writes) } else { node.writes };
+                let writes = if relu {
+                    rest.next().map_or(node.writes, |relu| relu.writes)
+                } else {
+                    node.writes
+                };
                 let op = match graph.node(id).op {
                     Op::Input => StageOp::Import,
                     _ => StageOp::Forward { relu },
@@ -102,7 +106,11 @@ fn stages(graph: &Graph, nodes: &[TrainNode]) -> Vec<Stage> {
             }
             TrainOp::CrossEntropy => {
                 let grad = rest.next().expect("the loss is followed by its gradient");
-                assert_eq!(grad.op, TrainOp::CrossEntropyGrad, "the loss is followed by its gradient");
+                assert_eq!(
+                    grad.op,
+                    TrainOp::CrossEntropyGrad,
+                    "the loss is followed by its gradient"
+                );
                 Stage {
                     op: StageOp::Loss,
                     node: graph.logits(),
@@ -112,12 +120,18 @@ fn stages(graph: &Graph, nodes: &[TrainNode]) -> Vec<Stage> {
             }
             TrainOp::CrossEntropyGrad => unreachable!("taken together with the loss"),
             TrainOp::InputGrad(id) => input_grad(graph, node, id, &mut rest),
-            TrainOp::KernelGrad(id) => {
-                Stage { op: StageOp::KernelGrad, node: id, reads: node.reads.clone(), writes: node.writes }
-            }
-            TrainOp::BiasGrad(id) => {
-                Stage { op: StageOp::BiasGrad, node: id, reads: node.reads.clone(), writes: node.writes }
-            }
+            TrainOp::KernelGrad(id) => Stage {
+                op: StageOp::KernelGrad,
+                node: id,
+                reads: node.reads.clone(),
+                writes: node.writes,
+            },
+            TrainOp::BiasGrad(id) => Stage {
+                op: StageOp::BiasGrad,
+                node: id,
+                reads: node.reads.clone(),
+                writes: node.writes,
+            },
         };
         stages.push(stage);
     }
@@ -136,7 +150,8 @@ fn input_grad<'a>(
         Op::Input | Op::Relu | Op::Dropout { .. } | Op::Softmax => false,
     };
     let relu = rest.next_if(|next| {
-        let is_relu_grad = matches!(next.op, TrainOp::InputGrad(relu) if graph.node(relu).op == Op::Relu);
+        let is_relu_grad =
+            matches!(next.op, TrainOp::InputGrad(relu) if graph.node(relu).op == Op::Relu);
         maskable && is_relu_grad && next.reads.first() == Some(&node.writes)
     });
     let (mask, writes) = match relu {
@@ -218,7 +233,9 @@ impl Home {
         match stage.op {
             StageOp::Import | StageOp::Forward { .. } => Home::Forward(block),
             StageOp::Loss => Home::Loss,
-            StageOp::InputGrad { .. } | StageOp::KernelGrad | StageOp::BiasGrad => Home::Backward(block),
+            StageOp::InputGrad { .. } | StageOp::KernelGrad | StageOp::BiasGrad => {
+                Home::Backward(block)
+            }
         }
     }
 
@@ -227,7 +244,11 @@ impl Home {
             Home::Forward(block) => ("", block),
             Home::Backward(block) => ("d ", block),
             Home::Loss => {
-                return Block { name: "loss".to_owned(), domain: Domain::Chunk, stages: vec![first] };
+                return Block {
+                    name: "loss".to_owned(),
+                    domain: Domain::Chunk,
+                    stages: vec![first],
+                };
             }
         };
         let mut names: Vec<&str> = Vec::new();
@@ -261,7 +282,7 @@ impl Stage {
             StageOp::KernelGrad => format!("kernel_grad({reads}) of {}", self.node),
             StageOp::BiasGrad => format!("bias_grad({reads}) of {}", self.node),
         };
-        format!("{:<6} = {what}", self.writes.to_string())
+        format!("{:<24} = {what}", self.writes.display(graph))
     }
 }
 

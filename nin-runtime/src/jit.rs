@@ -90,18 +90,28 @@ impl CodeMemory {
 }
 
 /// Declares and defines every function; their numbers in the module are their positions in `code`.
-fn define(module: &mut JITModule, code: &[MachineCode], target: &Target) -> Result<Vec<FuncId>, String> {
+fn define(
+    module: &mut JITModule,
+    code: &[MachineCode],
+    target: &Target,
+) -> Result<Vec<FuncId>, String> {
     let signature = abi::entry_signature(target.call_conv());
     let mut ids = Vec::with_capacity(code.len());
     for (number, _) in code.iter().enumerate() {
         // The module only needs names that differ; signatures matter to it for imports alone.
-        let declared = module.declare_function(&format!("nin_{number}"), Linkage::Local, &signature);
+        let declared =
+            module.declare_function(&format!("nin_{number}"), Linkage::Local, &signature);
         let id = declared.map_err(|error| error.to_string())?;
-        assert_eq!(id.as_u32() as usize, number, "functions are numbered as declared (a bug in nin)");
+        assert_eq!(
+            id.as_u32() as usize,
+            number,
+            "functions are numbered as declared (a bug in nin)"
+        );
         ids.push(id);
     }
     for (function, &id) in code.iter().zip(&ids) {
-        let defined = module.define_function_bytes(id, function.align, &function.bytes, &function.relocs);
+        let defined =
+            module.define_function_bytes(id, function.align, &function.bytes, &function.relocs);
         defined.map_err(|error| error.to_string())?;
     }
     module.finalize_definitions().map_err(|error| error.to_string())?;

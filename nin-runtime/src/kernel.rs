@@ -193,7 +193,8 @@ impl Axis {
     pub fn real_outputs(&self, tap: usize) -> Range<usize> {
         let at = self.offset + tap as i64;
         let stride = self.stride as i64;
-        let reach = |position: i64| (position - at).max(0).unsigned_abs().div_ceil(stride.unsigned_abs());
+        let reach =
+            |position: i64| (position - at).max(0).unsigned_abs().div_ceil(stride.unsigned_abs());
         let clip = |o: u64| (o as usize).min(self.outputs);
         let outputs = clip(reach(0))..clip(reach(self.inputs as i64));
         if outputs.is_empty() { 0..0 } else { outputs }
@@ -214,7 +215,11 @@ pub struct TileRun {
 }
 
 /// Splits `0..total` into tiles of at most `rows` rows and merges neighbours that sum the same.
-fn tile_runs(total: usize, rows: usize, groups: impl Fn(Range<usize>) -> Vec<Group>) -> Vec<TileRun> {
+fn tile_runs(
+    total: usize,
+    rows: usize,
+    groups: impl Fn(Range<usize>) -> Vec<Group>,
+) -> Vec<TileRun> {
     let mut runs: Vec<TileRun> = Vec::new();
     for first in (0..total).step_by(rows) {
         let rows = rows.min(total - first);
@@ -322,7 +327,10 @@ impl ConvGeometry {
     /// A pointwise convolution on `pixels` pixels in a row: channels last, neighbouring rows are one row.
     #[must_use]
     pub fn flattened(self, pixels: usize) -> ConvGeometry {
-        assert!(self.is_pointwise(), "only pointwise convolutions ignore where a row ends (a bug in nin)");
+        assert!(
+            self.is_pointwise(),
+            "only pointwise convolutions ignore where a row ends (a bug in nin)"
+        );
         ConvGeometry { input: (1, pixels), output: (1, pixels), ..self }
     }
 
@@ -408,7 +416,9 @@ impl ConvGeometry {
                 let b = (o * self.cout) as i64;
                 let a_k = (self.stride * self.cin) as i64;
                 match groups.last_mut() {
-                    Some(last) if last.rows == active && last.a + last.k as i64 * a_k == a => last.k += 1,
+                    Some(last) if last.rows == active && last.a + last.k as i64 * a_k == a => {
+                        last.k += 1;
+                    }
                     _ => groups.push(Group { a, b, k: 1, rows: active }),
                 }
             }
@@ -484,7 +494,8 @@ mod tests {
         let counts: Vec<(usize, usize)> = runs.iter().map(|run| (run.first, run.count)).collect();
         assert_eq!(counts, [(0, 1), (4, 6), (28, 1)]);
         assert_eq!(runs[1].groups, [Group { a: 0, b: 0, k: 15, rows: 0..4 }]);
-        let left: Vec<_> = runs[0].groups.iter().map(|group| (group.k, group.rows.clone())).collect();
+        let left: Vec<_> =
+            runs[0].groups.iter().map(|group| (group.k, group.rows.clone())).collect();
         assert_eq!(left, [(3, 2..4), (3, 1..4), (9, 0..4)]);
     }
 

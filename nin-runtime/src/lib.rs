@@ -6,6 +6,7 @@ pub mod abi;
 pub mod autodiff;
 pub mod codegen;
 pub mod compile;
+pub mod data;
 pub mod dropout;
 pub mod error;
 pub mod exec;
@@ -13,7 +14,10 @@ pub mod file;
 pub mod fuse;
 mod jit;
 pub mod kernel;
+pub mod model;
+pub mod peak;
 pub mod plan;
+pub mod train;
 pub mod weights;
 
 pub use jit::call::Hyper;

@@ -191,7 +191,9 @@ fn convs(graph: &Graph, step: &[Block], tile: TileShape) -> (Vec<ConvPlan>, usiz
     };
     let mut convs = Vec::new();
     for id in graph.ids() {
-        let (Op::Conv { weight, bias, .. }, Some(geometry)) = (graph.node(id).op, geometry(graph, id)) else {
+        let (Op::Conv { weight, bias, .. }, Some(geometry)) =
+            (graph.node(id).op, geometry(graph, id))
+        else {
             continue;
         };
         let panels = |channels: usize| channels.div_ceil(tile.cols);
@@ -222,7 +224,13 @@ fn convs(graph: &Graph, step: &[Block], tile: TileShape) -> (Vec<ConvPlan>, usiz
 }
 
 /// Plans the blocks of a pass and its arena. `result` is read after the last block.
-fn pass(graph: &Graph, blocks: Vec<Block>, chunk: usize, convs: &[ConvPlan], result: Option<Tensor>) -> Pass {
+fn pass(
+    graph: &Graph,
+    blocks: Vec<Block>,
+    chunk: usize,
+    convs: &[ConvPlan],
+    result: Option<Tensor>,
+) -> Pass {
     let blocks: Vec<PlannedBlock> = blocks
         .into_iter()
         .map(|block| PlannedBlock { steps: steps(graph, &block, convs), block })
@@ -250,7 +258,8 @@ fn steps(graph: &Graph, block: &Block, convs: &[ConvPlan]) -> Vec<Step> {
         }
         if end - next > 1 {
             let shapes = (next..end).map(|index| graph.node(stages[index].node).shape);
-            let widest = shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
+            let widest =
+                shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
             let height = graph.node(stages[next].node).shape.height();
             let rows = (BAND_BYTES / widest).clamp(1, height);
             steps.push(Step::Banded { stages: next..end, rows });
@@ -283,7 +292,8 @@ impl Plan {
 impl Pass {
     /// Where a tensor lies.
     pub fn buffer(&self, graph: &Graph, tensor: Tensor) -> &Buffer {
-        let key = BufferKey::of(graph, tensor).expect("only activations lie in the arena (a bug in nin)");
+        let key =
+            BufferKey::of(graph, tensor).expect("only activations lie in the arena (a bug in nin)");
         let found = self.buffers.iter().find(|buffer| buffer.key == key);
         found.expect("every activation is placed (a bug in nin)")
     }

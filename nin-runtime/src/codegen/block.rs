@@ -145,8 +145,11 @@ impl Scope<'_> {
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
                 let geometry = conv.geometry;
-                let geometry =
-                    if geometry.is_pointwise() { geometry.flattened(shape.pixels()) } else { geometry };
+                let geometry = if geometry.is_pointwise() {
+                    geometry.flattened(shape.pixels())
+                } else {
+                    geometry
+                };
                 let Algorithm::Direct = conv.algorithm;
                 conv::kernel_grad(e, self.plan.tile, &geometry, input, grad, kernel);
             }
@@ -172,7 +175,14 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     let operands = self.forward_operands(e, conv, input, output);
                     let sizes = (conv.geometry.cin, conv.geometry.cout);
-                    conv::multiply(e, self.plan.tile, sizes, Rows::Counted(self.count), operands, relu);
+                    conv::multiply(
+                        e,
+                        self.plan.tile,
+                        sizes,
+                        Rows::Counted(self.count),
+                        operands,
+                        relu,
+                    );
                 }
                 Op::Softmax => {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
@@ -194,7 +204,14 @@ impl Scope<'_> {
                         mask: mask.map(|mask| at(e, mask)),
                     };
                     let sizes = (conv.geometry.cout, conv.geometry.cin);
-                    conv::multiply(e, self.plan.tile, sizes, Rows::Counted(self.count), operands, false);
+                    conv::multiply(
+                        e,
+                        self.plan.tile,
+                        sizes,
+                        Rows::Counted(self.count),
+                        operands,
+                        false,
+                    );
                 }
                 Op::Input
                 | Op::Relu
@@ -209,7 +226,13 @@ impl Scope<'_> {
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
                 let sizes = (geometry.cin, geometry.cout);
-                conv::kernel_grad_of_rows(e, self.plan.tile, sizes, self.count, [input, grad, kernel]);
+                conv::kernel_grad_of_rows(
+                    e,
+                    self.plan.tile,
+                    sizes,
+                    self.count,
+                    [input, grad, kernel],
+                );
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
@@ -254,7 +277,13 @@ impl Scope<'_> {
         conv::correlate(e, self.plan.tile, &geometry.forward(), (band.lo, hi), operands, relu);
     }
 
-    fn forward_operands(&self, e: &mut Emitter<'_>, conv: &ConvPlan, input: Value, output: Value) -> Operands {
+    fn forward_operands(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        input: Value,
+        output: Value,
+    ) -> Operands {
         let panels = self.prepared(e, conv.forward_panels);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
         Operands { input, panels, output, bias, mask: None }
@@ -285,7 +314,14 @@ impl Scope<'_> {
         }
     }
 
-    fn conv_input_grad(&self, e: &mut Emitter<'_>, node: NodeId, grad: Value, result: Value, mask: Option<Value>) {
+    fn conv_input_grad(
+        &self,
+        e: &mut Emitter<'_>,
+        node: NodeId,
+        grad: Value,
+        result: Value,
+        mask: Option<Value>,
+    ) {
         let conv = self.plan.conv(node);
         let geometry = conv.geometry;
         let Algorithm::Direct = conv.algorithm;
@@ -322,8 +358,18 @@ impl Scope<'_> {
     }
 
     /// Drops elements if the step asks for dropout.
-    fn drop_elements(&self, e: &mut Emitter<'_>, p: f64, index: u32, image: Value, tensor: Value, shape: Shape) {
-        let load = |e: &mut Emitter<'_>, ty: Type, offset: usize| context::load(e, ty, self.context, offset);
+    fn drop_elements(
+        &self,
+        e: &mut Emitter<'_>,
+        p: f64,
+        index: u32,
+        image: Value,
+        tensor: Value,
+        shape: Shape,
+    ) {
+        let load = |e: &mut Emitter<'_>, ty: Type, offset: usize| {
+            context::load(e, ty, self.context, offset)
+        };
         let on = load(e, I64, offset_of!(Context, dropout));
         let seed = load(e, I64, offset_of!(Context, seed));
         let step = load(e, I64, offset_of!(Context, step));
@@ -331,7 +377,13 @@ impl Scope<'_> {
         let zero = e.int(0);
         // `on` is 0 or 1: a loop of no or one turn.
         e.range(zero, on, 1, |e, _| {
-            elementwise::drop_elements(e, Mask { p, index, seed, step }, image, tensor, shape.elements());
+            elementwise::drop_elements(
+                e,
+                Mask { p, index, seed, step },
+                image,
+                tensor,
+                shape.elements(),
+            );
         });
     }
 

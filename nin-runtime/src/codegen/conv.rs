@@ -46,7 +46,12 @@ pub(super) enum Rows {
 
 /// Runs `body` for every panel of `channels` channels: full ones in a loop, then a narrower last one. It gets the panel's
 /// number and its columns.
-fn panels(e: &mut Emitter<'_>, channels: usize, cols: usize, mut body: impl FnMut(&mut Emitter<'_>, Value, usize)) {
+fn panels(
+    e: &mut Emitter<'_>,
+    channels: usize,
+    cols: usize,
+    mut body: impl FnMut(&mut Emitter<'_>, Value, usize),
+) {
     e.count(channels / cols, |e, panel| body(e, panel, cols));
     if !channels.is_multiple_of(cols) {
         let last = e.size(channels / cols);
@@ -99,10 +104,13 @@ pub(super) fn correlate(
                     init: operands.init(),
                     epilogue: operands.epilogue(relu),
                 };
-                tiles(e, run, &tile, [a, b, c, bias.unwrap_or(c), mask.unwrap_or(c), segments], [
-                    x.stride * inputs,
-                    correlation.step,
-                ]);
+                tiles(
+                    e,
+                    run,
+                    &tile,
+                    [a, b, c, bias.unwrap_or(c), mask.unwrap_or(c), segments],
+                    [x.stride * inputs, correlation.step],
+                );
             }
         };
         if one_row {
@@ -128,7 +136,13 @@ fn real_taps(e: &mut Emitter<'_>, first: Value, taps: usize, inputs: usize) -> (
 
 /// Calls a run's tile at each of its places. `arguments` are those of the row's first tile (A, B, C, bias, mask,
 /// segments); `steps` are the floats from one row of a tile to the next in A and in C.
-fn tiles(e: &mut Emitter<'_>, run: &TileRun, tile: &Tile, arguments: [Value; 6], [a_step, c_step]: [usize; 2]) {
+fn tiles(
+    e: &mut Emitter<'_>,
+    run: &TileRun,
+    tile: &Tile,
+    arguments: [Value; 6],
+    [a_step, c_step]: [usize; 2],
+) {
     let kernel = Kernel::Tile(tile.clone());
     let masked = tile.epilogue.contains(&Epilogue::Mask);
     e.count(run.count, |e, index| {
@@ -275,7 +289,8 @@ pub(super) fn kernel_grad_of_rows(
         };
         let whole = inputs / shape.rows;
         let rest = inputs % shape.rows;
-        let runs = [run(0, shape.rows, whole), run(whole * shape.rows, rest, usize::from(rest > 0))];
+        let runs =
+            [run(0, shape.rows, whole), run(whole * shape.rows, rest, usize::from(rest > 0))];
         for run in runs.iter().filter(|run| run.count > 0) {
             let tile = Tile {
                 dot: Dot::F32,
@@ -297,7 +312,13 @@ pub(super) fn kernel_grad_of_rows(
 }
 
 /// Adds the bias gradient: the sum of `count` rows of `channels` floats, a few vectors at a time.
-pub(super) fn bias_grad(e: &mut Emitter<'_>, channels: usize, count: Value, grad: Value, bias: Value) {
+pub(super) fn bias_grad(
+    e: &mut Emitter<'_>,
+    channels: usize,
+    count: Value,
+    grad: Value,
+    bias: Value,
+) {
     const VECTORS: usize = 4;
     let mut channel = 0;
     while channel < channels {

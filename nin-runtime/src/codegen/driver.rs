@@ -63,7 +63,8 @@ fn infer(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, context: Value, range:
         let to = e.at(results, first, shape.elements());
         let zero = e.int(0);
         e.range(zero, count, 1, |e, image| {
-            let (from, to) = (e.at(from, image, shape.elements()), e.at(to, image, shape.elements()));
+            let (from, to) =
+                (e.at(from, image, shape.elements()), e.at(to, image, shape.elements()));
             layout::export(e, shape, from, to);
         });
     });

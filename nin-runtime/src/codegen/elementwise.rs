@@ -47,7 +47,13 @@ pub(super) struct Mask {
 /// Drops elements of one image's tensor in place: its value going forward, its gradient going backward, by the same mask.
 ///
 /// The hash is [`dropout`]'s, lane by lane.
-pub(super) fn drop_elements(e: &mut Emitter<'_>, mask: Mask, image: Value, tensor: Value, floats: usize) {
+pub(super) fn drop_elements(
+    e: &mut Emitter<'_>,
+    mask: Mask,
+    image: Value,
+    tensor: Value,
+    floats: usize,
+) {
     let key = image_key(e, mask, image);
     e.lanes(floats, |e, ty, i| {
         let at = e.at(tensor, i, 1);
@@ -81,7 +87,9 @@ fn image_key(e: &mut Emitter<'_>, mask: Mask, image: Value) -> Value {
 
 /// SplitMix64's finaliser.
 fn mix64(e: &mut Emitter<'_>, mut x: Value) -> Value {
-    for (shift, multiplier) in [(30, Some(dropout::FINAL64[0])), (27, Some(dropout::FINAL64[1])), (31, None)] {
+    for (shift, multiplier) in
+        [(30, Some(dropout::FINAL64[0])), (27, Some(dropout::FINAL64[1])), (31, None)]
+    {
         let shifted = e.b.ins().ushr_imm_u(x, shift);
         x = e.b.ins().bxor(x, shifted);
         if let Some(multiplier) = multiplier {
@@ -108,7 +116,9 @@ fn keeps(e: &mut Emitter<'_>, ty: Type, key: Value, element: Value, threshold: u
     x = e.b.ins().imul(x, multiplier);
     let key = e.splat(integers, key);
     x = e.b.ins().bxor(x, key);
-    for (shift, multiplier) in [(16, Some(dropout::FINAL[0])), (13, Some(dropout::FINAL[1])), (16, None)] {
+    for (shift, multiplier) in
+        [(16, Some(dropout::FINAL[0])), (13, Some(dropout::FINAL[1])), (16, None)]
+    {
         let shifted = e.b.ins().ushr_imm_u(x, shift);
         x = e.b.ins().bxor(x, shifted);
         if let Some(multiplier) = multiplier {

@@ -25,7 +25,11 @@ pub(super) struct Emitter<'f> {
 }
 
 impl<'f> Emitter<'f> {
-    pub(super) fn new(b: FunctionBuilder<'f>, functions: &'f mut Functions, fma: bool) -> Emitter<'f> {
+    pub(super) fn new(
+        b: FunctionBuilder<'f>,
+        functions: &'f mut Functions,
+        fma: bool,
+    ) -> Emitter<'f> {
         Emitter { b, functions, imported: HashMap::new(), fma }
     }
 
@@ -126,7 +130,13 @@ impl<'f> Emitter<'f> {
     }
 
     /// Runs `body` for `i = lo, lo + step, ...` while `i < hi`.
-    pub(super) fn range(&mut self, lo: Value, hi: Value, step: i64, body: impl FnOnce(&mut Self, Value)) {
+    pub(super) fn range(
+        &mut self,
+        lo: Value,
+        hi: Value,
+        step: i64,
+        body: impl FnOnce(&mut Self, Value),
+    ) {
         let (header, inside, exit) =
             (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let i = self.b.append_block_param(header, I64);

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use cranelift_codegen::ir::{ExtFuncData, ExternalName, FuncRef, Function, Signature, UserExternalName};
+use cranelift_codegen::ir::{
+    ExtFuncData, ExternalName, FuncRef, Function, Signature, UserExternalName,
+};
 use cranelift_codegen::isa::CallConv;
 
 use crate::abi;
@@ -25,7 +27,8 @@ impl Functions {
         if let Some(&index) = self.indices.get(kernel) {
             return index;
         }
-        let index = u32::try_from(self.kernels.len()).expect("a program has fewer than 2^32 functions");
+        let index =
+            u32::try_from(self.kernels.len()).expect("a program has fewer than 2^32 functions");
         self.kernels.push(kernel.clone());
         self.indices.insert(kernel.clone(), index);
         index

@@ -116,7 +116,13 @@ fn largest(e: &mut Emitter<'_>, row: Value, classes: usize) -> (Value, Value) {
 }
 
 /// Stores `exp(z - largest)` for each class and returns the sum.
-fn exponentials(e: &mut Emitter<'_>, classes: usize, from: Value, largest: Value, to: Value) -> Value {
+fn exponentials(
+    e: &mut Emitter<'_>,
+    classes: usize,
+    from: Value,
+    largest: Value,
+    to: Value,
+) -> Value {
     let sum = e.b.declare_var(F32);
     let start = e.float(F32, 0.0);
     e.b.def_var(sum, start);
@@ -145,7 +151,13 @@ fn scale(e: &mut Emitter<'_>, classes: usize, row: Value, factor: Value) {
 }
 
 /// Softmax of `count` rows.
-pub(super) fn softmax(e: &mut Emitter<'_>, classes: usize, count: Value, input: Value, output: Value) {
+pub(super) fn softmax(
+    e: &mut Emitter<'_>,
+    classes: usize,
+    count: Value,
+    input: Value,
+    output: Value,
+) {
     let zero = e.int(0);
     e.range(zero, count, 1, |e, image| {
         let (from, to) = (e.at(input, image, classes), e.at(output, image, classes));
@@ -174,7 +186,12 @@ pub(super) struct LossOperands {
 }
 
 /// `log sum exp(z) - z[label]` of each row, and `(softmax(z) - onehot(label)) * per_image`.
-pub(super) fn cross_entropy(e: &mut Emitter<'_>, classes: usize, count: Value, operands: &LossOperands) {
+pub(super) fn cross_entropy(
+    e: &mut Emitter<'_>,
+    classes: usize,
+    count: Value,
+    operands: &LossOperands,
+) {
     let zero = e.int(0);
     e.range(zero, count, 1, |e, image| {
         let logits = e.at(operands.logits, image, classes);

@@ -13,7 +13,12 @@ use crate::kernel::{ConvGeometry, GradPhase};
 use crate::plan::Plan;
 
 /// Rebuilds the prepared forms of the convolutions numbered `begin..end`.
-pub(super) fn prepare(e: &mut Emitter<'_>, plan: &Plan, context: Value, (begin, end): (Value, Value)) {
+pub(super) fn prepare(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    context: Value,
+    (begin, end): (Value, Value),
+) {
     let weights = context::load(e, I64, context, offset_of!(Context, weights));
     let prepared = context::load(e, I64, context, offset_of!(Context, prepared));
     for (number, conv) in plan.convs.iter().enumerate() {

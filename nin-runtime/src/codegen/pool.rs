@@ -36,7 +36,11 @@ struct Pixels {
 }
 
 /// Runs `body` for every output pixel; it gets the pixel's index and the input pixels under it.
-fn windows(e: &mut Emitter<'_>, pool: &Pool, mut body: impl FnMut(&mut Emitter<'_>, Value, &Pixels)) {
+fn windows(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    mut body: impl FnMut(&mut Emitter<'_>, Value, &Pixels),
+) {
     let Window { kernel, stride, pad } = pool.window;
     let clip = |e: &mut Emitter<'_>, o: Value, kernel: usize, inputs: usize| {
         let first = e.mul(o, stride as i64);
@@ -57,7 +61,12 @@ fn windows(e: &mut Emitter<'_>, pool: &Pool, mut body: impl FnMut(&mut Emitter<'
 }
 
 /// Runs `body` for every input pixel under a window, in row order; it gets the pixel's index.
-fn under(e: &mut Emitter<'_>, pool: &Pool, pixels: &Pixels, mut body: impl FnMut(&mut Emitter<'_>, Value)) {
+fn under(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    pixels: &Pixels,
+    mut body: impl FnMut(&mut Emitter<'_>, Value),
+) {
     e.range(pixels.rows.0, pixels.rows.1, 1, |e, y| {
         let row = e.mul(y, pool.input.width() as i64);
         e.range(pixels.columns.0, pixels.columns.1, 1, |e, x| {
@@ -161,7 +170,11 @@ pub(super) fn input_grad(e: &mut Emitter<'_>, pool: &Pool, operands: GradOperand
                 let mut part = grad;
                 if let Some(winner) = winner {
                     let index = lane_index(e, ty, pixel);
-                    let here = e.b.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::Equal, index, winner);
+                    let here = e.b.ins().icmp(
+                        cranelift_codegen::ir::condcodes::IntCC::Equal,
+                        index,
+                        winner,
+                    );
                     part = e.choose(here, part, none);
                 }
                 if let Some(mask) = mask {
@@ -180,7 +193,14 @@ pub(super) fn input_grad(e: &mut Emitter<'_>, pool: &Pool, operands: GradOperand
 }
 
 /// The index of the pixel that holds the maximum, per lane.
-fn winner(e: &mut Emitter<'_>, pool: &Pool, pixels: &Pixels, ty: Type, channel: Value, input: Value) -> Value {
+fn winner(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    pixels: &Pixels,
+    ty: Type,
+    channel: Value,
+    input: Value,
+) -> Value {
     let from = e.at(input, channel, 1);
     let (best, index) = (e.b.declare_var(ty), e.b.declare_var(index_type(ty)));
     let lowest = e.float(ty, f32::NEG_INFINITY);
@@ -249,7 +269,13 @@ pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Value, ou
 }
 
 /// The gradient of the global average's input: the same share for every pixel.
-pub(super) fn global_average_grad(e: &mut Emitter<'_>, shape: Shape, grad: Value, result: Value, mask: Option<Value>) {
+pub(super) fn global_average_grad(
+    e: &mut Emitter<'_>,
+    shape: Shape,
+    grad: Value,
+    result: Value,
+    mask: Option<Value>,
+) {
     let channels = shape.channels();
     e.count(shape.pixels(), |e, pixel| {
         let row = e.at(result, pixel, channels);

@@ -66,11 +66,14 @@ impl Target {
         let isa = host_isa("speed")?;
         let tile_isa = host_isa("none")?;
         let architecture = isa.triple().architecture;
-        let flag = |name: &str| isa.isa_flags().iter().find(|flag| flag.name == name).and_then(|flag| flag.as_bool());
+        let flag = |name: &str| {
+            isa.isa_flags().iter().find(|flag| flag.name == name).and_then(|flag| flag.as_bool())
+        };
         let aarch64 = matches!(architecture, target_lexicon::Architecture::Aarch64(_));
         let fma = aarch64 || flag("has_fma") == Some(true);
         // 16 vector registers hold 8 sums, a row of B and a broadcast; 32 hold three times as many.
-        let tile = if aarch64 { TileShape { rows: 6, cols: 16 } } else { TileShape { rows: 4, cols: 8 } };
+        let tile =
+            if aarch64 { TileShape { rows: 6, cols: 16 } } else { TileShape { rows: 4, cols: 8 } };
         Ok(Target { name, tile, isa, tile_isa, fma })
     }
 
@@ -104,10 +107,13 @@ impl Target {
 fn host_isa(opt_level: &str) -> Result<OwnedTargetIsa, Error> {
     let mut flags = settings::builder();
     let verify = if cfg!(debug_assertions) { "true" } else { "false" };
-    for (name, value) in [("opt_level", opt_level), ("is_pic", "false"), ("enable_verifier", verify)] {
+    for (name, value) in
+        [("opt_level", opt_level), ("is_pic", "false"), ("enable_verifier", verify)]
+    {
         flags.set(name, value).expect("Cranelift has these settings");
     }
-    let builder = cranelift_native::builder().map_err(|reason| Error::Target { reason: reason.to_owned() })?;
+    let builder = cranelift_native::builder()
+        .map_err(|reason| Error::Target { reason: reason.to_owned() })?;
     let isa = builder.finish(settings::Flags::new(flags));
     isa.map_err(|error| Error::Target { reason: error.to_string() })
 }

@@ -1,6 +1,7 @@
 //! [`Session`], a run of a program: weights, their prepared forms, and the memory to work in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView4, IxDyn};
 use nin_dsl::shape::Shape;
@@ -17,9 +18,10 @@ use crate::weights::Weights;
 pub struct Session {
     program: Program,
     threads: Threads,
-    /// Master weights, as the plan lays them out.
-    weights: Floats,
-    prepared: Floats,
+    /// Master weights, as the plan lays them out. Forks share them until one writes.
+    weights: Arc<Floats>,
+    /// Prepared forms of the weights, shared likewise.
+    prepared: Arc<Floats>,
     /// One a thread.
     arenas: Vec<Floats>,
     training: Option<Training>,
@@ -56,6 +58,20 @@ pub struct StepOutcome {
 
 impl Session {
     pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
+        let plan = program.plan();
+        let master = Arc::new(Floats::zeroed(plan.weight_floats));
+        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats));
+        let mut session = Session::over(program, master, prepared)?;
+        session.set_weights(weights)?;
+        Ok(session)
+    }
+
+    /// A session with threads and memory of its own.
+    fn over(
+        program: Program,
+        weights: Arc<Floats>,
+        prepared: Arc<Floats>,
+    ) -> Result<Session, Error> {
         let threads = Threads::new(program.threads())?;
         let plan = program.plan();
         let training = plan.training.as_ref().map(|_| Training {
@@ -64,16 +80,18 @@ impl Session {
             losses: vec![0.0; plan.batch],
             correct: vec![0; plan.batch],
         });
-        let mut session = Session {
-            weights: Floats::zeroed(plan.weight_floats),
-            prepared: Floats::zeroed(plan.prepared_floats),
-            arenas: (0..threads.count()).map(|_| Floats::zeroed(plan.arena())).collect(),
-            training,
-            threads,
-            program,
-        };
-        session.set_weights(weights)?;
-        Ok(session)
+        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena())).collect();
+        Ok(Session { threads, weights, prepared, arenas, training, program })
+    }
+
+    /// Another session with the same weights, to run beside this one on another thread. The two share the weights'
+    /// memory until one of them changes its own.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] if threads cannot be started.
+    pub fn fork(&self) -> Result<Session, Error> {
+        let (weights, prepared) = (Arc::clone(&self.weights), Arc::clone(&self.prepared));
+        Session::over(self.program.clone(), weights, prepared)
     }
 
     /// The program.
@@ -115,10 +133,12 @@ impl Session {
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
         let threads = self.threads.count();
+        let weights = Arc::make_mut(&mut self.weights);
         callee
-            .update(params.hyper, &training.gradients, &mut self.weights, &mut training.momentum, threads)
+            .update(params.hyper, &training.gradients, weights, &mut training.momentum, threads)
             .run(&self.threads);
-        callee.prepare(&self.weights, &mut self.prepared, threads).run(&self.threads);
+        let prepared = Arc::make_mut(&mut self.prepared);
+        callee.prepare(&self.weights, prepared, threads).run(&self.threads);
         Ok(outcome)
     }
 
@@ -156,7 +176,9 @@ impl Session {
             dropout,
         };
         let callee = self.program.callee();
-        callee.train(batch, &self.prepared, &mut training.gradients, &mut self.arenas).run(&self.threads);
+        callee
+            .train(batch, &self.prepared, &mut training.gradients, &mut self.arenas)
+            .run(&self.threads);
         callee.reduce(&mut training.gradients, self.threads.count()).run(&self.threads);
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
@@ -174,9 +196,10 @@ impl Session {
     /// [`Error::Weights`] if they are another model's.
     pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
         weights.check(self.program.graph())?;
-        from_file_layout(&self.program, weights, &mut self.weights);
+        from_file_layout(&self.program, weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
-        callee.prepare(&self.weights, &mut self.prepared, self.threads.count()).run(&self.threads);
+        let prepared = Arc::make_mut(&mut self.prepared);
+        callee.prepare(&self.weights, prepared, self.threads.count()).run(&self.threads);
         Ok(())
     }
 
@@ -205,7 +228,11 @@ impl Session {
         let expected = self.program.graph().input();
         let batch = self.program.batch();
         if Shape::map(c, h, w) != expected || n == 0 || n > batch {
-            return Err(Error::Images { found: images.shape().to_vec(), expected: expected.dims(), batch });
+            return Err(Error::Images {
+                found: images.shape().to_vec(),
+                expected: expected.dims(),
+                batch,
+            });
         }
         Ok(n)
     }
@@ -214,12 +241,15 @@ impl Session {
         let graph = self.program.graph();
         let classes = graph.node(graph.logits()).shape.elements();
         if labels.len() != images {
-            return Err(Error::Labels { reason: format!("{} labels for {images} images", labels.len()) });
+            return Err(Error::Labels {
+                reason: format!("{} labels for {images} images", labels.len()),
+            });
         }
         match labels.iter().position(|&label| label as usize >= classes) {
             Some(image) => {
                 let label = labels[image];
-                let reason = format!("image {image} has label {label}, and the model has {classes} classes");
+                let reason =
+                    format!("image {image} has label {label}, and the model has {classes} classes");
                 Err(Error::Labels { reason })
             }
             None => Ok(()),
@@ -231,7 +261,9 @@ impl Session {
         let graph = self.program.graph();
         let mut weights = Weights::zeros(graph);
         let plan = self.program.plan();
-        for ((id, values), &offset) in graph.weight_ids().zip(weights.values_mut()).zip(&plan.weights) {
+        for ((id, values), &offset) in
+            graph.weight_ids().zip(weights.values_mut()).zip(&plan.weights)
+        {
             let floats = &floats.as_slice()[offset..offset + values.len()];
             for (position, &value) in plan::file_positions(graph, id).zip(floats) {
                 values[position] = value;

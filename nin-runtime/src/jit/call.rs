@@ -118,7 +118,12 @@ impl<'a> Callee<'a> {
     }
 
     /// Rebuilds every prepared form of the weights.
-    pub(crate) fn prepare(self, weights: &'a Floats, prepared: &'a mut Floats, threads: usize) -> Calls<'a> {
+    pub(crate) fn prepare(
+        self,
+        weights: &'a Floats,
+        prepared: &'a mut Floats,
+        threads: usize,
+    ) -> Calls<'a> {
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(prepared.len(), self.plan.prepared_floats);
         // The entry only reads the weights, through the field that others write through.
@@ -126,7 +131,8 @@ impl<'a> Callee<'a> {
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
         let mut lanes: Vec<(usize, Lane)> = (0..threads).map(|_| (0, Lane(Vec::new()))).collect();
         for (number, conv) in self.plan.convs.iter().enumerate() {
-            let least = lanes.iter_mut().min_by_key(|(load, _)| *load).expect("at least one thread");
+            let least =
+                lanes.iter_mut().min_by_key(|(load, _)| *load).expect("at least one thread");
             least.0 += conv.geometry.weights();
             least.1.0.push(base.over(number..number + 1));
         }
@@ -197,7 +203,8 @@ impl<'a> Callee<'a> {
             let thread = slice % arenas.len();
             let arena = &mut arenas[thread];
             assert_eq!(arena.len(), self.plan.arena());
-            let context = Context { gradients: gradients.as_mut_ptr(), arena: arena.as_mut_ptr(), ..base };
+            let context =
+                Context { gradients: gradients.as_mut_ptr(), arena: arena.as_mut_ptr(), ..base };
             let range = (slice * images).min(n)..((slice + 1) * images).min(n);
             lanes[thread].0.push(context.over(range));
         }

@@ -35,14 +35,18 @@ mod control {
     pub(super) fn read() -> Control {
         let mut control: Control = 0;
         // SAFETY: stores MXCSR, which every x86-64 CPU has, to a local.
-        unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("stmxcsr [{}]", in(reg) &raw mut control, options(nostack, preserves_flags));
+        };
         control
     }
 
     pub(super) fn write(control: Control) {
         // SAFETY: `control` is a value read from MXCSR, perhaps with two documented bits set: no reserved bit is.
         // Rust code on this thread runs meanwhile only inside `CodeMemory::call`, around the call itself.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
+        };
     }
 }
 

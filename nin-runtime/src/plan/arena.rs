@@ -141,16 +141,24 @@ fn tensors(graph: &Graph, blocks: &[PlannedBlock], result: Option<Tensor>) -> Ve
             Some(buffer) if *buffer.live.end() == block && buffer.extent == extent => {}
             Some(buffer) => {
                 let alone = *buffer.live.start() == block;
-                buffer.extent = if alone && extent != Extent::Chunk && buffer.extent != Extent::Chunk {
-                    Extent::Image
-                } else {
-                    Extent::Chunk
-                };
+                buffer.extent =
+                    if alone && extent != Extent::Chunk && buffer.extent != Extent::Chunk {
+                        Extent::Image
+                    } else {
+                        Extent::Chunk
+                    };
                 buffer.live = *buffer.live.start()..=block;
             }
             None => {
                 let image = graph.node(key.node()).shape.elements();
-                buffers.push(Buffer { key, offset: 0, floats: 0, image, extent, live: block..=block });
+                buffers.push(Buffer {
+                    key,
+                    offset: 0,
+                    floats: 0,
+                    image,
+                    extent,
+                    live: block..=block,
+                });
             }
         }
     };

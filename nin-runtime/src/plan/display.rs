@@ -17,7 +17,11 @@ impl Plan {
     fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
         writeln!(text, "plan {}: batch {}, chunk {}", graph.name, self.batch, self.chunk)?;
         writeln!(text, "  tile {}x{}", self.tile.rows, self.tile.cols)?;
-        writeln!(text, "  weights {} floats, prepared {} floats", self.weight_floats, self.prepared_floats)?;
+        writeln!(
+            text,
+            "  weights {} floats, prepared {} floats",
+            self.weight_floats, self.prepared_floats
+        )?;
         for conv in &self.convs {
             let geometry = conv.geometry;
             let Algorithm::Direct = conv.algorithm;
@@ -32,11 +36,17 @@ impl Plan {
                 geometry.cin,
                 geometry.cout,
                 conv.forward_panels,
-                conv.grad_panels.iter().fold(String::new(), |all, offset| format!("{all}, gradient @{offset}")),
+                conv.grad_panels
+                    .iter()
+                    .fold(String::new(), |all, offset| format!("{all}, gradient @{offset}")),
             )?;
         }
         writeln!(text, "  entry prepare: {} convolutions, any order", self.convs.len())?;
-        writeln!(text, "  entry infer: chunks of a range of images, arena {} floats", self.inference.arena)?;
+        writeln!(
+            text,
+            "  entry infer: chunks of a range of images, arena {} floats",
+            self.inference.arena
+        )?;
         self.inference.write(graph, text)?;
         if let Some(training) = &self.training {
             writeln!(
@@ -47,7 +57,11 @@ impl Plan {
                 training.arena
             )?;
             training.write(graph, text)?;
-            writeln!(text, "  entry update: a range of one weight, gradients of {} slices summed as a tree", self.slices)?;
+            writeln!(
+                text,
+                "  entry update: a range of one weight, gradients of {} slices summed as a tree",
+                self.slices
+            )?;
         }
         Ok(())
     }
@@ -91,6 +105,9 @@ impl fmt::Display for Buffer {
         };
         let (start, end) = (self.live.start(), self.live.end());
         let (offset, floats) = (self.offset, self.floats);
-        write!(f, "buffer {key:<5} {extent:<8} @{offset:<9} {floats:>9} floats, blocks {start} to {end}")
+        write!(
+            f,
+            "buffer {key:<5} {extent:<8} @{offset:<9} {floats:>9} floats, blocks {start} to {end}"
+        )
     }
 }

@@ -28,7 +28,7 @@ pub(in crate::codegen) fn emit(e: &mut Emitter<'_>, tile: &Tile) {
     let [a, b, c, bias, mask, segments] = arguments;
     let arguments = Arguments { a, b, c, bias, mask, segments };
     let sums = init(e, tile, &arguments);
-    let sums = sum(e, tile, &arguments, sums);
+    let sums = sum(e, tile, &arguments, &sums);
     finish(e, tile, &arguments, sums);
 }
 
@@ -57,11 +57,11 @@ fn init(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments) -> Vec<Value> {
 }
 
 /// The loop over segments; all groups of one segment stand in its body.
-fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: Vec<Value>) -> Vec<Value> {
+fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: &[Value]) -> Vec<Value> {
     let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
     let [left, a, b] = [(); 3].map(|()| e.b.append_block_param(header, I64));
     let carried: Vec<Value> = sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
-    let first = block_args(&[arguments.segments, arguments.a, arguments.b], &sums);
+    let first = block_args(&[arguments.segments, arguments.a, arguments.b], sums);
     e.b.ins().jump(header, &first);
     e.b.switch_to_block(header);
     let more = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
@@ -83,7 +83,14 @@ fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: Vec<Value>
 }
 
 /// One group: a loop of [`UNROLL`] steps a turn, then the rest written out.
-fn sum_group(e: &mut Emitter<'_>, tile: &Tile, group: &Group, a: Value, b: Value, sums: &mut Vec<Value>) {
+fn sum_group(
+    e: &mut Emitter<'_>,
+    tile: &Tile,
+    group: &Group,
+    a: Value,
+    b: Value,
+    sums: &mut Vec<Value>,
+) {
     let mut a = e.floats(a, group.a);
     let mut b = e.floats(b, group.b);
     let turns = group.k / UNROLL;
@@ -93,7 +100,8 @@ fn sum_group(e: &mut Emitter<'_>, tile: &Tile, group: &Group, a: Value, b: Value
         let end = e.floats(b, tile.b_k * (turns * UNROLL) as i64);
         let (inside, exit) = (e.b.create_block(), e.b.create_block());
         let [at_a, at_b] = [(); 2].map(|()| e.b.append_block_param(inside, I64));
-        let carried: Vec<Value> = sums.iter().map(|_| e.b.append_block_param(inside, F32X4)).collect();
+        let carried: Vec<Value> =
+            sums.iter().map(|_| e.b.append_block_param(inside, F32X4)).collect();
         e.b.ins().jump(inside, &block_args(&[a, b], sums));
         e.b.switch_to_block(inside);
         *sums = carried;
@@ -146,7 +154,8 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
                     e.choose(negative, zero, *sum)
                 }
                 Epilogue::Mask => {
-                    let mask = e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
+                    let mask =
+                        e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
                     let positive = e.b.ins().fcmp(FloatCC::GreaterThan, mask, zero);
                     e.choose(positive, *sum, zero)
                 }

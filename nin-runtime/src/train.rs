@@ -1,0 +1,93 @@
+//! Training: a [`Recipe`] says how, a [`Trainer`] does it, a [`RunFolder`] keeps what comes of it.
+//!
+//! The same model, data, recipe and plan give the same bits, at any number of threads and however often a run is
+//! interrupted and resumed: the order of images is drawn from (seed, epoch), dropout from (seed, step), and a checkpoint
+//! holds all the rest.
+
+mod checkpoint;
+mod evaluate;
+mod folder;
+mod init;
+mod random;
+mod recipe;
+mod trainer;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use checkpoint::{Checkpoint, Info};
+pub use evaluate::{Evaluation, Evaluator};
+pub use folder::RunFolder;
+pub use init::init;
+pub use recipe::{Init, LastLayer, Recipe, RecipeError, Schedule};
+pub use trainer::{EpochReport, Event, Machine, Outcome, StepReport, Trainer};
+
+use crate::data::DataError;
+use crate::error::Error;
+use crate::model::ModelError;
+use crate::weights::WeightsError;
+
+/// Why training did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The recipe cannot be followed.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The data does not fit the model.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model could not be compiled or run.
+    #[error(transparent)]
+    Run(#[from] Error),
+    /// The text in a run folder is no model any more.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A file of the run folder could not be read or written.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file or folder.
+        file: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The folder holds a run already.
+    #[error(
+        "{} already holds a run: go on with it by `--resume {}`, or choose another folder",
+        folder.display(), folder.display()
+    )]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A checkpoint's metadata is missing or makes no sense.
+    #[error("{}: not a checkpoint of a run: {problem}", file.display())]
+    Checkpoint {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A run cannot go on as it began.
+    #[error("{}: cannot be resumed: {problem}", folder.display())]
+    Resume {
+        /// The run folder.
+        folder: PathBuf,
+        /// What differs.
+        problem: String,
+    },
+    /// The loss or a weight is not finite any more.
+    #[error(
+        "training diverged: after step {step} {what} is not finite; try a smaller learning rate \
+         or a longer warm-up (the last checkpoint is kept)"
+    )]
+    Diverged {
+        /// Steps done.
+        step: u64,
+        /// The loss, or the weights.
+        what: &'static str,
+    },
+}

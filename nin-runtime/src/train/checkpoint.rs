@@ -1,0 +1,175 @@
+//! [`Checkpoint`], a run as it stands, and [`Info`], the words that travel with weights.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+use std::str::FromStr;
+
+use nin_dsl::graph::Graph;
+use serde::de::DeserializeOwned;
+
+use super::TrainError;
+use crate::data::Normalisation;
+use crate::weights::{Weights, WeightsFile, save};
+
+/// Version of the metadata's keys and of what they mean.
+const FORMAT_VERSION: u32 = 1;
+
+/// What a weights file says about its weights. Files from elsewhere say nothing of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Info {
+    /// The model's text, parameters resolved.
+    pub model: Option<String>,
+    /// Seed of the run.
+    pub seed: Option<u64>,
+    /// How the images the weights were trained on were normalised.
+    pub normalisation: Option<Normalisation>,
+    /// Names of the classes, by output.
+    pub classes: Option<Vec<String>>,
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Progress {
+    /// Steps done.
+    pub(super) step: u64,
+    /// Epochs done, evaluation included.
+    pub(super) epoch: u32,
+    /// Sum of the losses of the images seen in the epoch under way.
+    pub(super) epoch_loss: f64,
+    /// Of these, images recognised.
+    pub(super) epoch_correct: u64,
+    /// Images seen in the epoch under way.
+    pub(super) epoch_images: u64,
+    /// Best validation accuracy so far.
+    pub(super) best: Option<f64>,
+}
+
+/// Everything a run needs to go on to the same bits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The weights.
+    pub weights: Weights,
+    /// Their momentum.
+    pub momentum: Weights,
+    /// Words about them.
+    pub info: Info,
+    pub(super) progress: Progress,
+}
+
+impl Info {
+    /// Reads what a weights file says.
+    ///
+    /// # Errors
+    /// A value that makes no sense.
+    pub fn read(path: &Path, file: &WeightsFile) -> Result<Info, TrainError> {
+        let words = Words { path, metadata: &file.metadata };
+        Ok(Info {
+            model: file.metadata.get("model").cloned(),
+            seed: words.parsed("seed")?,
+            normalisation: words.json("normalisation")?,
+            classes: words.json("classes")?,
+        })
+    }
+
+    /// The same as metadata of a weights file.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let json = |value: Result<String, serde_json::Error>| value.expect("plain data is JSON");
+        let entries = [
+            ("format_version", Some(FORMAT_VERSION.to_string())),
+            ("model", self.model.clone()),
+            ("seed", self.seed.map(|seed| seed.to_string())),
+            ("normalisation", self.normalisation.as_ref().map(|n| json(serde_json::to_string(n)))),
+            ("classes", self.classes.as_ref().map(|names| json(serde_json::to_string(names)))),
+        ];
+        let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        present.collect()
+    }
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint of a model.
+    ///
+    /// # Errors
+    /// A file that cannot be read, holds another model's weights, or is no checkpoint.
+    pub fn read(path: &Path, graph: &Graph) -> Result<Checkpoint, TrainError> {
+        let file = WeightsFile::read(path)?;
+        let words = Words { path, metadata: &file.metadata };
+        let version: u32 = words.needed("format_version")?;
+        if version != FORMAT_VERSION {
+            return Err(words.wrong(format!(
+                "format version {version}; this nin reads version {FORMAT_VERSION}"
+            )));
+        }
+        let progress = Progress {
+            step: words.needed("step")?,
+            epoch: words.needed("epoch")?,
+            epoch_loss: words.needed("epoch_loss")?,
+            epoch_correct: words.needed("epoch_correct")?,
+            epoch_images: words.needed("epoch_images")?,
+            best: words.parsed("best_accuracy")?,
+        };
+        let momentum = file.momentum(graph)?;
+        let momentum = momentum.ok_or_else(|| words.wrong("it holds no momentum".to_owned()))?;
+        Ok(Checkpoint {
+            weights: file.weights(graph)?,
+            momentum,
+            info: Info::read(path, &file)?,
+            progress,
+        })
+    }
+
+    /// Writes it; a file of this name is replaced whole or not at all.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let mut metadata = self.info.metadata();
+        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, best } =
+            &self.progress;
+        // Debug prints a float so that it reads back to the same bits.
+        let entries = [
+            ("step", Some(step.to_string())),
+            ("epoch", Some(epoch.to_string())),
+            ("epoch_loss", Some(format!("{epoch_loss:?}"))),
+            ("epoch_correct", Some(epoch_correct.to_string())),
+            ("epoch_images", Some(epoch_images.to_string())),
+            ("best_accuracy", best.map(|best| format!("{best:?}"))),
+        ];
+        let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        metadata.extend(present);
+        Ok(save(path, &self.weights, Some(&self.momentum), &metadata)?)
+    }
+}
+
+/// A file's metadata with the file's name for messages.
+struct Words<'a> {
+    path: &'a Path,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+impl Words<'_> {
+    fn wrong(&self, problem: String) -> TrainError {
+        TrainError::Checkpoint { file: self.path.to_owned(), problem }
+    }
+
+    fn unreadable(&self, key: &str, text: &str, error: impl Display) -> TrainError {
+        self.wrong(format!("its metadata has `{key}` = `{text}`: {error}"))
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&self, key: &str) -> Result<Option<T>, TrainError> {
+        let parse = |text: &String| text.parse().map_err(|error| self.unreadable(key, text, error));
+        self.metadata.get(key).map(parse).transpose()
+    }
+
+    fn needed<T: FromStr<Err: Display>>(&self, key: &str) -> Result<T, TrainError> {
+        self.parsed(key)?.ok_or_else(|| self.wrong(format!("its metadata has no `{key}`")))
+    }
+
+    fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, TrainError> {
+        let parse = |text: &String| {
+            serde_json::from_str(text).map_err(|error| self.unreadable(key, text, error))
+        };
+        self.metadata.get(key).map(parse).transpose()
+    }
+}

@@ -1,0 +1,164 @@
+//! [`Evaluator`]: accuracy, loss and confusion of weights on labelled images.
+
+use ndarray::{Array4, s};
+use nin_dsl::graph::{Graph, Op};
+
+use super::trainer::Machine;
+use crate::compile::{Options, Purpose, compile};
+use crate::data::{Normalisation, Split};
+use crate::error::Error;
+use crate::exec::Session;
+use crate::weights::Weights;
+
+/// What a model makes of labelled images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Number of images.
+    pub images: usize,
+    /// Mean softmax cross entropy; 0 of no images.
+    pub loss: f64,
+    /// Images by class and by the class of the largest output: `confusion[true][predicted]`.
+    pub confusion: Vec<Vec<u64>>,
+    /// Outputs that are exactly zero on every image: behind a ReLU they have no gradient and learn no more.
+    pub dead: Vec<usize>,
+}
+
+impl Evaluation {
+    /// Share of images whose largest output is their class's; 0 of no images.
+    pub fn accuracy(&self) -> f64 {
+        let right: u64 = (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum();
+        share(right, self.images as u64)
+    }
+
+    /// Share of each class's images that are recognised; 0 of a class without images.
+    pub fn per_class(&self) -> Vec<f64> {
+        let classes = self.confusion.iter().enumerate();
+        classes.map(|(class, row)| share(row[class], row.iter().sum())).collect()
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// A model compiled to its logits, from which loss and dead outputs can be read exactly.
+#[derive(Debug)]
+pub struct Evaluator {
+    session: Session,
+    batch: Array4<f32>,
+    labels: Vec<u32>,
+}
+
+impl Evaluator {
+    /// Compiles a classifier for calls of up to `batch` images.
+    ///
+    /// # Errors
+    /// As [`compile`], and weights of another model.
+    pub fn new(
+        graph: &Graph,
+        weights: &Weights,
+        batch: usize,
+        machine: Machine,
+    ) -> Result<Evaluator, Error> {
+        let Machine { threads, isa } = machine;
+        let options = Options { batch, threads, isa, purpose: Purpose::Inference };
+        let session = compile(&without_softmax(graph), &options)?.session(weights)?;
+        let input = graph.input();
+        let batch = Array4::zeros((batch, input.channels(), input.height(), input.width()));
+        Ok(Evaluator { session, batch, labels: Vec::new() })
+    }
+
+    /// Replaces the weights.
+    ///
+    /// # Errors
+    /// Weights of another model.
+    pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
+        self.session.set_weights(weights)
+    }
+
+    /// Runs the images at `indices` of a split that fits the model (see [`crate::data::Dataset::check`]).
+    ///
+    /// # Errors
+    /// Those of [`Session::forward`].
+    pub fn evaluate(
+        &mut self,
+        split: &Split,
+        indices: &[u32],
+        normalisation: &Normalisation,
+    ) -> Result<Evaluation, Error> {
+        let classes = self.session.program().graph().output().elements();
+        let mut confusion = vec![vec![0; classes]; classes];
+        let mut loss = 0.0;
+        let mut dead = vec![!indices.is_empty(); classes];
+        for indices in indices.chunks(self.batch.dim().0) {
+            split.gather(indices, normalisation, &mut self.batch, &mut self.labels);
+            let logits = self.session.forward(self.batch.slice(s![..indices.len(), .., .., ..]))?;
+            let logits = logits.as_slice().expect("results are in standard layout");
+            for (logits, &label) in logits.chunks_exact(classes).zip(&self.labels) {
+                confusion[label as usize][largest(logits)] += 1;
+                loss += cross_entropy(logits, label as usize);
+                for (dead, &logit) in dead.iter_mut().zip(logits) {
+                    *dead &= logit == 0.0;
+                }
+            }
+        }
+        let loss = if indices.is_empty() { 0.0 } else { loss / indices.len() as f64 };
+        let dead = (0..classes).filter(|&class| dead[class]).collect();
+        Ok(Evaluation { images: indices.len(), loss, confusion, dead })
+    }
+}
+
+/// The model up to its logits.
+fn without_softmax(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    if graph.nodes.last().is_some_and(|node| node.op == Op::Softmax) {
+        graph.nodes.pop();
+        // The softmax is all of its layer.
+        graph.layers.pop();
+        graph.verify();
+    }
+    graph
+}
+
+/// The first of the largest.
+pub(crate) fn largest(numbers: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, number) in numbers.iter().enumerate() {
+        if *number > numbers[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// `-ln softmax(logits)[label]`.
+fn cross_entropy(logits: &[f32], label: usize) -> f64 {
+    let logits = || logits.iter().map(|&logit| f64::from(logit));
+    let largest = logits().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits().map(|logit| (logit - largest).exp()).sum();
+    sum.ln() + largest - logits().nth(label).expect("labels are classes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cross_entropy_survives_large_logits() {
+        assert!((cross_entropy(&[0.0, 0.0], 1) - 2f64.ln()).abs() < 1e-12);
+        assert_eq!(cross_entropy(&[3e8, 0.0], 1), 3e8);
+        assert_eq!(largest(&[1.0, 2.0, 2.0]), 1);
+    }
+
+    #[test]
+    fn shares_are_counted_along_the_diagonal() {
+        let evaluation = Evaluation {
+            images: 8,
+            loss: 0.0,
+            confusion: vec![vec![3, 1, 0], vec![2, 2, 0], vec![0, 0, 0]],
+            dead: vec![],
+        };
+        assert_eq!(evaluation.accuracy(), 5.0 / 8.0);
+        assert_eq!(evaluation.per_class(), [0.75, 0.5, 0.0]);
+    }
+}

@@ -1,0 +1,224 @@
+//! [`RunFolder`]: the files of a run, and [`Recorder`], which writes them as it goes on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{Checkpoint, Progress};
+use super::recipe::Recipe;
+use super::{RecipeError, TrainError};
+use crate::file::write_atomically;
+use crate::model::Model;
+
+const MODEL: &str = "model.nin";
+const RECIPE: &str = "recipe.toml";
+const PLAN: &str = "plan.txt";
+const METRICS: &str = "metrics.jsonl";
+const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
+/// `best.safetensors`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// What a run's folder says of how it began.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Beginning<'a> {
+    /// The model's text, parameters resolved.
+    pub(super) model: &'a str,
+    pub(super) recipe: &'a Recipe,
+    /// The plan of a training step.
+    pub(super) plan: &'a str,
+}
+
+/// A line of `metrics.jsonl` about a step.
+#[derive(Serialize)]
+pub(super) struct StepLine {
+    /// Steps done.
+    pub(super) step: u64,
+    /// Epoch under way, from 1.
+    pub(super) epoch: u32,
+    /// Mean loss of the step's images.
+    pub(super) loss: f64,
+    pub(super) lr: f64,
+    pub(super) images_per_s: f64,
+}
+
+/// A line of `metrics.jsonl` about an epoch.
+#[derive(Serialize)]
+pub(super) struct EpochLine {
+    /// Epochs done.
+    pub(super) epoch: u32,
+    pub(super) train_loss: f64,
+    pub(super) train_accuracy: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) val_accuracy: Option<f64>,
+    pub(super) test_loss: f64,
+    pub(super) test_accuracy: f64,
+    pub(super) seconds: f64,
+}
+
+/// As much of any line as tells when it was written.
+#[derive(Deserialize)]
+struct AnyLine {
+    step: Option<u64>,
+    epoch: u32,
+}
+
+impl RunFolder {
+    /// A folder for a new run, made if it is not there.
+    ///
+    /// # Errors
+    /// [`TrainError::Occupied`] if it holds a run already, and those of the file system.
+    pub fn create(path: impl Into<PathBuf>) -> Result<RunFolder, TrainError> {
+        let folder = RunFolder { path: path.into() };
+        if folder.file(RECIPE).exists() || folder.file(LAST).exists() {
+            return Err(TrainError::Occupied { folder: folder.path });
+        }
+        fs::create_dir_all(&folder.path).map_err(|source| io_error(&folder.path, source))?;
+        Ok(folder)
+    }
+
+    /// The folder of a run that was begun.
+    ///
+    /// # Errors
+    /// [`TrainError::Resume`] if it does not hold what a run needs to go on.
+    pub fn open(path: impl Into<PathBuf>) -> Result<RunFolder, TrainError> {
+        let folder = RunFolder { path: path.into() };
+        match [MODEL, RECIPE, PLAN, LAST].into_iter().find(|name| !folder.file(name).is_file()) {
+            Some(name) => {
+                let problem = format!("there is no `{name}` in it");
+                Err(TrainError::Resume { folder: folder.path, problem })
+            }
+            None => Ok(folder),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The latest checkpoint.
+    pub fn last(&self) -> PathBuf {
+        self.file(LAST)
+    }
+
+    /// The checkpoint with the highest validation accuracy; the latest one of a run without validation.
+    pub fn best(&self) -> PathBuf {
+        self.file(BEST)
+    }
+
+    /// The run's model.
+    ///
+    /// # Errors
+    /// A text that cannot be read or is no model any more.
+    pub fn model(&self) -> Result<Model, TrainError> {
+        Ok(Model::from_file(self.file(MODEL), &[])?)
+    }
+
+    /// The run's recipe, complete.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no recipe any more.
+    pub fn recipe(&self) -> Result<Recipe, TrainError> {
+        let file = self.file(RECIPE);
+        let text = self.read(RECIPE)?;
+        Ok(Recipe::from_toml(&text).map_err(|error| match error {
+            RecipeError::Syntax(problem) => {
+                RecipeError::Syntax(format!("{}: {problem}", file.display()))
+            }
+            RecipeError::Range { .. } => error,
+        })?)
+    }
+
+    /// The plan the run began with, as text.
+    pub(super) fn plan(&self) -> Result<String, TrainError> {
+        self.read(PLAN)
+    }
+
+    fn read(&self, name: &str) -> Result<String, TrainError> {
+        let file = self.file(name);
+        fs::read_to_string(&file).map_err(|source| io_error(&file, source))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// A run folder that is being written.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    folder: RunFolder,
+    metrics: BufWriter<File>,
+}
+
+impl Recorder {
+    /// Writes how a run begins.
+    pub(super) fn begin(folder: RunFolder, run: &Beginning<'_>) -> Result<Recorder, TrainError> {
+        let texts = [
+            (MODEL, run.model.to_owned()),
+            (RECIPE, run.recipe.to_toml()),
+            (PLAN, run.plan.to_owned()),
+            (METRICS, String::new()),
+        ];
+        for (name, text) in texts {
+            let file = folder.file(name);
+            write_atomically(&file, text.as_bytes()).map_err(|source| io_error(&file, source))?;
+        }
+        Recorder::open(folder)
+    }
+
+    /// Goes on after a checkpoint: what `metrics.jsonl` says of later steps was lost with them and is cut off.
+    pub(super) fn resume(folder: RunFolder, progress: &Progress) -> Result<Recorder, TrainError> {
+        let file = folder.file(METRICS);
+        // A run stopped before its first line has an empty file; one that lost it has lost no more than a log.
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let known = |line: &&str| match serde_json::from_str(line) {
+            Ok(AnyLine { step: Some(step), .. }) => step <= progress.step,
+            Ok(AnyLine { step: None, epoch }) => epoch <= progress.epoch,
+            Err(_) => false,
+        };
+        let kept: String = text.lines().filter(known).map(|line| format!("{line}\n")).collect();
+        write_atomically(&file, kept.as_bytes()).map_err(|source| io_error(&file, source))?;
+        Recorder::open(folder)
+    }
+
+    fn open(folder: RunFolder) -> Result<Recorder, TrainError> {
+        let file = folder.file(METRICS);
+        let opened = OpenOptions::new().append(true).open(&file);
+        let metrics = opened.map_err(|source| io_error(&file, source))?;
+        Ok(Recorder { folder, metrics: BufWriter::new(metrics) })
+    }
+
+    pub(super) fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Adds a line to the metrics.
+    pub(super) fn line(&mut self, line: &impl Serialize) -> Result<(), TrainError> {
+        let text = serde_json::to_string(line).expect("plain data is JSON");
+        let written = writeln!(self.metrics, "{text}");
+        written.map_err(|source| io_error(&self.folder.file(METRICS), source))
+    }
+
+    /// Writes a checkpoint. The metrics go first: a crash in between leaves lines too many, which a resume cuts off.
+    pub(super) fn save(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<(), TrainError> {
+        let flushed = self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_data());
+        flushed.map_err(|source| io_error(&self.folder.file(METRICS), source))?;
+        if best {
+            checkpoint.save(&self.folder.best())?;
+        }
+        checkpoint.save(&self.folder.last())
+    }
+}
+
+fn io_error(file: &Path, source: std::io::Error) -> TrainError {
+    TrainError::Io { file: file.to_owned(), source }
+}

@@ -1,0 +1,90 @@
+//! The weights training starts from.
+
+use nin_dsl::graph::{Graph, Node, Op, Role, WeightId};
+use rand::distr::Distribution as _;
+use rand_distr::StandardNormal;
+
+use super::random::{Purpose, stream};
+use super::recipe::{Init, Recipe};
+use crate::weights::Weights;
+
+/// Fresh weights for a graph. Every tensor has a stream of its own, so that a change in one layer leaves the others.
+pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
+    let mut weights = Weights::zeros(graph);
+    let last = last_before_relu(graph);
+    for ((id, values), weight) in graph.weight_ids().zip(weights.values_mut()).zip(&graph.weights) {
+        let is_last = last.contains(&Some(id));
+        match weight.role {
+            Role::Kernel => {
+                let deviation = match recipe.init {
+                    Init::He => (2.0 / weight.fan_in() as f64).sqrt(),
+                    Init::Gaussian { std } => std,
+                };
+                let factor = if is_last { recipe.last_layer.weights } else { 1.0 };
+                let mut rng = stream(recipe.seed, Purpose::Init, id.0);
+                for value in values {
+                    let normal: f64 = StandardNormal.sample(&mut rng);
+                    *value = (normal * deviation * factor) as f32;
+                }
+            }
+            Role::Bias => values.fill(if is_last { recipe.last_layer.bias as f32 } else { 0.0 }),
+        }
+    }
+    weights
+}
+
+/// Kernel and bias of the model's last convolution, if a ReLU follows it.
+pub(super) fn last_before_relu(graph: &Graph) -> [Option<WeightId>; 2] {
+    let is_convolution = |node: &Node| matches!(node.op, Op::Conv { .. });
+    let Some(index) = graph.nodes.iter().rposition(is_convolution) else { return [None; 2] };
+    let follower = graph.nodes.get(index + 1).map(|node| node.op);
+    match (graph.nodes[index].op, follower) {
+        (Op::Conv { weight, bias, .. }, Some(Op::Relu)) => [Some(weight), bias],
+        _ => [None; 2],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nin_dsl::Source;
+
+    use super::*;
+
+    fn graph(text: &str) -> Graph {
+        nin_dsl::read(&Source::new("m", text), &[]).unwrap().0
+    }
+
+    fn deviation(values: &[f32]) -> f64 {
+        let squares: f64 = values.iter().map(|&x| f64::from(x).powi(2)).sum();
+        (squares / values.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn the_last_convolution_is_special_only_under_a_relu() {
+        let with = graph("< input(1, 9, 9) conv(64) relu mlpconv(64, 32) gap softmax >");
+        let without = graph("< input(1, 9, 9) conv(64) relu conv(32, kernel = 1) gap softmax >");
+        let recipe = Recipe::default();
+        let weights = init(&with, &recipe);
+        let of = |name: &str| weights.get(name).unwrap().values.as_slice();
+        let he = |fan_in: f64| (2.0 / fan_in).sqrt();
+        let near = |values: &[f32], expected: f64| {
+            let found = deviation(values);
+            assert!((found / expected - 1.0).abs() < 0.15, "{found}, expected {expected}");
+        };
+        near(of("conv1.weight"), he(9.0));
+        near(of("mlpconv1.cccp1.weight"), 0.1 * he(64.0));
+        assert!(of("mlpconv1.cccp1.bias").iter().all(|&x| x == 1.0));
+        assert!(of("mlpconv1.conv.bias").iter().all(|&x| x == 0.0));
+        let weights = init(&without, &recipe);
+        near(&weights.get("conv2.weight").unwrap().values, he(64.0));
+        assert!(weights.get("conv2.bias").unwrap().values.iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    fn a_seed_is_a_start() {
+        let graph = graph("< input(1, 5, 5) conv(4) gap softmax >");
+        let start = |seed| init(&graph, &Recipe { seed, ..Recipe::default() });
+        assert_eq!(start(3), start(3));
+        assert_ne!(start(3), start(4));
+    }
+}

@@ -1,0 +1,488 @@
+//! [`Trainer`]: the loop over epochs and steps.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use ndarray::{Array4, s};
+
+use super::checkpoint::{Checkpoint, Info, Progress};
+use super::evaluate::{Evaluation, Evaluator};
+use super::folder::{Beginning, EpochLine, Recorder, RunFolder, StepLine};
+use super::init::{init, last_before_relu};
+use super::random::{Purpose as Stream, shuffled};
+use super::{Recipe, RecipeError, TrainError};
+use crate::Hyper;
+use crate::codegen::Isa;
+use crate::compile::{Options, Purpose};
+use crate::data::{Dataset, Normalisation};
+use crate::exec::{Program, Session, StepParams};
+use crate::model::Model;
+use crate::weights::Weights;
+
+/// What a program runs on. No result depends on the number of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Threads.
+    pub threads: usize,
+    /// Instruction set.
+    pub isa: Isa,
+}
+
+impl Default for Machine {
+    /// All cores and the best instruction set.
+    fn default() -> Machine {
+        let Options { threads, isa, .. } = Options::default();
+        Machine { threads, isa }
+    }
+}
+
+/// A training run.
+///
+/// # Examples
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use ndarray::Array4;
+/// use nin_runtime::data::{Dataset, Images, Split};
+/// use nin_runtime::model::Model;
+/// use nin_runtime::train::{Event, Recipe, Trainer};
+///
+/// // Bright images are of class 1.
+/// let split = |n: usize| {
+///     let images = Array4::from_shape_fn((n, 1, 6, 6), |(n, ..)| (n % 2 * 200) as u8);
+///     Split::new(Images::Bytes(images), (0..n as u32).map(|n| n % 2).collect())
+/// };
+/// let classes = vec!["dark".to_owned(), "bright".to_owned()];
+/// let data = Dataset::new("halves", split(64)?, split(16)?, classes)?;
+/// let text = "< input(1, 6, 6) conv(4) relu conv(2, kernel = 1) gap softmax >";
+/// let model = Model::from_text("halves", text, &[])?;
+/// let recipe = Recipe { epochs: 4, batch: 8, ..Recipe::default() };
+/// let mut trainer = Trainer::new(&model, &data, recipe)?;
+/// let mut accuracy = 0.0;
+/// trainer.run(|event| {
+///     if let Event::Epoch(report) = event {
+///         accuracy = report.test.accuracy();
+///     }
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(accuracy, 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Trainer<'d> {
+    data: &'d Dataset,
+    recipe: Recipe,
+    info: Info,
+    normalisation: Normalisation,
+    session: Session,
+    evaluator: Evaluator,
+    /// Learning rate factor and weight decay of each weight.
+    rates: Vec<(f64, f64)>,
+    train: Vec<u32>,
+    validation: Vec<u32>,
+    progress: Progress,
+    recorder: Option<Recorder>,
+}
+
+/// What happens in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A step was taken.
+    Step(StepReport),
+    /// An epoch is over and its weights are evaluated and saved.
+    Epoch(EpochReport),
+}
+
+/// A step that was taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Epoch under way, from 1.
+    pub epoch: u32,
+    /// Images of this step.
+    pub images: usize,
+    /// Mean loss of the step's images, before its update.
+    pub loss: f64,
+    /// Mean loss of the epoch's images so far.
+    pub epoch_loss: f64,
+    /// Accuracy on the epoch's images so far.
+    pub epoch_accuracy: f64,
+    /// Learning rate, before layer factors.
+    pub lr: f64,
+    /// Speed of this step.
+    pub images_per_s: f64,
+}
+
+/// An epoch that is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// Epochs done, this one included.
+    pub epoch: u32,
+    /// Mean loss of the training images, each at its step.
+    pub train_loss: f64,
+    /// Accuracy on the training images, each at its step.
+    pub train_accuracy: f64,
+    /// On the validation images, if any.
+    pub validation: Option<Evaluation>,
+    /// On the test images.
+    pub test: Evaluation,
+    /// Time since the epoch began or was resumed, evaluation included.
+    pub seconds: f64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// The callback asked to stop; the run can be resumed.
+    Stopped,
+}
+
+impl<'d> Trainer<'d> {
+    /// Prepares a run from fresh weights on this machine's cores. Nothing is written to files.
+    ///
+    /// # Errors
+    /// A recipe out of range, data that does not fit the model, or a model that cannot be compiled.
+    pub fn new(
+        model: &Model,
+        data: &'d Dataset,
+        recipe: Recipe,
+    ) -> Result<Trainer<'d>, TrainError> {
+        Trainer::with_machine(model, data, recipe, Machine::default())
+    }
+
+    /// As [`Trainer::new`], on so many threads and with this instruction set.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn with_machine(
+        model: &Model,
+        data: &'d Dataset,
+        recipe: Recipe,
+        machine: Machine,
+    ) -> Result<Trainer<'d>, TrainError> {
+        recipe.check()?;
+        let graph = model.graph();
+        data.check(graph)?;
+        let normalisation = recipe.normalisation.clone();
+        let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
+        check_normalisation(&normalisation, data)?;
+        let Machine { threads, isa } = machine;
+        let options = Options { batch: recipe.batch, threads, isa, purpose: Purpose::Training };
+        let weights = init(graph, &recipe);
+        let session = model.compile(&options)?.session(&weights)?;
+        let evaluator = Evaluator::new(graph, &weights, recipe.batch, machine)?;
+        let last = last_before_relu(graph);
+        let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
+            let factor = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
+            let decay = match weight.role {
+                nin_dsl::graph::Role::Kernel => recipe.weight_decay,
+                nin_dsl::graph::Role::Bias => 0.0,
+            };
+            (factor, decay)
+        };
+        let rates = graph.weight_ids().zip(&graph.weights).map(rate).collect();
+        let (train, validation) = divided(data.train().len(), &recipe)?;
+        let info = Info {
+            model: Some(model.resolved_text()),
+            seed: Some(recipe.seed),
+            normalisation: Some(normalisation.clone()),
+            classes: Some(data.classes().to_vec()),
+        };
+        let (progress, recorder) = (Progress::default(), None);
+        Ok(Trainer {
+            data,
+            recipe,
+            info,
+            normalisation,
+            session,
+            evaluator,
+            rates,
+            train,
+            validation,
+            progress,
+            recorder,
+        })
+    }
+
+    /// Starts from given weights in place of fresh ones.
+    ///
+    /// # Errors
+    /// Weights of another model.
+    pub fn start_from(&mut self, weights: &Weights) -> Result<(), TrainError> {
+        Ok(self.session.set_weights(weights)?)
+    }
+
+    /// Keeps the run in a new folder, from its first checkpoint on.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn record_in(&mut self, folder: RunFolder) -> Result<(), TrainError> {
+        let plan = plan_text(self.session.program());
+        let model = self.info.model.clone().unwrap_or_default();
+        let run = Beginning { model: &model, recipe: &self.recipe, plan: &plan };
+        self.recorder = Some(Recorder::begin(folder, &run)?);
+        self.save(true)
+    }
+
+    /// Goes on with the run in a folder, from its latest checkpoint to the bits of an uninterrupted run.
+    ///
+    /// # Errors
+    /// A folder without a run, other data than the run's, or a plan that this machine or this version of nin would make
+    /// differently.
+    pub fn resume(
+        folder: RunFolder,
+        data: &'d Dataset,
+        machine: Machine,
+    ) -> Result<Trainer<'d>, TrainError> {
+        let (model, recipe) = (folder.model()?, folder.recipe()?);
+        let mut trainer = Trainer::with_machine(&model, data, recipe, machine)?;
+        let differs = |problem: &str| TrainError::Resume {
+            folder: folder.path().to_owned(),
+            problem: problem.to_owned(),
+        };
+        if folder.plan()? != plan_text(trainer.session.program()) {
+            return Err(differs(
+                "another nin, or another kind of CPU, has planned it, and would end in other bits \
+                 (a new run can start from its weights: `--weights`)",
+            ));
+        }
+        let checkpoint = Checkpoint::read(&folder.last(), model.graph())?;
+        if checkpoint.info != trainer.info {
+            return Err(differs("the data is not what it was"));
+        }
+        trainer.session.set_weights(&checkpoint.weights)?;
+        trainer.session.set_momentum(&checkpoint.momentum)?;
+        trainer.progress = checkpoint.progress;
+        trainer.recorder = Some(Recorder::resume(folder, &trainer.progress)?);
+        Ok(trainer)
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The folder the run is kept in.
+    pub fn folder(&self) -> Option<&RunFolder> {
+        self.recorder.as_ref().map(Recorder::folder)
+    }
+
+    /// The compiled model.
+    pub fn program(&self) -> &Program {
+        self.session.program()
+    }
+
+    /// Images a training epoch sees, and images held back to validate.
+    pub fn images(&self) -> (usize, usize) {
+        (self.train.len(), self.validation.len())
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// Steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        self.steps_per_epoch() * u64::from(self.recipe.epochs)
+    }
+
+    /// The weights as they are now.
+    pub fn weights(&self) -> Weights {
+        self.session.weights()
+    }
+
+    /// Trains to the last epoch, or until the callback breaks; then the run is saved and can be resumed.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if the loss or a weight is not finite any more, and failures to write to the run folder.
+    pub fn run(
+        &mut self,
+        mut on: impl FnMut(&Event) -> ControlFlow<()>,
+    ) -> Result<Outcome, TrainError> {
+        while self.progress.epoch < self.recipe.epochs {
+            let start = Instant::now();
+            if self.take_steps(&mut on)?.is_break() {
+                self.save(self.validation.is_empty())?;
+                return Ok(Outcome::Stopped);
+            }
+            let report = self.finish_epoch(start)?;
+            let over = report.epoch == self.recipe.epochs;
+            if on(&Event::Epoch(report)).is_break() && !over {
+                return Ok(Outcome::Stopped);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// The steps left of the epoch under way.
+    fn take_steps(
+        &mut self,
+        on: &mut impl FnMut(&Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TrainError> {
+        let Recipe { batch, seed, lr, momentum, schedule, .. } = self.recipe;
+        let order = shuffled(&self.train, seed, Stream::Order, self.progress.epoch);
+        let (steps, per_epoch) = (self.steps(), self.steps_per_epoch());
+        let done = self.progress.step - u64::from(self.progress.epoch) * per_epoch;
+        let shape = self.data.shape();
+        let mut images = Array4::zeros((batch, shape.channels(), shape.height(), shape.width()));
+        let mut labels = Vec::with_capacity(batch);
+        for indices in order.chunks(batch).skip(done as usize) {
+            let start = Instant::now();
+            self.data.train().gather(indices, &self.normalisation, &mut images, &mut labels);
+            let step = self.progress.step;
+            let lr = lr * schedule.factor(step, steps);
+            let hyper = |&(factor, decay): &(f64, f64)| Hyper {
+                lr: (lr * factor) as f32,
+                momentum: momentum as f32,
+                decay: decay as f32,
+            };
+            let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
+            let params = StepParams { step, seed, hyper: &hyper };
+            let batch = images.slice(s![..indices.len(), .., .., ..]);
+            let outcome = self.session.step(batch, &labels, &params)?;
+            let progress = &mut self.progress;
+            progress.step += 1;
+            if !outcome.loss.is_finite() {
+                return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
+            }
+            progress.epoch_loss += outcome.loss * indices.len() as f64;
+            progress.epoch_correct += outcome.correct as u64;
+            progress.epoch_images += indices.len() as u64;
+            let report = StepReport {
+                step: progress.step,
+                steps,
+                epoch: progress.epoch + 1,
+                images: indices.len(),
+                loss: outcome.loss,
+                epoch_loss: progress.epoch_loss / progress.epoch_images as f64,
+                epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
+                lr,
+                images_per_s: indices.len() as f64 / start.elapsed().as_secs_f64(),
+            };
+            if let Some(recorder) = &mut self.recorder {
+                let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
+                recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
+            }
+            if on(&Event::Step(report)).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Evaluates an epoch's weights and saves them.
+    fn finish_epoch(&mut self, start: Instant) -> Result<EpochReport, TrainError> {
+        self.evaluator.set_weights(&self.session.weights())?;
+        let mut evaluate =
+            |split, indices: &[u32]| self.evaluator.evaluate(split, indices, &self.normalisation);
+        let tested: Vec<u32> = (0..count(self.data.test().len())).collect();
+        let test = evaluate(self.data.test(), &tested)?;
+        let validated = !self.validation.is_empty();
+        let validation = validated.then(|| evaluate(self.data.train(), &self.validation));
+        let validation = validation.transpose()?;
+        let Progress { epoch_loss, epoch_correct, epoch_images, best, .. } = self.progress;
+        let accuracy = validation.as_ref().map(Evaluation::accuracy);
+        let improved = !validated || accuracy > best;
+        self.progress = Progress {
+            step: self.progress.step,
+            epoch: self.progress.epoch + 1,
+            best: if improved { accuracy } else { best },
+            ..Progress::default()
+        };
+        let report = EpochReport {
+            epoch: self.progress.epoch,
+            train_loss: epoch_loss / epoch_images as f64,
+            train_accuracy: epoch_correct as f64 / epoch_images as f64,
+            validation,
+            test,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.line(&EpochLine {
+                epoch: report.epoch,
+                train_loss: report.train_loss,
+                train_accuracy: report.train_accuracy,
+                val_accuracy: accuracy,
+                test_loss: report.test.loss,
+                test_accuracy: report.test.accuracy(),
+                seconds: report.seconds,
+            })?;
+        }
+        self.save(improved)?;
+        Ok(report)
+    }
+
+    /// Writes a checkpoint to the run folder, if there is one; weights that are not finite are never written.
+    fn save(&mut self, best: bool) -> Result<(), TrainError> {
+        let weights = self.session.weights();
+        if !weights.is_finite() {
+            return Err(TrainError::Diverged { step: self.progress.step, what: "a weight" });
+        }
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        let checkpoint = Checkpoint {
+            weights,
+            momentum: self.session.momentum()?,
+            info: self.info.clone(),
+            progress: self.progress.clone(),
+        };
+        recorder.save(&checkpoint, best)
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.train.len().div_ceil(self.recipe.batch) as u64
+    }
+}
+
+/// The plan of a program, as a run folder keeps it.
+fn plan_text(program: &Program) -> String {
+    program.plan().display(program.graph())
+}
+
+fn count(images: usize) -> u32 {
+    u32::try_from(images).expect("fewer than 2^32 images")
+}
+
+/// Training and validation images: a share of a shuffled list is held back.
+fn divided(images: usize, recipe: &Recipe) -> Result<(Vec<u32>, Vec<u32>), RecipeError> {
+    let all: Vec<u32> = (0..count(images)).collect();
+    if recipe.validation == 0.0 {
+        return Ok((all, vec![]));
+    }
+    let held_back = (images as f64 * recipe.validation).round() as usize;
+    if held_back == 0 || held_back == images {
+        let allowed = "a share that leaves images on both sides";
+        let (name, value) = ("validation", recipe.validation);
+        return Err(RecipeError::Range { name, value, allowed });
+    }
+    let mut validation = shuffled(&all, recipe.seed, Stream::Validation, 0);
+    let mut train = validation.split_off(held_back);
+    validation.sort_unstable();
+    train.sort_unstable();
+    Ok((train, validation))
+}
+
+/// Constants from a recipe must fit the images.
+fn check_normalisation(
+    normalisation: &Normalisation,
+    data: &Dataset,
+) -> Result<(), crate::data::DataError> {
+    let Normalisation { mean, deviation } = normalisation;
+    let channels = data.shape().channels();
+    let sound = mean.len() == channels
+        && deviation.len() == channels
+        && mean.iter().all(|x| x.is_finite())
+        && deviation.iter().all(|x| x.is_finite() && *x > 0.0);
+    if sound {
+        return Ok(());
+    }
+    Err(crate::data::DataError::Invalid(format!(
+        "the recipe's normalisation needs {channels} means and {channels} deviations above 0, one a channel of {}",
+        data.name()
+    )))
+}

@@ -1,0 +1,214 @@
+//! Training end to end on a problem small enough for a test: runs learn, resume to the same bits, and fail with care.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use ndarray::Array4;
+use nin_runtime::data::{Dataset, Images, Split};
+use nin_runtime::model::Model;
+use nin_runtime::train::{
+    Checkpoint, Event, LastLayer, Machine, Outcome, Recipe, RunFolder, Schedule, TrainError,
+    Trainer,
+};
+use nin_runtime::weights::Weights;
+
+const TEXT: &str = "
+model Bars(width = 6) <
+    input(1, 8, 8)
+    mlpconv(width, width)
+    maxpool(2)
+    dropout(0.2)
+    mlpconv(width, 3)
+    gap
+    softmax
+>";
+
+fn model() -> Model {
+    Model::from_text("bars", TEXT, &[]).unwrap()
+}
+
+/// Rows, columns or a diagonal, at a place and a brightness that depend on the image's number.
+fn bars(images: usize) -> Split {
+    let level = |(n, _, y, x): (usize, usize, usize, usize)| {
+        let place = n / 3 % 8;
+        let on = match n % 3 {
+            0 => y == place,
+            1 => x == place,
+            _ => (x + y) % 8 == place,
+        };
+        if on { 120 + (n * 7 % 100) as u8 } else { (n * 31 + y * 5 + x * 3) as u8 % 30 }
+    };
+    let images = Array4::from_shape_fn((images, 1, 8, 8), level);
+    let labels = (0..images.dim().0).map(|n| (n % 3) as u32).collect();
+    Split::new(Images::Bytes(images), labels).unwrap()
+}
+
+fn data() -> Dataset {
+    let classes = ["rows", "columns", "diagonals"].map(str::to_owned).to_vec();
+    Dataset::new("bars", bars(210), bars(48), classes).unwrap()
+}
+
+fn recipe() -> Recipe {
+    Recipe { epochs: 4, batch: 16, lr: 0.1, ..Recipe::default() }
+}
+
+fn machine(threads: usize) -> Machine {
+    Machine { threads, ..Machine::default() }
+}
+
+fn go_on(_: &Event) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// A whole run in `folder`: its weights and the losses of its steps.
+fn whole(folder: &Path, recipe: Recipe, threads: usize) -> (Weights, Vec<f64>) {
+    let data = data();
+    let mut trainer = Trainer::with_machine(&model(), &data, recipe, machine(threads)).unwrap();
+    trainer.record_in(RunFolder::create(folder).unwrap()).unwrap();
+    let mut losses = vec![];
+    let outcome = trainer.run(|event| {
+        if let Event::Step(report) = event {
+            losses.push(report.loss);
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    (trainer.weights(), losses)
+}
+
+#[test]
+fn a_run_learns_and_keeps_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let recipe = Recipe { epochs: 12, validation: 0.1, ..recipe() };
+    let mut trainer = Trainer::new(&model(), &data, recipe.clone()).unwrap();
+    trainer.record_in(RunFolder::create(folder.path()).unwrap()).unwrap();
+    let mut reports = vec![];
+    let outcome = trainer.run(|event| {
+        if let Event::Epoch(report) = event {
+            reports.push(report.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    let [first, .., last] = reports.as_slice() else { panic!("{reports:?}") };
+    assert!(last.train_loss < 0.5 * first.train_loss, "{first:?} {last:?}");
+    assert!(last.test.accuracy() > 0.9, "{last:?}");
+    assert_eq!(last.validation.as_ref().map(|validation| validation.images), Some(21));
+    assert_eq!(trainer.images(), (189, 21));
+    let run = RunFolder::open(folder.path()).unwrap();
+    assert_eq!(run.recipe().unwrap(), recipe);
+    let kept = run.model().unwrap();
+    assert_eq!(kept.graph().nodes, model().graph().nodes);
+    let checkpoint = Checkpoint::read(&run.last(), kept.graph()).unwrap();
+    assert_eq!(checkpoint.weights, trainer.weights());
+    assert_eq!(checkpoint.info.normalisation.as_ref(), Some(data.normalisation()));
+    assert_eq!(checkpoint.info.classes.as_deref(), Some(data.classes()));
+    assert!(Checkpoint::read(&run.best(), kept.graph()).is_ok());
+    // 12 steps an epoch, and a line for each epoch.
+    let metrics = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 12 * 12 + 12);
+    assert!(matches!(RunFolder::create(folder.path()), Err(TrainError::Occupied { .. })));
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |threads: usize| whole(&folder.path().join(threads.to_string()), recipe(), threads);
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(3));
+}
+
+/// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
+#[test]
+fn an_interrupted_run_ends_in_the_same_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { validation: 0.1, ..recipe() };
+    let uninterrupted = folder.path().join("whole");
+    let (expected, _) = whole(&uninterrupted, recipe.clone(), 2);
+    let data = data();
+    let path = folder.path().join("resumed");
+    let mut trainer = Trainer::with_machine(&model(), &data, recipe, machine(2)).unwrap();
+    trainer.record_in(RunFolder::create(&path).unwrap()).unwrap();
+    let stop_at = |trainer: &mut Trainer, stop: u64| {
+        let outcome = trainer.run(|event| match event {
+            Event::Step(report) if report.step == stop => ControlFlow::Break(()),
+            Event::Epoch(report) if u64::from(report.epoch) * 1000 == stop => {
+                ControlFlow::Break(())
+            }
+            Event::Step(_) | Event::Epoch(_) => ControlFlow::Continue(()),
+        });
+        assert_eq!(outcome.unwrap(), Outcome::Stopped);
+    };
+    stop_at(&mut trainer, 7);
+    for stop in [12, 2000, 30] {
+        // A line beyond the checkpoint, as a crash leaves it, and half a line.
+        let metrics = path.join("metrics.jsonl");
+        let mut text = fs::read_to_string(&metrics).unwrap();
+        text.push_str("{\"step\":99,\"epoch\":9,\"loss\":1,\"lr\":1,\"images_per_s\":1}\n{\"st");
+        fs::write(&metrics, text).unwrap();
+        let mut trainer =
+            Trainer::resume(RunFolder::open(&path).unwrap(), &data, machine(1)).unwrap();
+        stop_at(&mut trainer, stop);
+    }
+    let mut trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, machine(3)).unwrap();
+    assert_eq!(trainer.step(), 30);
+    assert_eq!(trainer.run(go_on).unwrap(), Outcome::Finished);
+    assert_eq!(trainer.weights(), expected);
+    for name in ["last.safetensors", "best.safetensors", "model.nin", "recipe.toml", "plan.txt"] {
+        let [a, b] = [&uninterrupted, &path].map(|folder| fs::read(folder.join(name)).unwrap());
+        assert!(a == b, "{name} differs");
+    }
+    // The metrics say the same but for times and speeds.
+    let figures = |folder: &Path| -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+        let line = |line: &str| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let object = value.as_object_mut().unwrap();
+            object.retain(|key, _| key != "images_per_s" && key != "seconds");
+            value
+        };
+        text.lines().map(line).collect()
+    };
+    assert_eq!(figures(&uninterrupted), figures(&path));
+}
+
+#[test]
+fn a_diverging_run_stops_and_keeps_its_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let recipe = Recipe {
+        lr: 1e30,
+        schedule: Schedule::Constant,
+        last_layer: LastLayer { lr: 1.0, ..LastLayer::default() },
+        ..recipe()
+    };
+    let mut trainer = Trainer::new(&model(), &data, recipe).unwrap();
+    trainer.record_in(RunFolder::create(folder.path()).unwrap()).unwrap();
+    let error = trainer.run(go_on).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    let last = RunFolder::open(folder.path()).unwrap().last();
+    assert!(Checkpoint::read(&last, model().graph()).unwrap().weights.is_finite());
+}
+
+#[test]
+fn data_that_does_not_fit_the_model_is_refused_before_anything_starts() {
+    let data = data();
+    let error = |text: &str| {
+        let model = Model::from_text("m", text, &[]).unwrap();
+        Trainer::new(&model, &data, recipe()).unwrap_err().to_string()
+    };
+    let message = error("< input(1, 28, 28) conv(3) gap softmax >");
+    assert!(message.contains("1x28x28") && message.contains("input(1, 8, 8)"), "{message}");
+    let message = error("< input(1, 8, 8) conv(10) gap softmax >");
+    assert!(message.contains("10 outputs") && message.contains("3 classes"), "{message}");
+}
+
+#[test]
+fn a_folder_without_a_run_is_no_run_to_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("model.nin"), "{error}");
+}
