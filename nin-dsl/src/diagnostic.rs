@@ -55,13 +55,14 @@ impl Diagnostic {
         self.labels.first().map(|label| label.span)
     }
 
-    /// `name:line:column: severity[code]: message`, then the remarks and the advice, without a drawing.
+    /// `line:column: severity[code]: message`, then the remarks and the advice, without a drawing. Put the text's name
+    /// and a colon before it.
     pub fn brief(&self, source: &Source) -> String {
-        let place = self.span().map_or(source.name.to_string(), |span| {
+        let place = self.span().map_or(String::new(), |span| {
             let at = source.location(span);
-            format!("{}:{}:{}", source.name, at.line, at.column)
+            format!("{}:{}:", at.line, at.column)
         });
-        format!("{place}: {self}{}", self.remarks(source))
+        format!("{place} {self}{}", self.remarks(source))
     }
 
     /// What comes after the message, each on a line of its own: what the labels add to it, then the advice. For where

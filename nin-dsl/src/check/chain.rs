@@ -176,10 +176,12 @@ fn unknown_layer(call: &ast::Call) -> Diagnostic {
         return diagnostic.help(*why);
     }
     let is = |layer: &&&Layer| layer.word == plain || layer.also.contains(&plain.as_str());
+    if let Some(layer) = layer::LAYERS.iter().find(is) {
+        return diagnostic.help(format!("did you mean `{}`? {}", layer.word, layer.summary));
+    }
     let words = || layer::LAYERS.iter().map(|layer| layer.word);
-    let meant = layer::LAYERS.iter().find(is).map(|layer| layer.word).or(nearest(word, words()));
-    diagnostic.help(match meant {
-        Some(meant) => format!("did you mean `{meant}`?"),
+    diagnostic.help(match nearest(word, words()) {
+        Some(near) => format!("did you mean `{near}`?"),
         None => format!("the layers are {}", list(words(), "and")),
     })
 }
