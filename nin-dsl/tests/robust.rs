@@ -84,8 +84,8 @@ fn depth_is_refused_before_the_stack_ends() {
 
 #[test]
 fn length_costs_no_more_than_it_must() {
-    // A print has blanks that the text may lack, and must still be short enough to be read.
-    let terms = limits::TEXT_BYTES / 16;
+    // Enough for a cost that grows with the square to show.
+    let terms = limits::TEXT_BYTES / 64;
     let sum = format!("< input(3, 8, 8) conv(1{}) >", "+1-1".repeat(terms));
     assert_eq!(first_code(&sum), None);
     let product = format!("< input(3, 8, 8) conv(1{}) >", "*1".repeat(terms));
@@ -94,7 +94,7 @@ fn length_costs_no_more_than_it_must() {
     assert_eq!(first_code(&comments), None);
     let docs = format!("{} model M < input(3, 8, 8) >", "///\n".repeat(terms));
     assert_eq!(first_code(&docs), None);
-    let channels = format!("< input(1, 1, 1) mlpconv({}) >", "1,".repeat(terms / 4));
+    let channels = format!("< input(1, 1, 1) mlpconv({}) >", "1,".repeat(terms));
     assert_eq!(first_code(&channels), None);
     assert_eq!(first_code(&"a".repeat(terms)), Some(Code::Syntax));
     assert_eq!(first_code(&" ".repeat(limits::TEXT_BYTES + 1)), Some(Code::TooLarge));
