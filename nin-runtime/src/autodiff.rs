@@ -190,13 +190,20 @@ impl TrainGraph {
                 TrainOp::KernelGrad(id) => format!("kernel_grad({}) of {id}", operands.join(", ")),
                 TrainOp::BiasGrad(id) => format!("bias_grad({}) of {id}", operands.join(", ")),
             };
-            let written = match node.writes {
-                Tensor::WeightGrad(id) => format!("d {}", graph.weight(id).name),
-                tensor => tensor.to_string(),
-            };
-            writeln!(text, "  {written:<24} = {what}").expect("writing to a string cannot fail");
+            writeln!(text, "  {:<24} = {what}", node.writes.display(graph))
+                .expect("writing to a string cannot fail");
         }
         text
+    }
+}
+
+impl Tensor {
+    /// As it prints, but a weight's gradient by the weight's name.
+    pub fn display(self, graph: &Graph) -> String {
+        match self {
+            Tensor::WeightGrad(id) => format!("d {}", graph.weight(id).name),
+            Tensor::Value(_) | Tensor::Grad(_) | Tensor::Labels | Tensor::Loss => self.to_string(),
+        }
     }
 }
 

@@ -282,7 +282,7 @@ impl Stage {
             StageOp::KernelGrad => format!("kernel_grad({reads}) of {}", self.node),
             StageOp::BiasGrad => format!("bias_grad({reads}) of {}", self.node),
         };
-        format!("{:<6} = {what}", self.writes.to_string())
+        format!("{:<24} = {what}", self.writes.display(graph))
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Session`], a run of a program: weights, their prepared forms, and the memory to work in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView4, IxDyn};
 use nin_dsl::shape::Shape;
@@ -17,9 +18,10 @@ use crate::weights::Weights;
 pub struct Session {
     program: Program,
     threads: Threads,
-    /// Master weights, as the plan lays them out.
-    weights: Floats,
-    prepared: Floats,
+    /// Master weights, as the plan lays them out. Forks share them until one writes.
+    weights: Arc<Floats>,
+    /// Prepared forms of the weights, shared likewise.
+    prepared: Arc<Floats>,
     /// One a thread.
     arenas: Vec<Floats>,
     training: Option<Training>,
@@ -56,24 +58,44 @@ pub struct StepOutcome {
 
 impl Session {
     pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
-        let threads = Threads::new(program.threads())?;
         let plan = program.plan();
-        let training = plan.training.as_ref().map(|_| Training {
-            momentum: Floats::zeroed(plan.weight_floats),
-            gradients: Floats::zeroed(plan.slices * plan.weight_floats),
-            losses: vec![0.0; plan.batch],
-            correct: vec![0; plan.batch],
-        });
-        let mut session = Session {
-            weights: Floats::zeroed(plan.weight_floats),
-            prepared: Floats::zeroed(plan.prepared_floats),
-            arenas: (0..threads.count()).map(|_| Floats::zeroed(plan.arena())).collect(),
-            training,
-            threads,
-            program,
-        };
+        let master = Arc::new(Floats::zeroed(plan.weight_floats)?);
+        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats)?);
+        let mut session = Session::over(program, master, prepared)?;
         session.set_weights(weights)?;
         Ok(session)
+    }
+
+    /// A session with threads and memory of its own.
+    fn over(
+        program: Program,
+        weights: Arc<Floats>,
+        prepared: Arc<Floats>,
+    ) -> Result<Session, Error> {
+        let threads = Threads::new(program.threads())?;
+        let plan = program.plan();
+        let training = || -> Result<Training, Error> {
+            Ok(Training {
+                momentum: Floats::zeroed(plan.weight_floats)?,
+                gradients: Floats::zeroed(plan.slices * plan.weight_floats)?,
+                losses: vec![0.0; plan.batch],
+                correct: vec![0; plan.batch],
+            })
+        };
+        let training = plan.training.is_some().then(training).transpose()?;
+        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
+        let arenas = arenas.collect::<Result<_, _>>()?;
+        Ok(Session { threads, weights, prepared, arenas, training, program })
+    }
+
+    /// Another session with the same weights, to run beside this one on another thread. The two share the weights'
+    /// memory until one of them changes its own.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] or [`Error::Memory`] if the system refuses.
+    pub fn fork(&self) -> Result<Session, Error> {
+        let (weights, prepared) = (Arc::clone(&self.weights), Arc::clone(&self.prepared));
+        Session::over(self.program.clone(), weights, prepared)
     }
 
     /// The program.
@@ -115,16 +137,12 @@ impl Session {
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
         let threads = self.threads.count();
+        let weights = Arc::make_mut(&mut self.weights);
         callee
-            .update(
-                params.hyper,
-                &training.gradients,
-                &mut self.weights,
-                &mut training.momentum,
-                threads,
-            )
+            .update(params.hyper, &training.gradients, weights, &mut training.momentum, threads)
             .run(&self.threads);
-        callee.prepare(&self.weights, &mut self.prepared, threads).run(&self.threads);
+        let prepared = Arc::make_mut(&mut self.prepared);
+        callee.prepare(&self.weights, prepared, threads).run(&self.threads);
         Ok(outcome)
     }
 
@@ -182,9 +200,10 @@ impl Session {
     /// [`Error::Weights`] if they are another model's.
     pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
         weights.check(self.program.graph())?;
-        from_file_layout(&self.program, weights, &mut self.weights);
+        from_file_layout(&self.program, weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
-        callee.prepare(&self.weights, &mut self.prepared, self.threads.count()).run(&self.threads);
+        let prepared = Arc::make_mut(&mut self.prepared);
+        callee.prepare(&self.weights, prepared, self.threads.count()).run(&self.threads);
         Ok(())
     }
 
