@@ -170,7 +170,7 @@ impl<'d> Trainer<'d> {
         data.check(graph)?;
         let normalisation = recipe.normalisation.clone();
         let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
-        check_normalisation(&normalisation, data)?;
+        normalisation.check(data.shape())?;
         let Machine { threads, isa } = machine;
         let options = Options { batch: recipe.batch, threads, isa, purpose: Purpose::Training };
         let weights = init(graph, &recipe);
@@ -275,6 +275,11 @@ impl<'d> Trainer<'d> {
     /// The compiled model.
     pub fn program(&self) -> &Program {
         self.session.program()
+    }
+
+    /// The classes' names, by output.
+    pub fn classes(&self) -> &[String] {
+        self.data.classes()
     }
 
     /// Images a training epoch sees, and images held back to validate.
@@ -466,24 +471,4 @@ fn divided(images: usize, recipe: &Recipe) -> Result<(Vec<u32>, Vec<u32>), Recip
     validation.sort_unstable();
     train.sort_unstable();
     Ok((train, validation))
-}
-
-/// Constants from a recipe must fit the images.
-fn check_normalisation(
-    normalisation: &Normalisation,
-    data: &Dataset,
-) -> Result<(), crate::data::DataError> {
-    let Normalisation { mean, deviation } = normalisation;
-    let channels = data.shape().channels();
-    let sound = mean.len() == channels
-        && deviation.len() == channels
-        && mean.iter().all(|x| x.is_finite())
-        && deviation.iter().all(|x| x.is_finite() && *x > 0.0);
-    if sound {
-        return Ok(());
-    }
-    Err(crate::data::DataError::Invalid(format!(
-        "the recipe's normalisation needs {channels} means and {channels} deviations above 0, one a channel of {}",
-        data.name()
-    )))
 }
