@@ -1,0 +1,9 @@
+//! The compiler's suites: the interpreter against hand-worked numbers and difference quotients. One crate, so that they
+//! share what draws random models and data.
+
+mod close;
+mod data;
+mod gradients;
+mod interpreter;
+mod models;
+mod step;
