@@ -1,9 +1,10 @@
-//! The compiler's suites: the interpreter against hand-worked numbers and difference quotients. One crate, so that they
-//! share what draws random models and data.
+//! The compiler's suites: the interpreter against hand-worked numbers and difference quotients, generated code against
+//! the interpreter, and the text of the stages. One crate, so that they share what draws random models and data.
 
 mod close;
 mod data;
 mod gradients;
 mod interpreter;
 mod models;
+mod stages;
 mod step;
