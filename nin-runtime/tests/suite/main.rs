@@ -3,8 +3,12 @@
 
 mod close;
 mod data;
+mod differential;
 mod gradients;
 mod interpreter;
+mod learning;
 mod models;
+mod sessions;
+mod sgd;
 mod stages;
 mod step;
