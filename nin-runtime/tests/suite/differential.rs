@@ -13,7 +13,7 @@ use proptest::test_runner::{RngSeed, TestCaseError};
 
 use crate::close;
 use crate::data::{Data, MARGIN, comparable};
-use crate::models::{classifiers, graph, map_makers};
+use crate::models::{LARGE, SMALL, classifiers, graph, map_makers};
 use crate::sgd;
 
 /// Of a tensor's scale.
@@ -40,8 +40,8 @@ struct Setting {
     seed: u64,
 }
 
-fn settings() -> impl Strategy<Value = Setting> {
-    let sizes = (1..=9usize).prop_flat_map(|batch| (Just(batch), 1..=batch));
+fn settings(most: usize) -> impl Strategy<Value = Setting> {
+    let sizes = (1..=most).prop_flat_map(|batch| (Just(batch), 1..=batch));
     (sizes, 1..=3usize, 0..1u64 << 32).prop_map(|((batch, images), threads, seed)| Setting {
         batch,
         images,
@@ -74,14 +74,14 @@ fn check_forward(text: &str, setting: Setting, purpose: Purpose) -> Result<(), S
 
 #[test]
 fn maps_are_the_interpreters() {
-    proptest!(config(2), |(text in map_makers(), setting in settings())| {
+    proptest!(config(2), |(text in map_makers(SMALL), setting in settings(9))| {
         check_forward(&text, setting, Purpose::Inference).map_err(fail(&text))?;
     });
 }
 
 #[test]
 fn outputs_are_the_interpreters() {
-    proptest!(config(4), |(text in classifiers(), setting in settings(), training in any::<bool>())| {
+    proptest!(config(4), |(text in classifiers(SMALL), setting in settings(9), training in any::<bool>())| {
         let purpose = if training { Purpose::Training } else { Purpose::Inference };
         check_forward(&text, setting, purpose).map_err(fail(&text))?;
     });
@@ -110,19 +110,38 @@ fn check_loss(found: f64, expected: f64) -> Result<(), String> {
     }
 }
 
+/// Compares loss and gradients; `Ok(false)` if no draw is comparable.
+fn check_gradients(text: &str, setting: Setting) -> Result<bool, String> {
+    let graph = graph(text);
+    let Some((data, expected)) = Data::draw_comparable(&graph, setting.images, setting.seed, None)
+    else {
+        return Ok(false);
+    };
+    let mut session = session(&graph, setting, Purpose::Training, &data.weights);
+    let (loss, gradients) = session.gradients(data.images.view(), &data.labels).expect("gradients");
+    check_loss(loss, expected.loss)?;
+    check_weights(&graph, "gradient of", &gradients, &expected.gradients)?;
+    Ok(true)
+}
+
 #[test]
 fn losses_and_gradients_are_the_interpreters() {
-    proptest!(config(1), |(text in classifiers(), setting in settings())| {
-        let graph = graph(&text);
-        let Some((data, expected)) = Data::draw_comparable(&graph, setting.images, setting.seed, None)
-        else {
-            return Err(TestCaseError::reject("no draw is comparable"));
-        };
-        let mut session = session(&graph, setting, Purpose::Training, &data.weights);
-        let found = session.gradients(data.images.view(), &data.labels);
-        let (loss, gradients) = found.expect("gradients");
-        check_loss(loss, expected.loss).map_err(fail(&text))?;
-        check_weights(&graph, "gradient of", &gradients, &expected.gradients).map_err(fail(&text))?;
+    proptest!(config(1), |(text in classifiers(SMALL), setting in settings(9))| {
+        prop_assume!(check_gradients(&text, setting).map_err(fail(&text))?);
+    });
+}
+
+#[test]
+fn large_maps_are_the_interpreters() {
+    proptest!(config(16), |(text in map_makers(LARGE), setting in settings(5))| {
+        check_forward(&text, setting, Purpose::Inference).map_err(fail(&text))?;
+    });
+}
+
+#[test]
+fn large_gradients_are_the_interpreters() {
+    proptest!(config(16), |(text in classifiers(LARGE), setting in settings(2))| {
+        prop_assume!(check_gradients(&text, setting).map_err(fail(&text))?);
     });
 }
 
@@ -206,7 +225,7 @@ fn check_steps(text: &str, setting: Setting) -> Result<bool, String> {
 
 #[test]
 fn training_steps_are_the_interpreters() {
-    proptest!(config(4), |(text in classifiers(), setting in settings())| {
+    proptest!(config(4), |(text in classifiers(SMALL), setting in settings(9))| {
         prop_assume!(check_steps(&text, setting).map_err(fail(&text))?);
     });
 }

@@ -8,7 +8,7 @@ use nin_runtime::interp::{self, DropoutKey, Inputs};
 use proptest::prelude::*;
 
 use crate::data::Data;
-use crate::models::{self, graph};
+use crate::models::{SMALL, classifiers, graph};
 use crate::{close, step};
 
 /// Step of a difference; its error is about the square of it, and rounding over it.
@@ -207,7 +207,7 @@ fn chains() {
         rng_seed: proptest::test_runner::RngSeed::Fixed(1),
         ..ProptestConfig::default()
     };
-    proptest!(config, |(text in models::classifiers(), seed in 0..1000u64)| {
+    proptest!(config, |(text in classifiers(SMALL), seed in 0..1000u64)| {
         match check(&text, 1, seed, FEW_ELEMENTS) {
             Ok(checked) => prop_assume!(checked),
             Err(what) => prop_assert!(false, "{text}\n{what}"),

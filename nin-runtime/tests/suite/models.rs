@@ -9,16 +9,28 @@ use nin_dsl::{Source, read};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Multiply-accumulates a drawn model may take for one image.
-const MACS: usize = 300_000;
-/// Numbers in one of its activations.
-const ELEMENTS: usize = 4096;
+/// How large a model is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Height and width of the input, at most.
+    side: usize,
+    /// Multiply-accumulates for one image.
+    macs: usize,
+    /// Numbers in one activation.
+    elements: usize,
+}
+
+/// Many can be run in a test, and few of their switches are close.
+pub(crate) const SMALL: Size = Size { side: 17, macs: 300_000, elements: 4096 };
+/// An activation is too large to be worked on in one piece.
+pub(crate) const LARGE: Size = Size { side: 40, macs: 3_000_000, elements: 40_000 };
 
 /// A map, and the chain of layers that leads to it.
 struct Chain {
     text: String,
     shape: Shape,
-    macs: usize,
+    /// What is left to spend.
+    budget: Size,
 }
 
 /// A layer as drawn; writing it down cuts it to what fits.
@@ -58,22 +70,24 @@ pub(crate) fn graph(text: &str) -> Graph {
 }
 
 /// Classifiers: up to seven layers on maps, a `gap` or `fc`, up to three layers on vectors, and perhaps `softmax`.
-pub(crate) fn classifiers() -> impl Strategy<Value = String> {
+pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
     let head = prop_oneof![Just(Head::Gap), channels().prop_map(Head::Fc)];
     let tail = vec(on_vectors(), 0..=3);
-    (input(), vec(on_maps(), 0..=7), head, tail, any::<bool>()).prop_map(
-        |(input, layers, head, tail, softmax)| write_down(input, &layers, head, &tail, softmax),
+    (input(size), vec(on_maps(), 0..=7), head, tail, any::<bool>()).prop_map(
+        move |(input, layers, head, tail, softmax)| {
+            write_down(size, input, &layers, head, &tail, softmax)
+        },
     )
 }
 
 /// Chains that end in a map.
-pub(crate) fn map_makers() -> impl Strategy<Value = String> {
-    (input(), vec(on_maps(), 0..=7))
-        .prop_map(|(input, layers)| write_down(input, &layers, Head::None, &[], false))
+pub(crate) fn map_makers(size: Size) -> impl Strategy<Value = String> {
+    (input(size), vec(on_maps(), 0..=7))
+        .prop_map(move |(input, layers)| write_down(size, input, &layers, Head::None, &[], false))
 }
 
-fn input() -> impl Strategy<Value = (usize, usize, usize)> {
-    (prop_oneof![Just(1usize), Just(3), 1..=12usize], 1..=17usize, 1..=17usize)
+fn input(size: Size) -> impl Strategy<Value = (usize, usize, usize)> {
+    (prop_oneof![Just(1usize), Just(3), 1..=12usize], 1..=size.side, 1..=size.side)
 }
 
 fn channels() -> impl Strategy<Value = usize> {
@@ -118,15 +132,16 @@ fn on_vectors() -> impl Strategy<Value = Layer> {
 }
 
 fn write_down(
+    budget: Size,
     (c, h, w): (usize, usize, usize),
     layers: &[Layer],
     head: Head,
     tail: &[Layer],
     softmax: bool,
 ) -> String {
-    let c = c.min(ELEMENTS / (h * w));
+    let c = c.min(budget.elements / (h * w));
     let mut chain =
-        Chain { text: format!("< input({c}, {h}, {w})"), shape: Shape::map(c, h, w), macs: MACS };
+        Chain { text: format!("< input({c}, {h}, {w})"), shape: Shape::map(c, h, w), budget };
     layers.iter().for_each(|layer| chain.push(layer));
     match head {
         Head::Gap => chain.gap(),
@@ -165,11 +180,11 @@ impl Chain {
             }
             Layer::Pool { word, ref window, ceil } => self.pool(word, window, ceil),
             Layer::Fc { n, bias } => {
-                let n = n.min(self.macs / self.shape.elements());
+                let n = n.min(self.budget.macs / self.shape.elements());
                 if n == 0 {
                     return;
                 }
-                self.macs -= n * self.shape.elements();
+                self.budget.macs -= n * self.shape.elements();
                 self.shape = Shape::Vector { n };
                 let bias = if bias { "" } else { ", bias = 0" };
                 self.write(format_args!(" fc({n}{bias})"));
@@ -204,11 +219,11 @@ impl Chain {
     fn spend(&mut self, wanted: usize, window: Window) -> Option<usize> {
         let (h, w) = window.output((self.shape.height(), self.shape.width()), Round::Floor)?;
         let each = self.shape.channels() * window.taps() * h * w;
-        let channels = wanted.min(self.macs / each).min(ELEMENTS / (h * w));
+        let channels = wanted.min(self.budget.macs / each).min(self.budget.elements / (h * w));
         if channels == 0 {
             return None;
         }
-        self.macs -= channels * each;
+        self.budget.macs -= channels * each;
         self.shape = Shape::map(channels, h, w);
         Some(channels)
     }
@@ -222,7 +237,7 @@ impl Chain {
         let (h, w) = window
             .output((self.shape.height(), self.shape.width()), round)
             .expect("the kernel is cut to fit");
-        if self.shape.channels() * h * w > ELEMENTS {
+        if self.shape.channels() * h * w > self.budget.elements {
             return;
         }
         self.shape = Shape::map(self.shape.channels(), h, w);
