@@ -50,25 +50,19 @@ impl Diagnostic {
         self
     }
 
-    /// Adds a line of advice, if there is one.
-    #[must_use]
-    pub fn maybe_help(mut self, text: Option<String>) -> Diagnostic {
-        self.help.extend(text);
-        self
-    }
-
     /// The guilty place.
     pub fn span(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)
     }
 
-    /// `name:line:column: severity[code]: message`, then the remarks and the advice, without a drawing.
+    /// `line:column: severity[code]: message`, then the remarks and the advice, without a drawing. Put the text's name
+    /// and a colon before it.
     pub fn brief(&self, source: &Source) -> String {
-        let place = self.span().map_or(source.name.to_string(), |span| {
+        let place = self.span().map_or(String::new(), |span| {
             let at = source.location(span);
-            format!("{}:{}:{}", source.name, at.line, at.column)
+            format!("{}:{}:", at.line, at.column)
         });
-        format!("{place}: {self}{}", self.remarks(source))
+        format!("{place} {self}{}", self.remarks(source))
     }
 
     /// What comes after the message, each on a line of its own: what the labels add to it, then the advice. For where
@@ -142,10 +136,16 @@ pub(crate) fn join(items: &[String], conjunction: &str) -> String {
 
 /// The name a person may have meant: the nearest of `names`, if it is near enough to be a slip.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer words are no slip of any name, and comparing takes time.
+    const LONGEST: usize = 64;
+    if written.len() > LONGEST {
+        return None;
+    }
     let lower = written.to_lowercase();
     let allowed = written.chars().count().max(3) / 3;
     names
         .into_iter()
+        .filter(|name| name.len() <= LONGEST)
         .map(|name| (strsim::osa_distance(&lower, &name.to_lowercase()), name))
         .filter(|&(distance, _)| distance <= allowed)
         .min_by_key(|&(distance, _)| distance)

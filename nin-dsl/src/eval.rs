@@ -61,12 +61,17 @@ impl<'a> Scope<'a> {
             let message = format!("`{name}` is a word, not a number");
             return Err(Diagnostic::new(Code::WrongKind, message).label(span, "not a number"));
         }
-        let help = match nearest(name, self.names.iter().copied()) {
+        let near = nearest(name, self.names.iter().copied());
+        if let Some(entry) = near.and_then(|near| self.params.get_mut(near)) {
+            // One slip is one error: the parameter that was meant counts as used.
+            entry.used = true;
+        }
+        let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None if self.names.is_empty() => {
                 format!("give the model a parameter: `model NAME({name} = 1) < ... >`")
             }
-            None => format!("the model's parameters are {}", list(self.names.clone(), "and")),
+            None => format!("the model has {}", list(self.names.iter().copied(), "and")),
         };
         Err(Diagnostic::new(Code::UnknownParameter, format!("there is no parameter `{name}`"))
             .label(span, "not a parameter of this model")

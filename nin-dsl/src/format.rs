@@ -1,4 +1,4 @@
-//! The canonical print of an [`ast::Model`]: one layer a line, four spaces deep. It reads back as the same model.
+//! The canonical print of a [`Model`]: one layer a line, four spaces deep. It reads back as the same model.
 
 use std::fmt;
 
@@ -80,6 +80,10 @@ impl fmt::Display for Expr {
         match &self.kind {
             ExprKind::Number(number) => write!(f, "{number}"),
             ExprKind::Name(name) => f.write_str(name),
+            // `-1` is a number, not the negation of one.
+            ExprKind::Negate(operand) if matches!(operand.kind, ExprKind::Number(_)) => {
+                write!(f, "-({operand})")
+            }
             ExprKind::Negate(operand) => {
                 f.write_str("-")?;
                 operand.fmt_inside(f, Precedence::Factor)

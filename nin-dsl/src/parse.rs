@@ -257,9 +257,7 @@ fn syntax_error(text: &str, error: &Error<Rule>) -> Diagnostic {
             .label(place, "doc comments stand before `model`")
             .help("write `//` for an ordinary comment");
     }
-    if found.starts_with(|c: char| c.is_ascii_digit())
-        && expected.iter().any(|e| e == "a value" || e == "an argument")
-    {
+    if starts_like_number(found) && expected.iter().any(|e| e == "a value" || e == "an argument") {
         return Diagnostic::new(Code::BadNumber, format!("`{found}` is not a number"))
             .label(place, "numbers are written 12, 0.5 or 1e-5");
     }
@@ -294,13 +292,18 @@ fn token_at(text: &str, at: usize) -> &str {
         Some('/') if rest.starts_with("//") || rest.starts_with("/*") => {
             rest.chars().take(3).map(char::len_utf8).sum()
         }
-        Some(c) if c.is_ascii_digit() => {
+        Some(_) if starts_like_number(rest) => {
             rest.find(|c: char| !word(c) && c != '.').unwrap_or(rest.len())
         }
         Some(c) if word(c) => rest.find(|c: char| !word(c)).unwrap_or(rest.len()),
         Some(c) => c.len_utf8(),
     };
     &rest[..length]
+}
+
+/// A digit, or a point with a digit after it.
+fn starts_like_number(text: &str) -> bool {
+    text.strip_prefix('.').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// What the grammar tried, as a person would say it, the likeliest first.
@@ -319,7 +322,8 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
             Rule::comma => sure.push("`,`"),
             Rule::close => sure.push("`)`"),
             Rule::path => sure.push("a path"),
-            Rule::model | Rule::model_word | Rule::file => sure.push("`model`"),
+            Rule::file => sure.extend(["`model`", "`<`"]),
+            Rule::model | Rule::model_word => sure.push("`model`"),
             Rule::EOI => sure.push("the end of the text"),
             Rule::open | Rule::args | Rule::params => possible.push("`(`"),
             Rule::assign => possible.push("`=`"),

@@ -96,7 +96,8 @@ pub(crate) fn include(tokens: TokenStream) -> TokenStream {
             expansion(&read, &quote!(::core::include_str!(#full)), at, &warnings.collect())
         }
         Err(diagnostics) => errors(&diagnostics)
-            .map(|error| compile_error((at, at), &error.brief(&source)))
+            .map(|error| format!("{}:{}", source.name, error.brief(&source)))
+            .map(|message| compile_error((at, at), &message))
             .collect(),
     }
 }

@@ -26,6 +26,14 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// The operating system gave no memory for tensors.
+    #[error(
+        "no memory for tensors of {bytes} bytes: train with a smaller batch or fewer threads, or make the model smaller"
+    )]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
     /// The operating system started no more threads.
     #[error("could not start {count} threads: {reason}")]
     Threads {

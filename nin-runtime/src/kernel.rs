@@ -403,27 +403,39 @@ impl ConvGeometry {
     /// row of the input; k are the output pixels of a row that meet real input there.
     pub fn kernel_grad_tiles(&self, shape: TileShape) -> Vec<TileRun> {
         let x = self.forward().x;
+        let a_k = (self.stride * self.cin) as i64;
+        let stretches = self.stretches(&x);
         tile_runs(self.kernel.1 * self.cin, shape.rows, |rows| {
+            let clip = |row: usize| row.clamp(rows.start, rows.end) - rows.start;
             let mut groups: Vec<Group> = Vec::new();
-            for o in 0..x.outputs {
-                let taps = x.real_taps(o);
-                let clip = |row: usize| row.clamp(rows.start, rows.end) - rows.start;
+            for outputs in &stretches {
+                let taps = x.real_taps(outputs.start);
                 let active = clip(taps.start * self.cin)..clip(taps.end * self.cin);
                 if active.is_empty() {
                     continue;
                 }
-                let a = (o * self.stride * self.cin) as i64;
-                let b = (o * self.cout) as i64;
-                let a_k = (self.stride * self.cin) as i64;
+                let a = outputs.start as i64 * a_k;
+                let b = (outputs.start * self.cout) as i64;
+                let k = outputs.len();
                 match groups.last_mut() {
                     Some(last) if last.rows == active && last.a + last.k as i64 * a_k == a => {
-                        last.k += 1;
+                        last.k += k;
                     }
-                    _ => groups.push(Group { a, b, k: 1, rows: active }),
+                    _ => groups.push(Group { a, b, k, rows: active }),
                 }
             }
             groups
         })
+    }
+
+    /// The outputs of a row in stretches that see the same taps.
+    fn stretches(&self, x: &Axis) -> Vec<Range<usize>> {
+        let real = (0..self.kernel.1).map(|tap| x.real_outputs(tap));
+        let mut cuts: Vec<usize> = real.flat_map(|outputs| [outputs.start, outputs.end]).collect();
+        cuts.extend([0, x.outputs]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        cuts.windows(2).map(|cut| cut[0]..cut[1]).collect()
     }
 }
 

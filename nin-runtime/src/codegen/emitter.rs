@@ -80,12 +80,22 @@ impl<'f> Emitter<'f> {
 
     /// Loads `ty` from float `offset` behind `base`.
     pub(super) fn load(&mut self, ty: Type, base: Value, offset: i64) -> Value {
-        self.b.ins().load(ty, Self::mem(), base, displacement(offset))
+        let (base, offset) = self.displaced(base, offset);
+        self.b.ins().load(ty, Self::mem(), base, offset)
     }
 
     /// Stores a value at float `offset` behind `base`.
     pub(super) fn store(&mut self, value: Value, base: Value, offset: i64) {
-        self.b.ins().store(Self::mem(), value, base, displacement(offset));
+        let (base, offset) = self.displaced(base, offset);
+        self.b.ins().store(Self::mem(), value, base, offset);
+    }
+
+    /// A base and a displacement in bytes that fits an instruction.
+    fn displaced(&mut self, base: Value, floats: i64) -> (Value, i32) {
+        match i32::try_from(4 * floats) {
+            Ok(bytes) => (base, bytes),
+            Err(_) => (self.floats(base, floats), 0),
+        }
     }
 
     /// A float32 constant of type `ty`, a scalar or a vector of them.
@@ -235,8 +245,4 @@ impl<'f> Emitter<'f> {
         self.b.ins().return_(&[]);
         self.b.finalize(frontend);
     }
-}
-
-fn displacement(floats: i64) -> i32 {
-    i32::try_from(4 * floats).expect("displacements fit 31 bits (a bug in nin)")
 }

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::error::Error;
+
 /// A cache line of floats.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -16,8 +18,13 @@ pub(crate) struct Floats {
 
 impl Floats {
     /// `len` zeros. Memory that is never written is never committed.
-    pub(crate) fn zeroed(len: usize) -> Floats {
-        Floats { lines: bytemuck::allocation::zeroed_vec(len.div_ceil(16)), len }
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system refuses.
+    pub(crate) fn zeroed(len: usize) -> Result<Floats, Error> {
+        let lines = bytemuck::allocation::try_zeroed_vec(len.div_ceil(16));
+        let lines = lines.map_err(|()| Error::Memory { bytes: 4 * len })?;
+        Ok(Floats { lines, len })
     }
 
     /// Floats in the buffer.

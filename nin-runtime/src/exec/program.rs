@@ -39,7 +39,8 @@ impl Program {
     /// Starts a session with its own copy of the weights and its own threads.
     ///
     /// # Errors
-    /// [`Error::Weights`] if the weights are another model's, [`Error::Threads`] if threads cannot be started.
+    /// [`Error::Weights`] if the weights are another model's, [`Error::Threads`] or [`Error::Memory`] if the
+    /// system refuses.
     pub fn session(&self, weights: &Weights) -> Result<Session, Error> {
         Session::new(self.clone(), weights)
     }

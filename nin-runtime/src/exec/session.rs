@@ -45,6 +45,8 @@ pub struct StepParams<'a> {
     pub seed: u64,
     /// A setting for each weight, in the graph's order.
     pub hyper: &'a [Hyper],
+    /// The longest the gradient of all weights together may be (its Euclidean norm); a longer one is scaled down to it.
+    pub clip: Option<f32>,
 }
 
 /// What a step found, before its update.
@@ -59,8 +61,8 @@ pub struct StepOutcome {
 impl Session {
     pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
         let plan = program.plan();
-        let master = Arc::new(Floats::zeroed(plan.weight_floats));
-        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats));
+        let master = Arc::new(Floats::zeroed(plan.weight_floats)?);
+        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats)?);
         let mut session = Session::over(program, master, prepared)?;
         session.set_weights(weights)?;
         Ok(session)
@@ -74,13 +76,17 @@ impl Session {
     ) -> Result<Session, Error> {
         let threads = Threads::new(program.threads())?;
         let plan = program.plan();
-        let training = plan.training.as_ref().map(|_| Training {
-            momentum: Floats::zeroed(plan.weight_floats),
-            gradients: Floats::zeroed(plan.slices * plan.weight_floats),
-            losses: vec![0.0; plan.batch],
-            correct: vec![0; plan.batch],
-        });
-        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena())).collect();
+        let training = || -> Result<Training, Error> {
+            Ok(Training {
+                momentum: Floats::zeroed(plan.weight_floats)?,
+                gradients: Floats::zeroed(plan.slices * plan.weight_floats)?,
+                losses: vec![0.0; plan.batch],
+                correct: vec![0; plan.batch],
+            })
+        };
+        let training = plan.training.is_some().then(training).transpose()?;
+        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
+        let arenas = arenas.collect::<Result<_, _>>()?;
         Ok(Session { threads, weights, prepared, arenas, training, program })
     }
 
@@ -88,7 +94,7 @@ impl Session {
     /// memory until one of them changes its own.
     ///
     /// # Errors
-    /// [`Error::Threads`] if threads cannot be started.
+    /// [`Error::Threads`] or [`Error::Memory`] if the system refuses.
     pub fn fork(&self) -> Result<Session, Error> {
         let (weights, prepared) = (Arc::clone(&self.weights), Arc::clone(&self.prepared));
         Session::over(self.program.clone(), weights, prepared)
@@ -118,7 +124,7 @@ impl Session {
 
     /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
     /// backward, and an update of every weight, `v = momentum v + (g + decay w)`, `w = w - lr v`, with `g` the gradient
-    /// of the mean loss.
+    /// of the mean loss, clipped.
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::NotTrainable`] if the program
@@ -133,9 +139,19 @@ impl Session {
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
         let threads = self.threads.count();
+        let scale = params.clip.map_or(1.0, |most| {
+            let gradients = &training.gradients.as_slice()[..self.program.plan().weight_floats];
+            clip_scale(gradients, most)
+        });
         let weights = Arc::make_mut(&mut self.weights);
         callee
-            .update(params.hyper, &training.gradients, weights, &mut training.momentum, threads)
+            .update(
+                (params.hyper, scale),
+                &training.gradients,
+                weights,
+                &mut training.momentum,
+                threads,
+            )
             .run(&self.threads);
         let prepared = Arc::make_mut(&mut self.prepared);
         callee.prepare(&self.weights, prepared, threads).run(&self.threads);
@@ -271,6 +287,15 @@ impl Session {
         }
         weights
     }
+}
+
+/// What a gradient is multiplied by so that its norm is at most `most`. A gradient that is no number is left alone, for
+/// the loss to show it.
+fn clip_scale(gradient: &[f32], most: f32) -> f32 {
+    let square = |part: &[f32]| part.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+    // Short runs, so that the sum does not lose small numbers and its order is plain.
+    let norm = gradient.chunks(256).map(square).sum::<f64>().sqrt();
+    if norm > f64::from(most) { (f64::from(most) / norm) as f32 } else { 1.0 }
 }
 
 /// Lays tensors in the order of files out as the plan has them.

@@ -343,7 +343,8 @@ impl<'d> Trainer<'d> {
                 decay: decay as f32,
             };
             let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
-            let params = StepParams { step, seed, hyper: &hyper };
+            let clip = self.recipe.clip.is_finite().then_some(self.recipe.clip as f32);
+            let params = StepParams { step, seed, hyper: &hyper, clip };
             let batch = images.slice(s![..indices.len(), .., .., ..]);
             let outcome = self.session.step(batch, &labels, &params)?;
             let progress = &mut self.progress;

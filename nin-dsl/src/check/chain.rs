@@ -1,0 +1,282 @@
+//! The chain: layers in their places, shapes from one to the next, and ops appended to the graph.
+
+use crate::ast;
+use crate::diagnostic::{Code, Diagnostic, list, nearest};
+use crate::eval::Scope;
+use crate::graph::{BuildError, Builder, Graph, Op};
+use crate::layer::{self, Args, Layer, Takes, Yields};
+use crate::shape::{Round, Shape};
+
+/// What is known of the shape between two layers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flow {
+    /// All of it: the builder has it.
+    Shape(Shape),
+    /// A map of unknown size.
+    Map,
+    /// A vector of unknown size.
+    Vector,
+    /// Nothing, before the input or after an unknown layer.
+    Unknown,
+}
+
+impl Flow {
+    fn is_map(self) -> bool {
+        matches!(self, Flow::Map | Flow::Shape(Shape::Map { .. }))
+    }
+
+    fn is_vector(self) -> bool {
+        matches!(self, Flow::Vector | Flow::Shape(Shape::Vector { .. }))
+    }
+
+    /// What a layer in error leaves.
+    fn after(self, yields: Yields) -> Flow {
+        match yields {
+            Yields::Same => self,
+            Yields::Map => Flow::Map,
+            Yields::Vector | Yields::End => Flow::Vector,
+        }
+    }
+}
+
+/// Where a chain has got to.
+struct Chain<'m> {
+    flow: Flow,
+    input: Option<&'m ast::Call>,
+    /// The layer that removed height and width.
+    flattened: Option<&'m ast::Call>,
+}
+
+/// Checks the layers in order. Every error goes to `sink`; the graph is there if the chain could be followed to its end.
+pub(super) fn check_chain(
+    model: &ast::Model,
+    mut build: Builder,
+    scope: &mut Scope<'_>,
+    sink: &mut Vec<Diagnostic>,
+) -> Option<Graph> {
+    sink.extend(no_input(model));
+    sink.extend(after_end(model));
+    let end = end_of(model).map_or(model.layers.len(), |end| end + 1);
+    let mut chain = Chain { flow: Flow::Unknown, input: None, flattened: None };
+    for (i, call) in model.layers.iter().enumerate() {
+        let Some(layer) = layer::find(&call.word.text) else {
+            call.args.iter().for_each(|argument| scope.mark_used(&argument.value));
+            sink.push(unknown_layer(call));
+            chain.flow = Flow::Unknown;
+            continue;
+        };
+        let args = layer::args::bind(layer, call, scope, sink);
+        if i >= end {
+            continue;
+        }
+        if let Some(diagnostic) = misplaced(layer, call, &chain) {
+            // The layer is taken to be the mistake: what follows is judged as if it were not there.
+            sink.push(diagnostic);
+            continue;
+        }
+        chain.flow = match args {
+            Some(args) => lower(layer, call, &args, chain.flow, &mut build, sink),
+            None => chain.flow.after(layer.yields),
+        };
+        match (layer.takes, layer.yields) {
+            (Takes::Nothing, _) => chain.input = Some(call),
+            (_, Yields::Vector) => chain.flattened = Some(call),
+            _ => {}
+        }
+    }
+    if !matches!(chain.flow, Flow::Shape(_)) {
+        return None;
+    }
+    let graph = build.finish();
+    sink.extend(dropout_last(&graph));
+    Some(graph)
+}
+
+/// Appends a layer's ops, if the shape it reads is known, and says what it leaves.
+fn lower(
+    layer: &'static Layer,
+    call: &ast::Call,
+    args: &Args,
+    flow: Flow,
+    build: &mut Builder,
+    sink: &mut Vec<Diagnostic>,
+) -> Flow {
+    if layer.takes != Takes::Nothing && !matches!(flow, Flow::Shape(_)) {
+        return flow.after(layer.yields);
+    }
+    let input = build.shape();
+    build.begin_layer(layer.word, args.resolved(), call.span);
+    if let Err(error) = (layer.lower)(args, build) {
+        sink.push(refused(&error, call, args));
+        return flow.after(layer.yields);
+    }
+    if args.written("ceil").is_none() {
+        sink.extend(build.last_op().and_then(|op| dropped_pixels(op, input, call)));
+    }
+    Flow::Shape(build.shape())
+}
+
+/// Where the layer that ends a model stands, if there is one.
+fn end_of(model: &ast::Model) -> Option<usize> {
+    model.layers.iter().position(|call| {
+        layer::find(&call.word.text).is_some_and(|layer| layer.yields == Yields::End)
+    })
+}
+
+fn is_input(call: &ast::Call) -> bool {
+    layer::find(&call.word.text).is_some_and(|layer| layer.takes == Takes::Nothing)
+}
+
+fn no_input(model: &ast::Model) -> Option<Diagnostic> {
+    let example = "begin with the shape of an image, such as `input(3, 32, 32)`";
+    let Some(first) = model.layers.first() else {
+        return Some(
+            Diagnostic::new(Code::NoInput, "a model without layers")
+                .label(model.span, "no layers")
+                .help(example),
+        );
+    };
+    if is_input(first) {
+        return None;
+    }
+    let word = &first.word.text;
+    let message = format!("a model begins with `input`, not with `{word}`");
+    let diagnostic =
+        Diagnostic::new(Code::NoInput, message).label(first.word.span, "`input` must come before");
+    Some(match model.layers.iter().find(|call| is_input(call)) {
+        Some(input) => diagnostic.label(input.span, "put this first"),
+        None => diagnostic.help(example),
+    })
+}
+
+fn after_end(model: &ast::Model) -> Option<Diagnostic> {
+    let end = end_of(model)?;
+    let (last, next) = (&model.layers[end], model.layers.get(end + 1)?);
+    let (last_word, next_word) = (&last.word.text, &next.word.text);
+    Some(
+        Diagnostic::new(Code::AfterSoftmax, format!("`{next_word}` after `{last_word}`"))
+            .label(next.span, "nothing may follow")
+            .label(last.word.span, format!("`{last_word}` ends the model")),
+    )
+}
+
+fn unknown_layer(call: &ast::Call) -> Diagnostic {
+    let word = call.word.text.as_str();
+    if layer::RESERVED.contains(&word) {
+        return Diagnostic::new(
+            Code::Reserved,
+            format!("`{word}` is reserved and cannot be used yet"),
+        )
+        .label(call.word.span, "reserved");
+    }
+    let plain = layer::plain(word);
+    let diagnostic = Diagnostic::new(Code::UnknownLayer, format!("there is no layer `{word}`"))
+        .label(call.word.span, "not a layer");
+    if let Some((_, why)) = layer::NEEDLESS.iter().find(|(needless, _)| *needless == plain) {
+        return diagnostic.help(*why);
+    }
+    let is = |layer: &&&Layer| layer.word == plain || layer.also.contains(&plain.as_str());
+    if let Some(layer) = layer::LAYERS.iter().find(is) {
+        return diagnostic.help(format!("did you mean `{}`? {}", layer.word, layer.summary));
+    }
+    let words = || layer::LAYERS.iter().map(|layer| layer.word);
+    diagnostic.help(match nearest(word, words()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the layers are {}", list(words(), "and")),
+    })
+}
+
+/// An error if the layer cannot stand where it does, whatever its arguments.
+fn misplaced(layer: &Layer, call: &ast::Call, chain: &Chain<'_>) -> Option<Diagnostic> {
+    let word = layer.word;
+    match layer.takes {
+        Takes::Nothing => chain.input.map(|first| {
+            Diagnostic::new(Code::SecondInput, "a second `input`")
+                .label(call.span, "a model reads one input")
+                .label(first.span, "the first")
+        }),
+        Takes::Map if chain.flow.is_vector() => {
+            let (what, label) = match chain.flow {
+                Flow::Shape(shape) => (format!("{shape} features"), format!("{shape} features")),
+                _ => ("a vector".to_owned(), "a vector".to_owned()),
+            };
+            let message = format!("`{word}` needs height and width, but gets {what}");
+            let diagnostic = Diagnostic::new(Code::SpatialOnVector, message)
+                .label(call.span, "slides over height and width");
+            Some(match chain.flattened {
+                Some(by) => diagnostic
+                    .label(by.span, format!("leaves {label}"))
+                    .help(format!("put `{word}` before `{}`", by.word.text)),
+                None => diagnostic,
+            })
+        }
+        Takes::Vector if chain.flow.is_map() => {
+            let what = match chain.flow {
+                Flow::Shape(shape) => format!("a map of {shape}"),
+                _ => "a map".to_owned(),
+            };
+            let message = format!("`{word}` needs a score for each class, but gets {what}");
+            let help = "reduce the map before it: `gap` averages each channel, `fc(classes)` \
+                        flattens and multiplies";
+            Some(
+                Diagnostic::new(Code::SoftmaxOnMap, message)
+                    .label(call.span, format!("reads {what}"))
+                    .help(help),
+            )
+        }
+        Takes::Map | Takes::Vector | Takes::Any => None,
+    }
+}
+
+/// The diagnostic of an op that the builder refused.
+fn refused(error: &BuildError, call: &ast::Call, args: &Args) -> Diagnostic {
+    let message = error.to_string();
+    match error {
+        BuildError::NoWindow { input, .. } => {
+            let span = args.written("kernel").unwrap_or(call.span);
+            Diagnostic::new(Code::WindowTooLarge, message)
+                .label(span, format!("the input here is {input}"))
+                .help("use a smaller kernel or more padding, or pool less before it")
+        }
+        BuildError::Activation { .. } | BuildError::Parameters { .. } => {
+            Diagnostic::new(Code::TooLarge, message).label(call.span, "too large")
+        }
+    }
+}
+
+/// A warning if a pool leaves rows or columns of real pixels unread.
+fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> {
+    let window = match op {
+        Op::MaxPool { window, round: Round::Floor }
+        | Op::AvgPool { window, round: Round::Floor } => window,
+        _ => return None,
+    };
+    // The last rows of the padded input are padding: only what exceeds it is lost.
+    let dropped = |size: usize, kernel: usize| {
+        ((size + 2 * window.pad - kernel) % window.stride).saturating_sub(window.pad)
+    };
+    let rows = dropped(input.height(), window.kernel.0);
+    let columns = dropped(input.width(), window.kernel.1);
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let lost = match (rows, columns) {
+        (0, 0) => return None,
+        (rows, 0) => count(rows, "row"),
+        (0, columns) => count(columns, "column"),
+        (rows, columns) => format!("{} and {}", count(rows, "row"), count(columns, "column")),
+    };
+    let (word, (h, w)) = (&call.word.text, (input.height(), input.width()));
+    Some(
+        Diagnostic::new(Code::DroppedPixels, format!("`{word}` drops {lost} of its {h}x{w} input"))
+            .label(call.span, "rounds down")
+            .help("write `round = ceil` to keep them, or `round = floor` if this is meant"),
+    )
+}
+
+fn dropout_last(graph: &Graph) -> Option<Diagnostic> {
+    let (node, layer) = (graph.nodes.last()?, graph.layers.last()?);
+    matches!(node.op, Op::Dropout { .. }).then(|| {
+        Diagnostic::new(Code::DropoutLast, format!("`{}` is the last layer", layer.word))
+            .label(layer.span, "zeroes the model's own scores in training")
+            .help("put it before the last convolution or `fc`")
+    })
+}
