@@ -170,6 +170,9 @@ fn correct(graph: &Graph, values: &Values<f64>, labels: &[u32]) -> Option<usize>
     Some(count)
 }
 
+/// The longest gradient of the first of two steps; the second is not clipped.
+const CLIP: f32 = 0.5;
+
 /// Two steps by the interpreter.
 struct Steps {
     data: Data,
@@ -185,7 +188,9 @@ fn two_steps(graph: &Graph, setting: Setting, hyper: &[Hyper]) -> Option<Steps> 
     let mut weights = interp::arrays(&data.weights);
     let mut momentum: Vec<ArrayD<f64>> =
         weights.iter().map(|weight| ArrayD::zeros(weight.raw_dim())).collect();
-    sgd::step(&mut weights, &mut momentum, &first.gradients, hyper);
+    let mut clipped = first.gradients.clone();
+    sgd::clip(&mut clipped, f64::from(CLIP));
+    sgd::step(&mut weights, &mut momentum, &clipped, hyper);
     let images = data.images.mapv(f64::from);
     let inputs = interp::Inputs {
         weights: &weights,
@@ -208,7 +213,8 @@ fn check_steps(text: &str, setting: Setting) -> Result<bool, String> {
     let Data { weights, images, labels } = &expected.data;
     let mut session = session(&graph, setting, Purpose::Training, weights);
     for (step, reference) in (7..).zip(&expected.steps) {
-        let params = StepParams { step, seed: setting.seed, hyper: &hyper };
+        let clip = (step == 7).then_some(CLIP);
+        let params = StepParams { step, seed: setting.seed, hyper: &hyper, clip };
         let outcome = session.step(images.view(), labels, &params).expect("a step");
         check_loss(outcome.loss, reference.loss)?;
         if let Some(correct) = correct(&graph, &reference.values, labels)

@@ -20,3 +20,11 @@ pub(crate) fn step(
         });
     }
 }
+
+/// Scales gradients down to a Euclidean norm, all together, if they are longer.
+pub(crate) fn clip(gradients: &mut [ArrayD<f64>], most: f64) {
+    let norm = gradients.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
+    if norm > most {
+        gradients.iter_mut().for_each(|gradient| gradient.mapv_inplace(|g| g * most / norm));
+    }
+}
