@@ -144,7 +144,7 @@ fn timed(mut session: Session, args: &Args) -> Result<Vec<f64>, Error> {
             .forward(images.view())
             .map(|results| results.iter().map(|&x| f64::from(x)).sum()),
         Mode::Train => {
-            let params = StepParams { step, seed: 1, hyper: &hyper, clip: Some(5.0) };
+            let params = StepParams { step, seed: 1, hyper: &hyper, clip: None };
             step += 1;
             session.step(images.view(), &labels, &params).map(|outcome| outcome.loss)
         }
