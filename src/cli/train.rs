@@ -243,12 +243,12 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
         count => format!(", {} to validate", check::grouped(count as u64)),
     };
     terminal.note(format_args!(
-        "{}: {} parameters, {} MACs an image; compiled in {:.0} ms for {} threads ({})",
+        "{}: {} parameters, {} MACs an image; compiled in {:.0} ms for {} ({})",
         graph.name,
         check::grouped(graph.params_total()),
         check::grouped(graph.macs_total()),
         program.compile_time().as_secs_f64() * 1e3,
-        program.threads(),
+        check::threads(program.threads()),
         program.isa()
     ));
     terminal.note(format_args!(
