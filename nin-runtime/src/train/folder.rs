@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{Checkpoint, Progress};
 use super::recipe::Recipe;
 use super::{RecipeError, TrainError};
+use crate::codegen::Isa;
 use crate::file::write_atomically;
 use crate::model::Model;
 
@@ -20,6 +21,8 @@ const RECIPE: &str = "recipe.toml";
 const PLAN: &str = "plan.txt";
 const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
+/// Begins the plan's first line; the instruction set ends it.
+pub(super) const ISA: &str = "isa ";
 const BEST: &str = "best.safetensors";
 
 /// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
@@ -140,7 +143,20 @@ impl RunFolder {
         })?)
     }
 
-    /// The plan the run began with, as text.
+    /// The instruction set the run began with, which its bits depend on.
+    ///
+    /// # Errors
+    /// A plan that cannot be read or does not name one.
+    pub fn isa(&self) -> Result<Isa, TrainError> {
+        let plan = self.plan()?;
+        let word = plan.lines().next().and_then(|line| line.strip_prefix(ISA));
+        word.and_then(|word| word.parse().ok()).ok_or_else(|| TrainError::Resume {
+            folder: self.path.clone(),
+            problem: format!("`{PLAN}` does not begin with an instruction set"),
+        })
+    }
+
+    /// The instruction set and the plan the run began with, as text.
     pub(super) fn plan(&self) -> Result<String, TrainError> {
         self.read(PLAN)
     }
