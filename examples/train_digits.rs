@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --example train_digits
 //! ```
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -16,11 +17,11 @@ nin::nin! {
     pub model Digits(width = 16, classes = 10) <
         input(1, 28, 28)
         mlpconv(width, width, kernel = 5)
-        maxpool(2)
+        maxpool(3, stride = 2, round = ceil)
         mlpconv(2 * width, 2 * width, kernel = 5)
-        maxpool(2)
+        maxpool(3, stride = 2, round = ceil)
         dropout(0.25)
-        mlpconv(2 * width, classes, kernel = 3)
+        mlpconv(4 * width, classes, kernel = 5)
         gap
         softmax
     >
@@ -42,6 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let weights = trainer.weights();
     let tensors = weights.tensors();
-    println!("{} tensors, from {} to {}", tensors.len(), tensors[0].name, tensors[tensors.len() - 1].name);
+    println!(
+        "{} tensors, from {} to {}",
+        tensors.len(),
+        tensors[0].name,
+        tensors[tensors.len() - 1].name
+    );
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use super::{RecipeError, TrainError};
 use crate::file::write_atomically;
 use crate::model::Model;
 
+/// How long a line may wait before those who follow the file see it.
+const FLUSH: Duration = Duration::from_secs(1);
 const MODEL: &str = "model.nin";
 const RECIPE: &str = "recipe.toml";
 const PLAN: &str = "plan.txt";
@@ -157,6 +160,7 @@ impl RunFolder {
 pub(super) struct Recorder {
     folder: RunFolder,
     metrics: BufWriter<File>,
+    flushed: Instant,
 }
 
 impl Recorder {
@@ -194,7 +198,7 @@ impl Recorder {
         let file = folder.file(METRICS);
         let opened = OpenOptions::new().append(true).open(&file);
         let metrics = opened.map_err(|source| io_error(&file, source))?;
-        Ok(Recorder { folder, metrics: BufWriter::new(metrics) })
+        Ok(Recorder { folder, metrics: BufWriter::new(metrics), flushed: Instant::now() })
     }
 
     pub(super) fn folder(&self) -> &RunFolder {
@@ -205,6 +209,12 @@ impl Recorder {
     pub(super) fn line(&mut self, line: &impl Serialize) -> Result<(), TrainError> {
         let text = serde_json::to_string(line).expect("plain data is JSON");
         let written = writeln!(self.metrics, "{text}");
+        let written = if self.flushed.elapsed() < FLUSH {
+            written
+        } else {
+            self.flushed = Instant::now();
+            written.and_then(|()| self.metrics.flush())
+        };
         written.map_err(|source| io_error(&self.folder.file(METRICS), source))
     }
 

@@ -1,7 +1,7 @@
 //! [`Trainer`]: the loop over epochs and steps.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ndarray::{Array4, s};
 
@@ -18,6 +18,9 @@ use crate::data::{Dataset, Normalisation};
 use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
 use crate::weights::Weights;
+
+/// How much work a crash may cost where epochs are long.
+const SAVE: Duration = Duration::from_secs(300);
 
 /// What a program runs on. No result depends on the number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,7 @@ pub struct Trainer<'d> {
     validation: Vec<u32>,
     progress: Progress,
     recorder: Option<Recorder>,
+    saved: Instant,
 }
 
 /// What happens in a run.
@@ -206,6 +210,7 @@ impl<'d> Trainer<'d> {
             validation,
             progress,
             recorder,
+            saved: Instant::now(),
         })
     }
 
@@ -375,6 +380,9 @@ impl<'d> Trainer<'d> {
                 let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
                 recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
             }
+            if self.saved.elapsed() >= SAVE {
+                self.save(self.validation.is_empty())?;
+            }
             if on(&Event::Step(report)).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -426,6 +434,7 @@ impl<'d> Trainer<'d> {
 
     /// Writes a checkpoint to the run folder, if there is one; weights that are not finite are never written.
     fn save(&mut self, best: bool) -> Result<(), TrainError> {
+        self.saved = Instant::now();
         let weights = self.session.weights();
         if !weights.is_finite() {
             return Err(TrainError::Diverged { step: self.progress.step, what: "a weight" });
