@@ -4,6 +4,7 @@ use ndarray::{ArrayD, ArrayView2, Axis};
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
 use nin_runtime::autodiff::Tensor;
+use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::exec::{Session, StepParams};
 use nin_runtime::interp::{self, Differentiated, DropoutKey, Values};
@@ -37,22 +38,21 @@ struct Setting {
     /// Images it is given.
     images: usize,
     threads: usize,
+    isa: Isa,
     seed: u64,
 }
 
 fn settings(most: usize) -> impl Strategy<Value = Setting> {
     let sizes = (1..=most).prop_flat_map(|batch| (Just(batch), 1..=batch));
-    (sizes, 1..=3usize, 0..1u64 << 32).prop_map(|((batch, images), threads, seed)| Setting {
-        batch,
-        images,
-        threads,
-        seed,
+    let isa = proptest::sample::select(Isa::available().collect::<Vec<_>>());
+    (sizes, 1..=3usize, isa, 0..1u64 << 32).prop_map(|((batch, images), threads, isa, seed)| {
+        Setting { batch, images, threads, isa, seed }
     })
 }
 
 fn session(graph: &Graph, setting: Setting, purpose: Purpose, weights: &Weights) -> Session {
-    let options =
-        Options { batch: setting.batch, threads: setting.threads, purpose, ..Options::default() };
+    let Setting { batch, threads, isa, .. } = setting;
+    let options = Options { batch, threads, isa, purpose };
     let program = compile(graph, &options).expect("a program");
     program.session(weights).expect("a session")
 }
