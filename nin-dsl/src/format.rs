@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use crate::ast::{Argument, Call, Expr, ExprKind, Model, Param};
+use crate::ast::{Argument, Block, Call, Expr, ExprKind, Item, Model, Param, Slot, Visibility};
 use crate::check;
 use crate::diagnostic::Diagnostic;
 use crate::number::{Number, Operator};
+
+const INDENT: &str = "    ";
 
 /// The model with each parameter's default replaced by the value it takes under `overrides`: a text of its own for one
 /// variant, which checks to the same graph without them.
@@ -25,22 +27,60 @@ pub fn resolved(model: &Model, overrides: &[(String, Number)]) -> Result<Model, 
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for block in &self.blocks {
+            writeln!(f, "{block}")?;
+        }
         if let Some(head) = &self.head {
-            for line in &head.docs {
-                writeln!(f, "///{line}")?;
-            }
-            if let Some(visibility) = &head.visibility {
-                write!(f, "{} ", visibility.text)?;
-            }
+            introduce(f, &head.docs, head.visibility.as_ref())?;
             write!(f, "model {}", self.name.text)?;
             comma_separated(f, &head.params)?;
             f.write_str(" ")?;
         }
-        f.write_str("<\n")?;
-        for call in &self.layers {
-            writeln!(f, "    {call}")?;
+        write_chain(f, &self.chain, 0)
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        introduce(f, &self.docs, self.visibility.as_ref())?;
+        write!(f, "block {}", self.name.text)?;
+        comma_separated(f, &self.slots)?;
+        f.write_str(" ")?;
+        write_chain(f, &self.chain, 0)
+    }
+}
+
+fn introduce(
+    f: &mut fmt::Formatter<'_>,
+    docs: &[String],
+    visibility: Option<&Visibility>,
+) -> fmt::Result {
+    docs.iter().try_for_each(|line| writeln!(f, "///{line}"))?;
+    visibility.map_or(Ok(()), |visibility| write!(f, "{} ", visibility.text))
+}
+
+/// A chain that begins on the current line and ends with a line of its own.
+fn write_chain(f: &mut fmt::Formatter<'_>, chain: &[Item], depth: usize) -> fmt::Result {
+    f.write_str("<\n")?;
+    for item in chain {
+        f.write_str(&INDENT.repeat(depth + 1))?;
+        match item {
+            Item::Call(call) => writeln!(f, "{call}")?,
+            Item::Repeat(repeat) => {
+                write!(f, "repeat({}) ", repeat.count)?;
+                write_chain(f, &repeat.chain, depth + 1)?;
+            }
         }
-        f.write_str(">\n")
+    }
+    writeln!(f, "{}>", INDENT.repeat(depth))
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.default {
+            Some(default) => write!(f, "{} = {default}", self.name.text),
+            None => f.write_str(&self.name.text),
+        }
     }
 }
 
