@@ -1,1 +1,57 @@
-//! nin: a compiler for Network-In-Network models.
+//! nin: a compiler for Network-In-Network models. A model is a chain of layers, written in Rust or in a `.nin` file; nin
+//! checks it while Rust compiles, turns forward and backward into fused machine code in milliseconds, and trains it.
+//!
+//! ```
+//! use nin::Options;
+//! use nin::ndarray::Array4;
+//!
+//! nin::nin! {
+//!     /// A small network for small images.
+//!     pub model Small(width = 8, classes = 3) <
+//!         input(1, 12, 12)
+//!         mlpconv(width, width)
+//!         maxpool(2)
+//!         mlpconv(width, classes)
+//!         gap
+//!         softmax
+//!     >
+//! }
+//!
+//! let model = Small { width: 4, ..Small::default() }.model()?;
+//! let program = model.compile(&Options::default())?;
+//! let weights = nin::train::init(program.graph(), &nin::train::Recipe::default());
+//! let mut session = program.session(&weights)?;
+//! let probabilities = session.forward(Array4::zeros((2, 1, 12, 12)).view())?;
+//! assert_eq!(probabilities.shape(), [2, 3]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Model`] is a checked model, [`Program`] its machine code, [`Session`] a run of it with weights. [`Trainer`] trains on a
+//! [`Dataset`]; [`train`] and [`data`] hold what goes with them. Arrays are [`ndarray`]'s, `[N, C, H, W]`.
+
+pub use ndarray;
+pub use nin_dsl::{Diagnostic, Graph, Number, Shape};
+pub use nin_macros::{include, nin};
+pub use nin_runtime::codegen::Isa;
+pub use nin_runtime::compile::{Options, Purpose};
+pub use nin_runtime::data::Dataset;
+pub use nin_runtime::error::Error;
+pub use nin_runtime::exec::{Program, Session, StepOutcome, StepParams};
+pub use nin_runtime::model::{Model, ModelError};
+pub use nin_runtime::train::Trainer;
+pub use nin_runtime::weights::Weights;
+pub use nin_runtime::{Hyper, data, train, weights};
+
+/// What the macros expand to. Not for use by hand; it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use nin_dsl::Number;
+    pub use nin_runtime::model::{Model, ModelError as Error};
+
+    /// A model the macro has checked, with other values for some of its parameters.
+    pub fn model(name: &str, text: &str, params: &[(&str, Number)]) -> Result<Model, Error> {
+        let params: Vec<(String, Number)> =
+            params.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        Model::from_text(name, text, &params)
+    }
+}

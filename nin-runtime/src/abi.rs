@@ -41,6 +41,8 @@ pub struct Context {
     pub seed: u64,
     /// `1 / N` of the whole batch.
     pub per_image: f32,
+    /// Update: factor of the gradients; below 1 where their norm is clipped.
+    pub scale: f32,
     /// Update: learning rate.
     pub lr: f32,
     /// Update: how much of the momentum stays.

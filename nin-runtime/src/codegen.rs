@@ -48,9 +48,17 @@ pub struct MachineCode {
     pub assembly: Option<String>,
 }
 
-/// The functions of a program before they are machine code.
+/// The functions of a program, each as its maker leaves it.
 pub struct Clif {
-    functions: Vec<(Kernel, Function)>,
+    functions: Vec<(Kernel, Body)>,
+}
+
+/// What a maker leaves.
+enum Body {
+    /// IR, to be translated.
+    Clif(Box<Function>),
+    /// Machine code, from an assembler.
+    Assembled(Vec<u8>),
 }
 
 /// Whether to keep the assembly text of each function.
@@ -81,24 +89,32 @@ pub fn entries(plan: &Plan) -> Vec<Entry> {
 
 /// Writes every function of a program.
 pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
-    let mut table = Functions::new(target.call_conv());
+    let mut table = Functions::new(target);
     for entry in entries(plan) {
         table.index(&Kernel::Entry(entry));
     }
     let mut scratch = FunctionBuilderContext::new();
     let mut functions = Vec::new();
     while let Some(kernel) = table.get(functions.len()).cloned() {
-        let name = UserFuncName::user(0, u32::try_from(functions.len()).expect("few functions"));
-        let mut function = Function::with_name_signature(name, table.signature(&kernel));
-        let builder = FunctionBuilder::new(&mut function, &mut scratch);
-        let mut e = Emitter::new(builder, &mut table, target.fma());
-        match &kernel {
-            Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
-            Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),
-            Kernel::Entry(entry) => driver::emit(&mut e, graph, plan, *entry),
-        }
-        e.finish(target.frontend());
-        functions.push((kernel, function));
+        let assembled = match &kernel {
+            Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
+            Kernel::Block { .. } | Kernel::Entry(_) => None,
+        };
+        let body = assembled.map(Body::Assembled).unwrap_or_else(|| {
+            let name =
+                UserFuncName::user(0, u32::try_from(functions.len()).expect("few functions"));
+            let mut function = Function::with_name_signature(name, table.signature(&kernel));
+            let builder = FunctionBuilder::new(&mut function, &mut scratch);
+            let mut e = Emitter::new(builder, &mut table, target.fma());
+            match &kernel {
+                Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
+                Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),
+                Kernel::Entry(entry) => driver::emit(&mut e, graph, plan, *entry),
+            }
+            e.finish(target.frontend());
+            Body::Clif(Box::new(function))
+        });
+        functions.push((kernel, body));
     }
     Clif { functions }
 }
@@ -114,7 +130,7 @@ pub fn translate(
     assembly: Assembly,
 ) -> Result<Vec<MachineCode>, Error> {
     let next = AtomicUsize::new(0);
-    let work: Vec<Mutex<Option<(Kernel, Function)>>> =
+    let work: Vec<Mutex<Option<(Kernel, Body)>>> =
         clif.functions.into_iter().map(|function| Mutex::new(Some(function))).collect();
     let worker = || {
         let mut done = Vec::new();
@@ -122,8 +138,16 @@ pub fn translate(
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(slot) = work.get(number) else { return Ok::<_, Error>(done) };
             let taken = slot.lock().expect("no worker panics while it holds a slot").take();
-            let (kernel, function) = taken.expect("each number is drawn once");
-            done.push((number, translate_one(number, kernel, function, target, assembly)?));
+            let (kernel, body) = taken.expect("each number is drawn once");
+            let code = match body {
+                Body::Clif(function) => translate_one(number, kernel, *function, target, assembly)?,
+                Body::Assembled(bytes) => {
+                    let text =
+                        (assembly == Assembly::Keep).then(|| micro::x86::disassemble(&bytes));
+                    MachineCode { kernel, bytes, align: 64, relocs: Vec::new(), assembly: text }
+                }
+            };
+            done.push((number, code));
         }
     };
     let mut done = std::thread::scope(|scope| {
@@ -170,6 +194,12 @@ impl Clif {
     /// Every function as text: `nin show --stage clif`.
     pub fn display(&self) -> String {
         let all = self.functions.iter();
-        all.map(|(kernel, function)| format!("; {kernel}\n{function}\n")).collect()
+        let text = |(kernel, body): &(Kernel, Body)| match body {
+            Body::Clif(function) => format!("; {kernel}\n{function}\n"),
+            Body::Assembled(bytes) => {
+                format!("; {kernel}\n; {} bytes by the assembler\n\n", bytes.len())
+            }
+        };
+        all.map(text).collect()
     }
 }

@@ -85,7 +85,7 @@ fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Pl
     if training && matches!(logits, Shape::Map { .. }) {
         return Err(Error::NotClassifier { output: logits.dims() });
     }
-    Ok(plan::plan(graph, options.batch, target.tile, training))
+    Ok(plan::plan(graph, options.batch, target.registers(), training))
 }
 
 /// A stage of the road that can be printed.

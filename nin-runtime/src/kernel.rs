@@ -156,13 +156,55 @@ impl fmt::Display for Tile {
     }
 }
 
-/// How many rows and columns a full tile has on a target.
+/// How many rows and columns a full tile has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TileShape {
     /// Rows.
     pub rows: usize,
     /// Columns: the width of a panel of packed weights.
     pub cols: usize,
+}
+
+impl fmt::Display for TileShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.rows, self.cols)
+    }
+}
+
+/// The vector registers a target has for a tile, from which the shape for each product follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Registers {
+    /// Floats in a vector.
+    pub lanes: usize,
+    /// The widths of a panel that can be had, in vectors, best first, each with the most rows that fit beside it.
+    pub panels: &'static [(usize, usize)],
+    /// Sums below which a step waits for the multiply-add before it.
+    pub busy: usize,
+}
+
+impl Registers {
+    /// The shape for products of `rows` rows (of one image, or a line of it) and `columns` columns: panels that divide the
+    /// columns, then rows that leave the fewest and fullest tiles.
+    pub fn shape(&self, rows: usize, columns: usize) -> TileShape {
+        let total = columns.div_ceil(self.lanes);
+        let narrowest = self.panels.iter().map(|&(vectors, _)| vectors).min().unwrap_or(1);
+        let divides = |&&(vectors, _): &&(usize, usize)| total.is_multiple_of(vectors);
+        let waste = |&&(vectors, _): &&(usize, usize)| {
+            (total.next_multiple_of(vectors) - total, total / vectors)
+        };
+        let found = self.panels.iter().find(divides);
+        let found = found.or_else(|| self.panels.iter().min_by_key(waste));
+        let &(vectors, most) = found.expect("a target has panels");
+        // Fewer vectors than the narrowest panel leave room for as many sums in more rows, up to twice.
+        let most = if total < narrowest { 2 * most } else { most };
+        let cost = |tile: usize| (tile * vectors).max(self.busy) + 1;
+        let of_tiles = |tile: usize| match rows % tile {
+            0 => rows / tile * cost(tile),
+            rest => rows / tile * cost(tile) + cost(rest),
+        };
+        let best = (1..=most.min(rows)).rev().min_by_key(|&tile| of_tiles(tile));
+        TileShape { rows: best.unwrap_or(1), cols: vectors * self.lanes }
+    }
 }
 
 /// One direction of a [`Correlation`]: output `o` reads inputs `o * stride + offset + tap`, where they exist.

@@ -10,10 +10,11 @@ mod display;
 use std::ops::Range;
 
 use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
+use nin_dsl::shape::Shape;
 
 use crate::autodiff::{self, Tensor};
 use crate::fuse::{self, Block, Domain, StageOp};
-use crate::kernel::{ConvGeometry, Tile, TileShape};
+use crate::kernel::{ConvGeometry, Registers, Tile, TileShape};
 
 pub use arena::{Buffer, BufferKey, Extent};
 
@@ -48,6 +49,12 @@ pub struct ConvPlan {
     pub kernel: WeightId,
     /// Its bias.
     pub bias: Option<WeightId>,
+    /// Tile of the forward pass; its columns are the width of the forward panels.
+    pub forward_tile: TileShape,
+    /// Tile of the input gradient; its columns are the width of the gradient panels.
+    pub grad_tile: TileShape,
+    /// Tile of the kernel gradient.
+    pub kernel_tile: TileShape,
     /// Kernel in panels for the forward pass.
     pub forward_panels: usize,
     /// Bias, padded to whole panels.
@@ -102,8 +109,6 @@ pub struct Plan {
     pub chunk: usize,
     /// Parts of a training batch with a gradient buffer each.
     pub slices: usize,
-    /// A full tile on the target.
-    pub tile: TileShape,
     /// Where each weight lies in the weights (also in gradients and momentum), in floats. Kernels lie as
     /// `[ky][kx][in][out]`.
     pub weights: Vec<usize>,
@@ -120,7 +125,7 @@ pub struct Plan {
 }
 
 /// Plans a model: for inference only, or for training too.
-pub fn plan(graph: &Graph, batch: usize, tile: TileShape, training: bool) -> Plan {
+pub fn plan(graph: &Graph, batch: usize, registers: &Registers, training: bool) -> Plan {
     let train_graph = training.then(|| autodiff::differentiate(graph));
     let last = graph.ids().next_back().expect("a graph has an input");
     let forward = fuse::fuse(graph, &autodiff::forward(graph, last));
@@ -129,12 +134,11 @@ pub fn plan(graph: &Graph, batch: usize, tile: TileShape, training: bool) -> Pla
     let weight_floats = (end + Tile::OVERREAD).next_multiple_of(ALIGN);
     let slices = if training { slices(batch, weight_floats) } else { 1 };
     let chunk = batch.div_ceil(slices).min(CHUNK);
-    let (convs, prepared_floats) = convs(graph, step.as_deref().unwrap_or(&[]), tile);
+    let (convs, prepared_floats) = convs(graph, step.as_deref().unwrap_or(&[]), registers, chunk);
     Plan {
         batch,
         chunk,
         slices,
-        tile,
         weights,
         weight_floats,
         inference: pass(graph, forward, chunk, &convs, Some(Tensor::Value(last))),
@@ -182,7 +186,12 @@ fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
 }
 
 /// Plans every convolution; `step` tells which input gradients are wanted.
-fn convs(graph: &Graph, step: &[Block], tile: TileShape) -> (Vec<ConvPlan>, usize) {
+fn convs(
+    graph: &Graph,
+    step: &[Block],
+    registers: &Registers,
+    chunk: usize,
+) -> (Vec<ConvPlan>, usize) {
     let mut end = 0;
     let mut place = |floats: usize| {
         let offset = end;
@@ -196,31 +205,59 @@ fn convs(graph: &Graph, step: &[Block], tile: TileShape) -> (Vec<ConvPlan>, usiz
         else {
             continue;
         };
-        let panels = |channels: usize| channels.div_ceil(tile.cols);
-        let forward_panels = place(panels(geometry.cout) * geometry.forward().panel(tile.cols));
-        let bias_panels = bias.map(|_| place(panels(geometry.cout) * tile.cols));
-        let stages = step.iter().flat_map(|block| &block.stages);
-        let wanted = stages
-            .filter(|stage| stage.node == id)
-            .any(|stage| matches!(stage.op, StageOp::InputGrad { .. }));
+        let [forward_tile, grad_tile, kernel_tile] = tiles(graph, id, &geometry, registers, chunk);
+        let floats =
+            |channels: usize, tile: TileShape, panel: usize| channels.div_ceil(tile.cols) * panel;
+        let panel = geometry.forward().panel(forward_tile.cols);
+        let forward_panels = place(floats(geometry.cout, forward_tile, panel));
+        let bias_panels =
+            bias.map(|_| place(floats(geometry.cout, forward_tile, forward_tile.cols)));
+        let mut stages = step.iter().flat_map(|block| &block.stages);
+        let wanted =
+            stages.any(|stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. }));
         let phases = if wanted { geometry.input_grad() } else { Vec::new() };
-        let grad_panels = phases
-            .iter()
-            .map(|phase| place(panels(geometry.cin) * phase.correlation.panel(tile.cols)))
-            .collect();
-        let algorithm = Algorithm::Direct;
+        let grad_panels = phases.iter().map(|phase| {
+            place(floats(geometry.cin, grad_tile, phase.correlation.panel(grad_tile.cols)))
+        });
+        let grad_panels = grad_panels.collect();
         convs.push(ConvPlan {
             node: id,
             geometry,
-            algorithm,
+            algorithm: Algorithm::Direct,
             kernel: weight,
             bias,
+            forward_tile,
+            grad_tile,
+            kernel_tile,
             forward_panels,
             bias_panels,
             grad_panels,
         });
     }
     (convs, end + Tile::OVERREAD)
+}
+
+/// The tiles of a convolution's three products: forward, input gradient, kernel gradient.
+fn tiles(
+    graph: &Graph,
+    id: NodeId,
+    geometry: &ConvGeometry,
+    registers: &Registers,
+    chunk: usize,
+) -> [TileShape; 3] {
+    let ConvGeometry { cin, cout, output, input, kernel, stride, .. } = *geometry;
+    let vector = matches!(graph.node(id).shape, Shape::Vector { .. });
+    let (forward, grad) = if vector {
+        (chunk, chunk)
+    } else if geometry.is_pointwise() {
+        let pixels = graph.node(id).shape.pixels();
+        (pixels, pixels)
+    } else {
+        (output.1, input.1.div_ceil(stride))
+    };
+    // Rows of the kernel gradient are channels of a tap; a tile across two taps would have rows that idle at borders.
+    let channels = if cin >= registers.lanes { cin } else { kernel.1 * cin };
+    [registers.shape(forward, cout), registers.shape(grad, cin), registers.shape(channels, cout)]
 }
 
 /// Plans the blocks of a pass and its arena. `result` is read after the last block.

@@ -151,7 +151,7 @@ impl Scope<'_> {
                     geometry
                 };
                 let Algorithm::Direct = conv.algorithm;
-                conv::kernel_grad(e, self.plan.tile, &geometry, input, grad, kernel);
+                conv::kernel_grad(e, conv.kernel_tile, &geometry, input, grad, kernel);
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
@@ -177,7 +177,7 @@ impl Scope<'_> {
                     let sizes = (conv.geometry.cin, conv.geometry.cout);
                     conv::multiply(
                         e,
-                        self.plan.tile,
+                        conv.forward_tile,
                         sizes,
                         Rows::Counted(self.count),
                         operands,
@@ -206,7 +206,7 @@ impl Scope<'_> {
                     let sizes = (conv.geometry.cout, conv.geometry.cin);
                     conv::multiply(
                         e,
-                        self.plan.tile,
+                        conv.grad_tile,
                         sizes,
                         Rows::Counted(self.count),
                         operands,
@@ -222,13 +222,13 @@ impl Scope<'_> {
                 | Op::Softmax => self.each_image(e, stage),
             },
             StageOp::KernelGrad => {
-                let geometry = self.plan.conv(stage.node).geometry;
+                let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
-                let sizes = (geometry.cin, geometry.cout);
+                let sizes = (conv.geometry.cin, conv.geometry.cout);
                 conv::kernel_grad_of_rows(
                     e,
-                    self.plan.tile,
+                    conv.kernel_tile,
                     sizes,
                     self.count,
                     [input, grad, kernel],
@@ -265,7 +265,14 @@ impl Scope<'_> {
             let output = self.row(e, stage.writes, band.image, band.lo);
             let operands = self.forward_operands(e, conv, input, output);
             let sizes = (geometry.cin, geometry.cout);
-            return conv::multiply(e, self.plan.tile, sizes, Rows::Fixed(pixels), operands, relu);
+            return conv::multiply(
+                e,
+                conv.forward_tile,
+                sizes,
+                Rows::Fixed(pixels),
+                operands,
+                relu,
+            );
         }
         let input = self.image(e, stage.reads[0], band.image);
         // A band's buffer holds its rows alone; row 0 of the image would lie before it.
@@ -274,7 +281,7 @@ impl Scope<'_> {
         let output = e.b.ins().iadd(output, above);
         let operands = self.forward_operands(e, conv, input, output);
         let hi = e.add(band.lo, band.rows as i64);
-        conv::correlate(e, self.plan.tile, &geometry.forward(), (band.lo, hi), operands, relu);
+        conv::correlate(e, conv.forward_tile, &geometry.forward(), (band.lo, hi), operands, relu);
     }
 
     fn forward_operands(
@@ -331,10 +338,10 @@ impl Scope<'_> {
             if geometry.is_pointwise() {
                 let sizes = (geometry.cout, geometry.cin);
                 let rows = Rows::Fixed(self.shape(node).pixels());
-                conv::multiply(e, self.plan.tile, sizes, rows, operands, false);
+                conv::multiply(e, conv.grad_tile, sizes, rows, operands, false);
             } else {
                 let (lo, hi) = (e.int(0), e.size(phase.correlation.y.outputs));
-                conv::correlate(e, self.plan.tile, &phase.correlation, (lo, hi), operands, false);
+                conv::correlate(e, conv.grad_tile, &phase.correlation, (lo, hi), operands, false);
             }
         }
     }

@@ -92,11 +92,12 @@ fn reduce(e: &mut Emitter<'_>, plan: &Plan, context: Value, (begin, end): (Value
     });
 }
 
-/// SGD with momentum and weight decay: `v = momentum v + (g + decay w)`, `w = w - lr v`.
+/// SGD with momentum and weight decay: `v = momentum v + (scale g + decay w)`, `w = w - lr v`.
 fn update(e: &mut Emitter<'_>, context: Value, (begin, end): (Value, Value)) {
     let weights = context::load(e, I64, context, offset_of!(Context, weights));
     let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
     let momentum = context::load(e, I64, context, offset_of!(Context, momentum));
+    let scale = context::load(e, F32, context, offset_of!(Context, scale));
     let lr = context::load(e, F32, context, offset_of!(Context, lr));
     let rate = context::load(e, F32, context, offset_of!(Context, momentum_rate));
     let decay = context::load(e, F32, context, offset_of!(Context, decay));
@@ -104,7 +105,9 @@ fn update(e: &mut Emitter<'_>, context: Value, (begin, end): (Value, Value)) {
     e.lanes_between(begin, end, |e, ty, i| {
         let [w_at, g_at, v_at] = [weights, gradients, momentum].map(|base| e.at(base, i, 1));
         let [w, g, v] = [w_at, g_at, v_at].map(|at| e.load(ty, at, 0));
-        let [back, rate, decay] = [back, rate, decay].map(|scalar| e.splat(ty, scalar));
+        let [scale, back, rate, decay] =
+            [scale, back, rate, decay].map(|scalar| e.splat(ty, scalar));
+        let g = e.b.ins().fmul(scale, g);
         let g = e.mul_add(decay, w, g);
         let v = e.mul_add(rate, v, g);
         let w = e.mul_add(back, v, w);

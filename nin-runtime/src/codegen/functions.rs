@@ -7,6 +7,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 
+use super::target::Target;
 use crate::abi;
 use crate::kernel::Kernel;
 
@@ -15,11 +16,13 @@ pub(super) struct Functions {
     kernels: Vec<Kernel>,
     indices: HashMap<Kernel, u32>,
     call_conv: CallConv,
+    tile_call_conv: CallConv,
 }
 
 impl Functions {
-    pub(super) fn new(call_conv: CallConv) -> Functions {
-        Functions { kernels: Vec::new(), indices: HashMap::new(), call_conv }
+    pub(super) fn new(target: &Target) -> Functions {
+        let (call_conv, tile_call_conv) = (target.call_conv(), target.tile_call_conv());
+        Functions { kernels: Vec::new(), indices: HashMap::new(), call_conv, tile_call_conv }
     }
 
     /// The kernel's number; a new one at the end of the table if nobody asked for it before.
@@ -42,7 +45,7 @@ impl Functions {
     /// The signature of a kernel's function.
     pub(super) fn signature(&self, kernel: &Kernel) -> Signature {
         match kernel {
-            Kernel::Tile(_) => abi::pointers(self.call_conv, 6),
+            Kernel::Tile(_) => abi::pointers(self.tile_call_conv, 6),
             // The context, the first image of the chunk, and the images of the chunk.
             Kernel::Block { .. } => abi::pointers(self.call_conv, 3),
             Kernel::Entry(_) => abi::entry_signature(self.call_conv),

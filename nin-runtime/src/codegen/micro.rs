@@ -1,6 +1,8 @@
 //! The register tile's makers: from a [`Tile`](crate::kernel::Tile) spec to a function.
 //!
-//! Every maker obeys the same spec, sums in the same order and so gives the same bits as the others with the same
-//! multiply-add. The portable one writes CLIF.
+//! Every maker obeys the same spec and sums in the same order, so that all of them give the same bits where they have the
+//! same multiply-add. The portable one writes CLIF; on x86-64 an assembler writes the wide vectors that CLIF lacks.
 
 pub(super) mod clif;
+mod vectors;
+pub(super) mod x86;

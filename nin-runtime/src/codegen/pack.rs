@@ -30,15 +30,16 @@ pub(super) fn prepare(
             let geometry = &conv.geometry;
             let panels = e.floats(prepared, conv.forward_panels as i64);
             let rows = geometry.weights() / geometry.cout;
-            pack(e, (rows, geometry.cout), plan.tile.cols, kernel, panels);
+            let cols = conv.forward_tile.cols;
+            pack(e, (rows, geometry.cout), cols, kernel, panels);
             if let (Some(bias), Some(offset)) = (conv.bias, conv.bias_panels) {
                 let bias = e.floats(weights, plan.weights[bias.index()] as i64);
                 let padded = e.floats(prepared, offset as i64);
-                pack(e, (1, geometry.cout), plan.tile.cols, bias, padded);
+                pack(e, (1, geometry.cout), cols, bias, padded);
             }
             for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
                 let panels = e.floats(prepared, offset as i64);
-                pack_flipped(e, geometry, phase, plan.tile.cols, kernel, panels);
+                pack_flipped(e, geometry, phase, conv.grad_tile.cols, kernel, panels);
             }
         });
     }

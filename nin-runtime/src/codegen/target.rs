@@ -7,7 +7,7 @@ use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetFrontendConfig, Tar
 use cranelift_codegen::settings::{self, Configurable};
 
 use crate::error::Error;
-use crate::kernel::TileShape;
+use crate::kernel::Registers;
 
 /// The choice of instruction set, `--isa`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,10 +17,19 @@ pub enum Isa {
     Auto,
     /// Vectors of four floats, on every CPU.
     Portable,
+    /// x86-64 with AVX2 and FMA: vectors of eight.
+    Avx2,
+    /// x86-64 with AVX-512F: vectors of sixteen.
+    Avx512,
 }
 
 /// Every choice and its word.
-const ISAS: [(Isa, &str); 2] = [(Isa::Auto, "auto"), (Isa::Portable, "portable")];
+const ISAS: [(Isa, &str); 4] = [
+    (Isa::Auto, "auto"),
+    (Isa::Portable, "portable"),
+    (Isa::Avx2, "avx2"),
+    (Isa::Avx512, "avx512"),
+];
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,26 +50,61 @@ impl FromStr for Isa {
     }
 }
 
+impl Isa {
+    /// Whether this CPU has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Auto | Isa::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
+    /// Every instruction set that this CPU has, slowest first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        let all = ISAS.into_iter().map(|(isa, _)| isa);
+        all.filter(|&isa| isa != Isa::Auto && isa.is_available())
+    }
+}
+
 /// A resolved target.
 pub struct Target {
-    /// Which makers write its tiles; never [`Isa::Auto`].
+    /// Which maker writes its tiles; never [`Isa::Auto`].
     pub name: Isa,
-    /// A full tile.
-    pub tile: TileShape,
+    registers: Registers,
     isa: OwnedTargetIsa,
     tile_isa: OwnedTargetIsa,
     fma: bool,
 }
 
+/// 16 registers of four: eight sums, a row of B and a broadcast. More rows spill.
+const SSE: Registers = Registers { lanes: 4, panels: &[(2, 4)], busy: 8 };
+/// 32 registers of four; a multiplication takes one lane of A, so A costs a register for four rows.
+const NEON: Registers = Registers { lanes: 4, panels: &[(4, 6), (2, 12), (1, 24)], busy: 16 };
+/// 16 registers of eight: sums, a row of B and a broadcast.
+const AVX2: Registers = Registers { lanes: 8, panels: &[(2, 6), (3, 4), (1, 12)], busy: 10 };
+/// 32 registers of sixteen: sums and a row of B; A is broadcast from memory by the multiplication.
+const AVX512: Registers =
+    Registers { lanes: 16, panels: &[(3, 9), (2, 14), (4, 7), (1, 16)], busy: 10 };
+
 impl Target {
     /// The CPU this runs on.
     ///
     /// # Errors
-    /// [`Error::Target`] if Cranelift has no back end for it.
+    /// [`Error::Target`] if Cranelift has no back end for it, or it lacks the instruction set asked for.
     pub fn host(isa: Isa) -> Result<Target, Error> {
         let name = match isa {
-            Isa::Auto | Isa::Portable => Isa::Portable,
+            Isa::Auto => Isa::available().last().unwrap_or(Isa::Portable),
+            named => named,
         };
+        if !name.is_available() {
+            let reason = format!("its CPU has no {name}; `--isa auto` takes what it has");
+            return Err(Error::Target { reason });
+        }
         // Blocks want the optimiser. It moves a tile's loads away from their uses until registers run out, so tiles are
         // translated in program order.
         let isa = host_isa("speed")?;
@@ -71,10 +115,18 @@ impl Target {
         };
         let aarch64 = matches!(architecture, target_lexicon::Architecture::Aarch64(_));
         let fma = aarch64 || flag("has_fma") == Some(true);
-        // 16 vector registers hold 8 sums, a row of B and a broadcast; 32 hold three times as many.
-        let tile =
-            if aarch64 { TileShape { rows: 6, cols: 16 } } else { TileShape { rows: 4, cols: 8 } };
-        Ok(Target { name, tile, isa, tile_isa, fma })
+        let registers = match name {
+            Isa::Auto | Isa::Portable if aarch64 => NEON,
+            Isa::Auto | Isa::Portable => SSE,
+            Isa::Avx2 => AVX2,
+            Isa::Avx512 => AVX512,
+        };
+        Ok(Target { name, registers, isa, tile_isa, fma })
+    }
+
+    /// The registers its tiles are made of.
+    pub fn registers(&self) -> &Registers {
+        &self.registers
     }
 
     pub(super) fn isa(&self) -> &dyn TargetIsa {
@@ -97,6 +149,14 @@ impl Target {
 
     pub(crate) fn call_conv(&self) -> CallConv {
         self.isa.default_call_conv()
+    }
+
+    /// The convention of calls between generated functions: tiles made by an assembler use System V's everywhere.
+    pub(super) fn tile_call_conv(&self) -> CallConv {
+        match self.name {
+            Isa::Avx2 | Isa::Avx512 => CallConv::SystemV,
+            Isa::Auto | Isa::Portable => self.call_conv(),
+        }
     }
 
     pub(super) fn frontend(&self) -> TargetFrontendConfig {

@@ -3,9 +3,10 @@
 //! A model only works on images normalised as its training images were, so the constants are kept beside its weights.
 
 use ndarray::Axis;
+use nin_dsl::shape::Shape;
 use serde::{Deserialize, Serialize};
 
-use super::Images;
+use super::{DataError, Images};
 
 /// Per channel, of pixels as fractions of 255 (or of floats as they are).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,25 @@ impl Normalisation {
     /// Channels it is for.
     pub fn channels(&self) -> usize {
         self.mean.len()
+    }
+
+    /// Whether these are usable constants for images of a shape.
+    ///
+    /// # Errors
+    /// Another number of channels, or a constant that is not finite, or not above 0 where it must be.
+    pub fn check(&self, images: Shape) -> Result<(), DataError> {
+        let Normalisation { mean, deviation } = self;
+        let channels = images.channels();
+        let sound = mean.len() == channels
+            && deviation.len() == channels
+            && mean.iter().all(|x| x.is_finite())
+            && deviation.iter().all(|x| x.is_finite() && *x > 0.0);
+        if sound {
+            return Ok(());
+        }
+        Err(DataError::Invalid(format!(
+            "normalisation of {images} images needs {channels} finite means and {channels} deviations above 0"
+        )))
     }
 
     /// Normalises one image `[C, H, W]` in place.

@@ -10,6 +10,8 @@ use super::{DataError, Dataset, mnist};
 struct Kind {
     word: &'static str,
     about: &'static str,
+    /// What must be known before a result on it is reported.
+    caution: Option<&'static str>,
     read: Read,
 }
 
@@ -26,11 +28,15 @@ const KINDS: &[Kind] = &[
     Kind {
         word: "mnist-10k",
         about: "8,000 training and 2,000 test digits from MNIST's test set, inside nin",
+        caution: Some(
+            "mnist-10k is taken from MNIST's test set: nothing trained on it may be reported on that set",
+        ),
         read: Read::Inside(mnist::mnist_10k),
     },
     Kind {
         word: "mnist",
         about: "MNIST's idx files, plain or gzipped",
+        caution: None,
         read: Read::Folder(mnist::mnist),
     },
 ];
@@ -94,14 +100,22 @@ impl Spec {
     /// # Errors
     /// A folder without the files, or with broken ones.
     pub fn load(&self) -> Result<Dataset, DataError> {
-        let kind = KINDS.iter().find(|kind| kind.word == self.word);
-        match (kind.expect("a spec is of a known kind").read, &self.folder) {
+        match (self.kind().read, &self.folder) {
             (Read::Inside(read), None) => read(),
             (Read::Folder(read), Some(folder)) => read(folder),
             (Read::Inside(_), Some(_)) | (Read::Folder(_), None) => {
                 unreachable!("parsing pairs kinds and folders (a bug in nin)")
             }
         }
+    }
+
+    /// What must be known before a result on it is reported.
+    pub fn caution(&self) -> Option<&'static str> {
+        self.kind().caution
+    }
+
+    fn kind(&self) -> &'static Kind {
+        KINDS.iter().find(|kind| kind.word == self.word).expect("a spec is of a known kind")
     }
 
     /// The same dataset, named so that it is found from any working directory.

@@ -45,6 +45,8 @@ pub struct StepParams<'a> {
     pub seed: u64,
     /// A setting for each weight, in the graph's order.
     pub hyper: &'a [Hyper],
+    /// The longest the gradient of all weights together may be (its Euclidean norm); a longer one is scaled down to it.
+    pub clip: Option<f32>,
 }
 
 /// What a step found, before its update.
@@ -122,7 +124,7 @@ impl Session {
 
     /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
     /// backward, and an update of every weight, `v = momentum v + (g + decay w)`, `w = w - lr v`, with `g` the gradient
-    /// of the mean loss.
+    /// of the mean loss, clipped.
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::NotTrainable`] if the program
@@ -137,9 +139,19 @@ impl Session {
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
         let threads = self.threads.count();
+        let scale = params.clip.map_or(1.0, |most| {
+            let gradients = &training.gradients.as_slice()[..self.program.plan().weight_floats];
+            clip_scale(gradients, most)
+        });
         let weights = Arc::make_mut(&mut self.weights);
         callee
-            .update(params.hyper, &training.gradients, weights, &mut training.momentum, threads)
+            .update(
+                (params.hyper, scale),
+                &training.gradients,
+                weights,
+                &mut training.momentum,
+                threads,
+            )
             .run(&self.threads);
         let prepared = Arc::make_mut(&mut self.prepared);
         callee.prepare(&self.weights, prepared, threads).run(&self.threads);
@@ -275,6 +287,15 @@ impl Session {
         }
         weights
     }
+}
+
+/// What a gradient is multiplied by so that its norm is at most `most`. A gradient that is no number is left alone, for
+/// the loss to show it.
+fn clip_scale(gradient: &[f32], most: f32) -> f32 {
+    let square = |part: &[f32]| part.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+    // Short runs, so that the sum does not lose small numbers and its order is plain.
+    let norm = gradient.chunks(256).map(square).sum::<f64>().sqrt();
+    if norm > f64::from(most) { (f64::from(most) / norm) as f32 } else { 1.0 }
 }
 
 /// Lays tensors in the order of files out as the plan has them.

@@ -82,6 +82,7 @@ const NOTHING: Context = Context {
     step: 0,
     seed: 0,
     per_image: 0.0,
+    scale: 1.0,
     lr: 0.0,
     momentum_rate: 0.0,
     decay: 0.0,
@@ -220,10 +221,11 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Reduce, (0..threads).map(lane).collect())
     }
 
-    /// One optimizer step of every weight, with the first slice's gradients. `hyper` has a setting for each weight.
+    /// One optimizer step of every weight, with the first slice's gradients times `scale`. `hyper` has a setting for each
+    /// weight.
     pub(crate) fn update(
         self,
-        hyper: &[Hyper],
+        (hyper, scale): (&[Hyper], f32),
         gradients: &'a Floats,
         weights: &'a mut Floats,
         momentum: &'a mut Floats,
@@ -237,6 +239,7 @@ impl<'a> Callee<'a> {
             gradients: gradients.as_ptr().cast_mut(),
             weights: weights.as_mut_ptr(),
             momentum: momentum.as_mut_ptr(),
+            scale,
             ..NOTHING
         };
         let lane = |part| {

@@ -16,7 +16,6 @@ impl Plan {
 
     fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
         writeln!(text, "plan {}: batch {}, chunk {}", graph.name, self.batch, self.chunk)?;
-        writeln!(text, "  tile {}x{}", self.tile.rows, self.tile.cols)?;
         writeln!(
             text,
             "  weights {} floats, prepared {} floats",
@@ -25,9 +24,18 @@ impl Plan {
         for conv in &self.convs {
             let geometry = conv.geometry;
             let Algorithm::Direct = conv.algorithm;
+            let offsets: Vec<String> =
+                conv.grad_panels.iter().map(|offset| format!("@{offset}")).collect();
+            let mut gradients = String::new();
+            if self.training.is_some() {
+                write!(gradients, ", kernel gradient {}", conv.kernel_tile)?;
+            }
+            if !offsets.is_empty() {
+                write!(gradients, ", input gradient {} {}", conv.grad_tile, offsets.join(" "))?;
+            }
             writeln!(
                 text,
-                "  conv {} {}x{} s{} p{} {} -> {} direct, forward @{}{}",
+                "  conv {} {}x{} s{} p{} {} -> {} direct, forward {} @{}{}",
                 conv.node,
                 geometry.kernel.0,
                 geometry.kernel.1,
@@ -35,10 +43,9 @@ impl Plan {
                 geometry.pad,
                 geometry.cin,
                 geometry.cout,
+                conv.forward_tile,
                 conv.forward_panels,
-                conv.grad_panels
-                    .iter()
-                    .fold(String::new(), |all, offset| format!("{all}, gradient @{offset}")),
+                gradients,
             )?;
         }
         writeln!(text, "  entry prepare: {} convolutions, any order", self.convs.len())?;

@@ -36,6 +36,9 @@ pub struct Recipe {
     pub momentum: f64,
     /// Weight decay, of kernels only.
     pub weight_decay: f64,
+    /// The longest the gradient of all weights together may be (its norm); a longer one is scaled down to it. `inf` lets
+    /// any pass.
+    pub clip: f64,
     /// How the learning rate changes over the run.
     pub schedule: Schedule,
     /// What kernels start as; biases start at zero.
@@ -117,6 +120,7 @@ impl Default for Recipe {
             lr: 0.1,
             momentum: 0.9,
             weight_decay: 1e-4,
+            clip: 5.0,
             schedule: Schedule::Cosine { warmup: 0.15 },
             init: Init::He,
             last_layer: LastLayer::default(),
@@ -188,6 +192,7 @@ impl Recipe {
             ("lr", self.lr, positive(self.lr), "above 0"),
             ("momentum", self.momentum, share(self.momentum), "from 0 to below 1"),
             ("weight_decay", self.weight_decay, share(self.weight_decay), "from 0 to below 1"),
+            ("clip", self.clip, self.clip > 0.0, "above 0; `inf` for none"),
             ("schedule.warmup", warmup, share(warmup), "from 0 to below 1"),
             ("init.std", deviation, positive(deviation), "above 0"),
             ("last_layer.weights", weights, positive(weights), "above 0"),

@@ -170,7 +170,7 @@ impl<'d> Trainer<'d> {
         data.check(graph)?;
         let normalisation = recipe.normalisation.clone();
         let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
-        check_normalisation(&normalisation, data)?;
+        normalisation.check(data.shape())?;
         let Machine { threads, isa } = machine;
         let options = Options { batch: recipe.batch, threads, isa, purpose: Purpose::Training };
         let weights = init(graph, &recipe);
@@ -277,6 +277,11 @@ impl<'d> Trainer<'d> {
         self.session.program()
     }
 
+    /// The classes' names, by output.
+    pub fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+
     /// Images a training epoch sees, and images held back to validate.
     pub fn images(&self) -> (usize, usize) {
         (self.train.len(), self.validation.len())
@@ -343,7 +348,8 @@ impl<'d> Trainer<'d> {
                 decay: decay as f32,
             };
             let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
-            let params = StepParams { step, seed, hyper: &hyper };
+            let clip = self.recipe.clip.is_finite().then_some(self.recipe.clip as f32);
+            let params = StepParams { step, seed, hyper: &hyper, clip };
             let batch = images.slice(s![..indices.len(), .., .., ..]);
             let outcome = self.session.step(batch, &labels, &params)?;
             let progress = &mut self.progress;
@@ -465,24 +471,4 @@ fn divided(images: usize, recipe: &Recipe) -> Result<(Vec<u32>, Vec<u32>), Recip
     validation.sort_unstable();
     train.sort_unstable();
     Ok((train, validation))
-}
-
-/// Constants from a recipe must fit the images.
-fn check_normalisation(
-    normalisation: &Normalisation,
-    data: &Dataset,
-) -> Result<(), crate::data::DataError> {
-    let Normalisation { mean, deviation } = normalisation;
-    let channels = data.shape().channels();
-    let sound = mean.len() == channels
-        && deviation.len() == channels
-        && mean.iter().all(|x| x.is_finite())
-        && deviation.iter().all(|x| x.is_finite() && *x > 0.0);
-    if sound {
-        return Ok(());
-    }
-    Err(crate::data::DataError::Invalid(format!(
-        "the recipe's normalisation needs {channels} means and {channels} deviations above 0, one a channel of {}",
-        data.name()
-    )))
 }

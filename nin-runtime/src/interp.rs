@@ -1,0 +1,274 @@
+//! The interpreter: every computation of a step, one at a time and naively, over ndarray, in `f32` or `f64`.
+//!
+//! It is the oracle that generated code is held against, so it shares nothing with the code generator but the
+//! [`TrainNode`]s and the definition of dropout's masks, and prefers being plainly right to being fast.
+
+mod conv;
+mod loss;
+mod margin;
+mod pool;
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array4, ArrayD, ArrayView4, IxDyn, NdFloat, arr0};
+use nin_dsl::graph::{Graph, NodeId, Op};
+use nin_dsl::shape::{Shape, Window};
+
+pub use self::margin::switch_margin;
+use crate::autodiff::{self, Tensor, TrainNode, TrainOp};
+use crate::dropout;
+use crate::weights::Weights;
+
+/// The tensors of a run: `[N, C, H, W]` of a map, `[N, n]` of a vector, a weight's own dimensions, `[]` of the loss.
+pub type Values<T> = BTreeMap<Tensor, ArrayD<T>>;
+
+/// What a run is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a, T> {
+    /// The graph's weights, in its order and dimensions.
+    pub weights: &'a [ArrayD<T>],
+    /// Images, `[N, C, H, W]`.
+    pub images: ArrayView4<'a, T>,
+    /// The class of each image, `[N]`; read by the loss alone.
+    pub labels: &'a [u32],
+    /// Which masks dropout takes; without a key dropout is the identity.
+    pub dropout: Option<DropoutKey>,
+}
+
+/// What determines the dropout masks of a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropoutKey {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of the step.
+    pub step: u64,
+}
+
+/// A loss with its gradients.
+#[derive(Clone, Debug)]
+pub struct Differentiated<T> {
+    /// Mean softmax cross entropy over the images.
+    pub loss: T,
+    /// The gradient of the loss with respect to each weight, in the graph's order and dimensions.
+    pub gradients: Vec<ArrayD<T>>,
+    /// Every tensor of the step.
+    pub values: Values<T>,
+}
+
+/// Runs computations in order and returns every tensor they write.
+///
+/// # Panics
+/// If the weights, images or labels do not fit the graph, or a computation reads what none before it wrote.
+pub fn run<T: NdFloat>(graph: &Graph, nodes: &[TrainNode], inputs: Inputs<'_, T>) -> Values<T> {
+    assert_eq!(inputs.images.shape()[1..], graph.input().dims(), "the shape of an image");
+    assert_eq!(inputs.weights.len(), graph.weights.len(), "the number of weights");
+    for (weight, given) in graph.weights.iter().zip(inputs.weights) {
+        assert_eq!(given.shape(), weight.dims, "the dimensions of {}", weight.name);
+    }
+    let mut run = Run { graph, inputs, values: Values::new() };
+    for node in nodes {
+        let result = run.evaluate(node);
+        run.values.insert(node.writes, result);
+    }
+    run.values
+}
+
+/// The model's output for images `[N, C, H, W]`, as inference gives it: dropout does nothing, softmax is evaluated.
+///
+/// # Panics
+/// As [`run`].
+pub fn forward<T: NdFloat>(
+    graph: &Graph,
+    weights: &[ArrayD<T>],
+    images: ArrayView4<'_, T>,
+) -> ArrayD<T> {
+    let last = graph.ids().next_back().expect("a graph has an input");
+    let inputs = Inputs { weights, images, labels: &[], dropout: None };
+    let mut values = run(graph, &autodiff::forward(graph, last), inputs);
+    values.remove(&Tensor::Value(last)).expect("the last node is evaluated")
+}
+
+/// The loss of a training step, the gradient of every weight, and all tensors on the way.
+///
+/// # Panics
+/// As [`run`], and if the model's logits are no vector or a label is not less than their number.
+pub fn loss_and_gradients<T: NdFloat>(graph: &Graph, inputs: Inputs<'_, T>) -> Differentiated<T> {
+    let values = run(graph, &autodiff::differentiate(graph).nodes, inputs);
+    let gradients = graph.weight_ids().map(|id| values[&Tensor::WeightGrad(id)].clone()).collect();
+    Differentiated { loss: values[&Tensor::Loss][IxDyn(&[])], gradients, values }
+}
+
+/// Weights as arrays, in their order and dimensions.
+pub fn arrays<T: NdFloat>(weights: &Weights) -> Vec<ArrayD<T>> {
+    let array = |tensor: &crate::weights::Tensor| {
+        let values = tensor.values.iter().map(|&x| number(x)).collect();
+        ArrayD::from_shape_vec(tensor.dims.clone(), values).expect("a tensor has its dimensions")
+    };
+    weights.tensors().iter().map(array).collect()
+}
+
+/// A number in the run's precision.
+fn number<T: NdFloat>(x: impl Into<f64>) -> T {
+    T::from(x.into()).expect("every real number rounds to a float")
+}
+
+/// A whole number in the run's precision.
+fn count<T: NdFloat>(n: usize) -> T {
+    T::from(n).expect("every whole number rounds to a float")
+}
+
+/// A run up to some computation.
+struct Run<'g, 'i, T> {
+    graph: &'g Graph,
+    inputs: Inputs<'i, T>,
+    values: Values<T>,
+}
+
+impl<T: NdFloat> Run<'_, '_, T> {
+    fn evaluate(&self, node: &TrainNode) -> ArrayD<T> {
+        let read = |index: usize| self.read(node.reads[index]);
+        match node.op {
+            TrainOp::Forward(id) => {
+                let value = match id.operand() {
+                    None => self.inputs.images.to_owned(),
+                    Some(_) => self.forward(id, read(0)),
+                };
+                batch(self.graph.node(id).shape, value)
+            }
+            TrainOp::CrossEntropy => {
+                arr0(loss::cross_entropy(read(0), self.inputs.labels)).into_dyn()
+            }
+            TrainOp::CrossEntropyGrad => {
+                let grad = loss::cross_entropy_grad(read(0), self.inputs.labels);
+                batch(self.graph.node(self.graph.logits()).shape, grad)
+            }
+            TrainOp::InputGrad(id) => {
+                let saved = node.reads.get(1).map(|&tensor| self.read(tensor));
+                let operand = id.operand().expect("the input's gradient has no operand");
+                batch(self.graph.node(operand).shape, self.input_grad(id, read(0), saved))
+            }
+            TrainOp::KernelGrad(id) => {
+                let Op::Conv { window, weight, .. } = self.graph.node(id).op else {
+                    panic!("{id} has no kernel (a bug in nin)");
+                };
+                let kernel = self.kernel(id);
+                let grad = conv::kernel_grad(window, kernel.dim(), read(0), read(1));
+                let dims = self.graph.weight(weight).dims.clone();
+                grad.into_shape_with_order(dims).expect("a kernel keeps its elements")
+            }
+            TrainOp::BiasGrad(_) => conv::bias_grad(read(0)).into_dyn(),
+        }
+    }
+
+    /// A node's value from its operand's, both `[N, C, H, W]`.
+    fn forward(&self, id: NodeId, x: ArrayView4<'_, T>) -> Array4<T> {
+        let shape = self.graph.node(id).shape;
+        let pixels = (shape.height(), shape.width());
+        match self.graph.node(id).op {
+            Op::Input => unreachable!("the input has no operand"),
+            Op::Conv { window, bias, .. } => {
+                let bias = bias.map_or_else(
+                    || Array1::zeros(shape.channels()),
+                    |id| Array1::from_iter(self.inputs.weights[id.index()].iter().copied()),
+                );
+                conv::forward(window, self.kernel(id), bias.view(), x, pixels)
+            }
+            // A NaN is not less than zero, and stays.
+            Op::Relu => x.mapv(|x| if x < T::zero() { T::zero() } else { x }),
+            Op::MaxPool { window, .. } => pool::max(window, x, pixels),
+            Op::AvgPool { window, .. } => pool::mean(window, x, pixels),
+            Op::GlobalAvgPool => pool::mean(whole(conv::pixels(&x)), x, (1, 1)),
+            Op::Dropout { p, index } => self.drop_elements(p, index, x),
+            Op::Softmax => loss::softmax(x),
+        }
+    }
+
+    /// The gradient of a node's operand from the gradient of its value and what its rule saved of the forward pass.
+    fn input_grad(
+        &self,
+        id: NodeId,
+        grad: ArrayView4<'_, T>,
+        saved: Option<ArrayView4<'_, T>>,
+    ) -> Array4<T> {
+        let operand = id.operand().expect("the input has no operand");
+        let shape = self.graph.node(operand).shape;
+        let pixels = (shape.height(), shape.width());
+        let saved = || saved.unwrap_or_else(|| panic!("{id}: nothing was saved (a bug in nin)"));
+        match self.graph.node(id).op {
+            Op::Conv { window, .. } => conv::input_grad(window, self.kernel(id), grad, pixels),
+            Op::Relu => {
+                let mut masked = grad.to_owned();
+                masked.zip_mut_with(&saved(), |grad, &value| {
+                    // A NaN is not greater than zero, and passes no gradient.
+                    *grad = if value > T::zero() { *grad } else { T::zero() };
+                });
+                masked
+            }
+            Op::MaxPool { window, .. } => pool::max_grad(window, saved(), grad),
+            Op::AvgPool { window, .. } => pool::mean_grad(window, grad, pixels),
+            Op::GlobalAvgPool => pool::mean_grad(whole(pixels), grad, pixels),
+            Op::Dropout { p, index } => self.drop_elements(p, index, grad),
+            Op::Input | Op::Softmax => panic!("{id} has no input gradient (a bug in nin)"),
+        }
+    }
+
+    /// A convolution's kernel, `[out, in, kh, kw]`; an `fc`'s too.
+    fn kernel(&self, id: NodeId) -> ArrayView4<'_, T> {
+        let Op::Conv { window, weight, .. } = self.graph.node(id).op else {
+            panic!("{id} has no kernel (a bug in nin)");
+        };
+        let (out, fan_in) = (self.graph.weight(weight).dims[0], self.graph.weight(weight).fan_in());
+        let dims = (out, fan_in / window.taps(), window.kernel.0, window.kernel.1);
+        let kernel = self.inputs.weights[weight.index()].view();
+        kernel.into_shape_with_order(dims).expect("a kernel has its elements, in standard layout")
+    }
+
+    /// A value or its gradient under a dropout's mask.
+    fn drop_elements(&self, p: f64, index: u32, x: ArrayView4<'_, T>) -> Array4<T> {
+        let mut dropped = x.to_owned();
+        let Some(DropoutKey { seed, step }) = self.inputs.dropout else { return dropped };
+        let layer_key = dropout::layer_key(seed, step, index);
+        let (_, channels, _, width) = x.dim();
+        for ((n, c, y, x), value) in dropped.indexed_iter_mut() {
+            let element = (y * width + x) * channels + c;
+            let element = u32::try_from(element).expect("the limits keep an activation small");
+            let keeps = dropout::keeps(
+                dropout::image_key(layer_key, n as u64),
+                element,
+                dropout::threshold(p),
+            );
+            *value = if keeps { *value * number(dropout::scale(p)) } else { T::zero() };
+        }
+        dropped
+    }
+
+    /// A tensor as `[N, C, H, W]`; a vector's features are channels of one pixel.
+    fn read(&self, tensor: Tensor) -> ArrayView4<'_, T> {
+        let shape = match tensor {
+            Tensor::Value(id) | Tensor::Grad(id) => self.graph.node(id).shape,
+            Tensor::WeightGrad(_) | Tensor::Labels | Tensor::Loss => {
+                panic!("no computation reads {tensor} as an array (a bug in nin)")
+            }
+        };
+        let value = self.values.get(&tensor);
+        let value = value.unwrap_or_else(|| panic!("{tensor} is read before it is computed"));
+        maps(shape, value)
+    }
+}
+
+/// The window that is the whole map.
+fn whole(kernel: (usize, usize)) -> Window {
+    Window { kernel, stride: 1, pad: 0 }
+}
+
+/// Activations of a shape as `[N, C, H, W]`.
+fn maps<T>(shape: Shape, value: &ArrayD<T>) -> ArrayView4<'_, T> {
+    let dims = (value.shape()[0], shape.channels(), shape.height(), shape.width());
+    value.view().into_shape_with_order(dims).expect("a tensor has its node's shape")
+}
+
+/// `[N, C, H, W]` as the arrays of a run have it.
+fn batch<T>(shape: Shape, value: Array4<T>) -> ArrayD<T> {
+    let dims: Vec<usize> = [value.dim().0].into_iter().chain(shape.dims()).collect();
+    value.into_shape_with_order(dims).expect("a tensor has its node's shape")
+}

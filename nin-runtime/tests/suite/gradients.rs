@@ -1,0 +1,216 @@
+//! The interpreter's gradients, of every op with respect to its operand and its weights, against central differences
+//! in f64.
+
+use ndarray::{Array4, ArrayD};
+use nin_dsl::graph::Graph;
+use nin_runtime::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
+use nin_runtime::interp::{self, DropoutKey, Inputs};
+use proptest::prelude::*;
+
+use crate::data::Data;
+use crate::models::{SMALL, classifiers, graph};
+use crate::{close, step};
+
+/// Step of a difference; its error is about the square of it, and rounding over it.
+const STEP: f64 = 1e-6;
+/// Of a gradient's scale.
+const TOLERANCE: f64 = 1e-6;
+/// Elements of one tensor that are checked; of a random model's.
+const ELEMENTS: usize = 40;
+const FEW_ELEMENTS: usize = 6;
+
+/// Everything a loss is a function of.
+#[derive(Clone)]
+struct Point {
+    weights: Vec<ArrayD<f64>>,
+    images: Array4<f64>,
+}
+
+/// The loss around a point, with fixed labels and dropout masks.
+struct Function<'a> {
+    graph: &'a Graph,
+    labels: &'a [u32],
+    dropout: Option<DropoutKey>,
+    /// Up to the loss.
+    nodes: Vec<TrainNode>,
+    /// Elements of one tensor that are checked.
+    elements: usize,
+}
+
+impl Function<'_> {
+    fn at(&self, point: &Point) -> f64 {
+        let inputs = self.inputs(point);
+        interp::run(self.graph, &self.nodes, inputs)[&Tensor::Loss].sum()
+    }
+
+    fn inputs<'a>(&'a self, point: &'a Point) -> Inputs<'a, f64> {
+        Inputs {
+            weights: &point.weights,
+            images: point.images.view(),
+            labels: self.labels,
+            dropout: self.dropout,
+        }
+    }
+
+    /// Compares a gradient with differences at some of its elements; `place` is the element in a point.
+    fn check(
+        &self,
+        what: &str,
+        point: &Point,
+        grad: &ArrayD<f64>,
+        mut place: impl FnMut(&mut Point, usize) -> &mut f64,
+    ) -> Result<(), String> {
+        let mut point = point.clone();
+        let scale = close::scale(grad);
+        for index in (0..grad.len()).step_by(grad.len().div_ceil(self.elements)) {
+            let before = *place(&mut point, index);
+            *place(&mut point, index) = before + STEP;
+            let above = self.at(&point);
+            *place(&mut point, index) = before - STEP;
+            let below = self.at(&point);
+            *place(&mut point, index) = before;
+            let difference = (above - below) / (2.0 * STEP);
+            let found = *grad.iter().nth(index).expect("an index of the gradient");
+            // A gradient of nearly nothing is lost in the rounding of the loss.
+            if (found - difference).abs() > TOLERANCE * scale.max(1e-3) {
+                return Err(format!("{what}[{index}]: {found:e}, differences say {difference:e}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the gradient of the images and of every weight; `Ok(false)` if no comparable data were drawn.
+fn check(text: &str, images: usize, seed: u64, elements: usize) -> Result<bool, String> {
+    let graph = graph(text);
+    let dropout = Some(DropoutKey { seed, step: 3 });
+    let Some((data, _)) = Data::draw_comparable(&graph, images, seed, dropout) else {
+        return Ok(false);
+    };
+    let mut nodes = differentiate(&graph).nodes;
+    nodes.truncate(1 + nodes.iter().position(|node| node.op == TrainOp::CrossEntropy).unwrap());
+    let function = Function { graph: &graph, labels: &data.labels, dropout, nodes, elements };
+    let point =
+        Point { weights: interp::arrays(&data.weights), images: data.images.mapv(f64::from) };
+    let values = interp::run(&graph, &step::down_to_images(&graph), function.inputs(&point));
+    for (index, id) in graph.weight_ids().enumerate() {
+        let grad = &values[&Tensor::WeightGrad(id)];
+        function.check(&graph.weight(id).name, &point, grad, |point, element| {
+            point.weights[index].iter_mut().nth(element).expect("an element of the weight")
+        })?;
+    }
+    let input = graph.ids().next().expect("an input");
+    function.check("images", &point, &values[&Tensor::Grad(input)], |point, element| {
+        point.images.iter_mut().nth(element).expect("an element of the images")
+    })?;
+    Ok(true)
+}
+
+fn check_all(texts: &[&str]) {
+    for (seed, text) in texts.iter().enumerate() {
+        let checked =
+            check(text, 2, seed as u64, ELEMENTS).unwrap_or_else(|what| panic!("{text}\n{what}"));
+        assert!(checked, "{text}\nno draw is comparable");
+    }
+}
+
+#[test]
+fn convolutions() {
+    check_all(&[
+        "< input(2, 5, 7) conv(3) gap >",
+        "< input(2, 5, 7) conv(3, bias = 0) gap softmax >",
+        "< input(3, 7, 4) conv(4, kernel = 1) fc(3) >",
+        "< input(1, 9, 6) conv(2, kernel = 5, stride = 2) fc(3) >",
+        "< input(2, 8, 11) conv(3, kernel = 4, stride = 3, pad = 2) fc(2) >",
+        "< input(2, 7, 7) conv(2, kernel = 7, pad = 0) gap >",
+        "< input(2, 3, 4) conv(2, kernel = 3, pad = 5) fc(3) >",
+        "< input(1, 12, 13) conv(2, kernel = 11, stride = 2, pad = 4) fc(2) >",
+        "< input(2, 5, 5) conv(2, kernel = 1, stride = 3, pad = 1) fc(2) >",
+        "< input(2, 6, 5) conv(3, kernel = 2, pad = 0) conv(2, kernel = 3) gap >",
+    ]);
+}
+
+#[test]
+fn rectifiers() {
+    check_all(&[
+        "< input(2, 4, 5) relu gap >",
+        "< input(2, 4, 5) conv(3) relu fc(3) >",
+        "< input(2, 4, 5) relu relu conv(3) relu relu gap >",
+        "< input(2, 5, 5) mlpconv(4, 3, 3) gap softmax >",
+        "< input(2, 5, 5) mlpconv(4, kernel = 5, stride = 2) mlpconv(3, 3) gap softmax >",
+        "< input(3, 2, 2) gap relu fc(4) relu fc(3) softmax >",
+    ]);
+}
+
+#[test]
+fn pools() {
+    for word in ["maxpool", "avgpool"] {
+        for window in [
+            "2",
+            "1, stride = 2",
+            "3, stride = 2, round = ceil",
+            "3, stride = 2, round = floor",
+            "3, stride = 1, pad = 1",
+            "2, stride = 3, round = ceil",
+            "5, stride = 2, pad = 2, round = ceil",
+            "2, stride = 2, pad = 1, round = ceil",
+        ] {
+            check_all(&[
+                &format!("< input(3, 5, 8) {word}({window}) gap >"),
+                &format!("< input(1, 7, 5) conv(3) {word}({window}) fc(3) >"),
+                &format!("< input(1, 7, 6) mlpconv(3, 3) {word}({window}) relu fc(3) softmax >"),
+            ]);
+        }
+    }
+    check_all(&[
+        "< input(2, 9, 9) maxpool(3, stride = 2) maxpool(2, stride = 1) gap >",
+        "< input(2, 9, 9) avgpool(3, stride = 2) maxpool(2, stride = 1) avgpool(2, stride = 1) gap >",
+        "< input(2, 1, 9) maxpool(3, stride = 2, pad = 1) fc(3) >",
+    ]);
+}
+
+#[test]
+fn global_average() {
+    check_all(&[
+        "< input(3, 5, 7) gap >",
+        "< input(3, 1, 1) gap softmax >",
+        "< input(2, 4, 3) conv(4) gap fc(3) softmax >",
+    ]);
+}
+
+#[test]
+fn fully_connected() {
+    check_all(&[
+        "< input(3, 4, 5) fc(4) >",
+        "< input(3, 4, 5) fc(4, bias = 0) softmax >",
+        "< input(3, 4, 5) fc(6) relu fc(3) softmax >",
+        "< input(2, 4, 5) gap fc(6) fc(3) >",
+    ]);
+}
+
+#[test]
+fn dropouts() {
+    check_all(&[
+        "< input(3, 4, 5) dropout(0.5) gap >",
+        "< input(3, 4, 5) conv(4) dropout(0.3) fc(4) dropout(0.5) fc(3) softmax >",
+        "< input(2, 5, 5) mlpconv(4, 4) dropout(0.5) dropout(0.2) maxpool(2) dropout(0.5) conv(3) gap >",
+        "< input(2, 4, 4) conv(3) dropout(0.4) relu maxpool(3, stride = 1) gap dropout(0.2) relu fc(2) >",
+        "< input(2, 4, 4) conv(3) dropout(0) gap >",
+    ]);
+}
+
+#[test]
+fn chains() {
+    let config = ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(text in classifiers(SMALL), seed in 0..1000u64)| {
+        match check(&text, 1, seed, FEW_ELEMENTS) {
+            Ok(checked) => prop_assume!(checked),
+            Err(what) => prop_assert!(false, "{text}\n{what}"),
+        }
+    });
+}

@@ -1,0 +1,14 @@
+//! The compiler's suites: the interpreter against hand-worked numbers and difference quotients, generated code against
+//! the interpreter, and the text of the stages. One crate, so that they share what draws random models and data.
+
+mod close;
+mod data;
+mod differential;
+mod gradients;
+mod interpreter;
+mod learning;
+mod models;
+mod sessions;
+mod sgd;
+mod stages;
+mod step;

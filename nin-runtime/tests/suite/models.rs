@@ -1,0 +1,263 @@
+//! Random models as text: a small description is drawn and made valid while it is written down, so that every part of a
+//! failing case can be shrunk on its own.
+
+use std::fmt::Write as _;
+
+use nin_dsl::graph::Graph;
+use nin_dsl::shape::{Round, Shape, Window};
+use nin_dsl::{Source, read};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// How large a model is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Height and width of the input, at most.
+    side: usize,
+    /// Multiply-accumulates for one image.
+    macs: usize,
+    /// Numbers in one activation.
+    elements: usize,
+}
+
+/// Many can be run in a test, and few of their switches are close.
+pub(crate) const SMALL: Size = Size { side: 17, macs: 300_000, elements: 4096 };
+/// An activation is too large to be worked on in one piece.
+pub(crate) const LARGE: Size = Size { side: 40, macs: 3_000_000, elements: 40_000 };
+
+/// A map, and the chain of layers that leads to it.
+struct Chain {
+    text: String,
+    shape: Shape,
+    /// What is left to spend.
+    budget: Size,
+}
+
+/// A layer as drawn; writing it down cuts it to what fits.
+#[derive(Clone, Debug)]
+enum Layer {
+    Conv { channels: usize, window: Drawn, bias: bool },
+    Mlpconv { channels: Vec<usize>, window: Drawn },
+    Pool { word: &'static str, window: Drawn, ceil: bool },
+    Dropout(u8),
+    Relu,
+    Fc { n: usize, bias: bool },
+}
+
+/// A window as drawn; no pad means `same`.
+#[derive(Clone, Debug)]
+struct Drawn {
+    kernel: usize,
+    stride: usize,
+    pad: Option<usize>,
+}
+
+/// What makes a vector of the last map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    Gap,
+    Fc(usize),
+    None,
+}
+
+/// The checked graph of a text that is known to be right.
+pub(crate) fn graph(text: &str) -> Graph {
+    let source = Source::new("model.nin", text);
+    let (graph, _warnings) =
+        read(&source, &[]).unwrap_or_else(|errors| panic!("{text}\n{errors:?}"));
+    graph.verify();
+    graph
+}
+
+/// Classifiers: up to seven layers on maps, a `gap` or `fc`, up to three layers on vectors, and perhaps `softmax`.
+pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
+    let head = prop_oneof![Just(Head::Gap), channels().prop_map(Head::Fc)];
+    let tail = vec(on_vectors(), 0..=3);
+    (input(size), vec(on_maps(), 0..=7), head, tail, any::<bool>()).prop_map(
+        move |(input, layers, head, tail, softmax)| {
+            write_down(size, input, &layers, head, &tail, softmax)
+        },
+    )
+}
+
+/// Chains that end in a map.
+pub(crate) fn map_makers(size: Size) -> impl Strategy<Value = String> {
+    (input(size), vec(on_maps(), 0..=7))
+        .prop_map(move |(input, layers)| write_down(size, input, &layers, Head::None, &[], false))
+}
+
+fn input(size: Size) -> impl Strategy<Value = (usize, usize, usize)> {
+    (prop_oneof![Just(1usize), Just(3), 1..=12usize], 1..=size.side, 1..=size.side)
+}
+
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        1 => Just(1usize),
+        2 => Just(3),
+        2 => Just(10),
+        2 => (1..=5usize).prop_map(|n| 8 * n),
+        3 => 1..=40usize,
+    ]
+}
+
+fn window() -> impl Strategy<Value = Drawn> {
+    let kernel = prop_oneof![Just(1usize), Just(3), Just(5), 1..=11usize];
+    let stride = prop_oneof![2 => Just(1usize), 2 => 1..=3usize];
+    let pad = proptest::option::of(prop_oneof![3 => 0..=2usize, 1 => 0..=6usize]);
+    (kernel, stride, pad).prop_map(|(kernel, stride, pad)| Drawn { kernel, stride, pad })
+}
+
+fn on_maps() -> impl Strategy<Value = Layer> {
+    let pool = |word| {
+        (window(), any::<bool>()).prop_map(move |(window, ceil)| Layer::Pool { word, window, ceil })
+    };
+    prop_oneof![
+        2 => Just(Layer::Relu),
+        1 => (0..10u8).prop_map(Layer::Dropout),
+        3 => (channels(), window(), any::<bool>())
+            .prop_map(|(channels, window, bias)| Layer::Conv { channels, window, bias }),
+        3 => (vec(channels(), 1..=3), window())
+            .prop_map(|(channels, window)| Layer::Mlpconv { channels, window }),
+        2 => pool("maxpool"),
+        1 => pool("avgpool"),
+    ]
+}
+
+fn on_vectors() -> impl Strategy<Value = Layer> {
+    prop_oneof![
+        Just(Layer::Relu),
+        (0..10u8).prop_map(Layer::Dropout),
+        (channels(), any::<bool>()).prop_map(|(n, bias)| Layer::Fc { n, bias }),
+    ]
+}
+
+fn write_down(
+    budget: Size,
+    (c, h, w): (usize, usize, usize),
+    layers: &[Layer],
+    head: Head,
+    tail: &[Layer],
+    softmax: bool,
+) -> String {
+    let c = c.min(budget.elements / (h * w));
+    let mut chain =
+        Chain { text: format!("< input({c}, {h}, {w})"), shape: Shape::map(c, h, w), budget };
+    layers.iter().for_each(|layer| chain.push(layer));
+    match head {
+        Head::Gap => chain.gap(),
+        Head::Fc(n) => chain.push(&Layer::Fc { n, bias: true }),
+        Head::None => {}
+    }
+    if head != Head::None && chain.shape.pixels() > 1 {
+        // The budget had no room for the `fc`.
+        chain.gap();
+    }
+    tail.iter().for_each(|layer| chain.push(layer));
+    let softmax =
+        if softmax && matches!(chain.shape, Shape::Vector { .. }) { " softmax" } else { "" };
+    chain.text + softmax + " >"
+}
+
+impl Chain {
+    fn push(&mut self, layer: &Layer) {
+        match *layer {
+            Layer::Relu => self.text.push_str(" relu"),
+            Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
+            Layer::Conv { channels, ref window, bias } => {
+                let window = self.fit(window);
+                let Some(channels) = self.spend(channels, window.window) else { return };
+                let bias = if bias { "" } else { ", bias = 0" };
+                self.write(format_args!(" conv({channels}{window}{bias})"));
+            }
+            Layer::Mlpconv { ref channels, ref window } => {
+                let window = self.fit(window);
+                let Some(first) = self.spend(channels[0], window.window) else { return };
+                let rest = channels[1..].iter();
+                let rest: Vec<usize> =
+                    rest.map_while(|&c| self.spend(c, Window::square(1, 1, 0))).collect();
+                let rest: String = rest.iter().map(|c| format!(", {c}")).collect();
+                self.write(format_args!(" mlpconv({first}{rest}{window})"));
+            }
+            Layer::Pool { word, ref window, ceil } => self.pool(word, window, ceil),
+            Layer::Fc { n, bias } => {
+                let n = n.min(self.budget.macs / self.shape.elements());
+                if n == 0 {
+                    return;
+                }
+                self.budget.macs -= n * self.shape.elements();
+                self.shape = Shape::Vector { n };
+                let bias = if bias { "" } else { ", bias = 0" };
+                self.write(format_args!(" fc({n}{bias})"));
+            }
+        }
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        self.text.write_fmt(text).expect("writing to a string");
+    }
+
+    fn gap(&mut self) {
+        self.text.push_str(" gap");
+        self.shape = Shape::Vector { n: self.shape.channels() };
+    }
+
+    fn side(&self) -> usize {
+        self.shape.height().min(self.shape.width())
+    }
+
+    /// A convolution's window, no larger than the padded map.
+    fn fit(&self, &Drawn { kernel, stride, pad }: &Drawn) -> Fitted {
+        let (kernel, same) = match pad {
+            None => (kernel | 1, true),
+            Some(pad) => (kernel.min(self.side() + 2 * pad), false),
+        };
+        let pad = pad.unwrap_or((kernel - 1) / 2);
+        Fitted { window: Window::square(kernel, stride, pad), same }
+    }
+
+    /// Pays for a convolution to as many of the wanted channels as the budgets allow.
+    fn spend(&mut self, wanted: usize, window: Window) -> Option<usize> {
+        let (h, w) = window.output((self.shape.height(), self.shape.width()), Round::Floor)?;
+        let each = self.shape.channels() * window.taps() * h * w;
+        let channels = wanted.min(self.budget.macs / each).min(self.budget.elements / (h * w));
+        if channels == 0 {
+            return None;
+        }
+        self.budget.macs -= channels * each;
+        self.shape = Shape::map(channels, h, w);
+        Some(channels)
+    }
+
+    fn pool(&mut self, word: &str, drawn: &Drawn, ceil: bool) {
+        let pad = |kernel: usize| drawn.pad.unwrap_or(0).min(kernel / 2);
+        let fits = |&kernel: &usize| kernel <= self.side() + 2 * pad(kernel);
+        let kernel = (1..=drawn.kernel).rev().find(fits).expect("one pixel fits");
+        let window = Window::square(kernel, drawn.stride, pad(kernel));
+        let round = if ceil { Round::Ceil } else { Round::Floor };
+        let (h, w) = window
+            .output((self.shape.height(), self.shape.width()), round)
+            .expect("the kernel is cut to fit");
+        if self.shape.channels() * h * w > self.budget.elements {
+            return;
+        }
+        self.shape = Shape::map(self.shape.channels(), h, w);
+        let Window { stride, pad, .. } = window;
+        self.write(format_args!(
+            " {word}({kernel}, stride = {stride}, pad = {pad}, round = {round})"
+        ));
+    }
+}
+
+/// A convolution's window and whether its padding is written as `same`.
+struct Fitted {
+    window: Window,
+    same: bool,
+}
+
+impl std::fmt::Display for Fitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Window { kernel: (kernel, _), stride, pad } = self.window;
+        write!(f, ", kernel = {kernel}, stride = {stride}")?;
+        if self.same { Ok(()) } else { write!(f, ", pad = {pad}") }
+    }
+}

@@ -1,0 +1,45 @@
+//! Stages of the compiler as text, for small models: what `nin show` prints.
+
+use nin_runtime::compile::{Options, Purpose, Stage, show};
+use nin_runtime::model::Model;
+
+/// Convolutions, both kinds of ReLU, pools, dropout and both heads.
+const BLOCKS: &str = "
+model Blocks(width = 6) <
+    input(3, 9, 7)
+    mlpconv(width, width - 1, kernel = 5)
+    maxpool(3, stride = 2, round = ceil)
+    dropout(0.5)
+    conv(width, stride = 2, bias = 0)
+    relu
+    avgpool(2, stride = 1, round = floor)
+    fc(4)
+    dropout(0.25)
+    fc(3)
+>";
+
+/// The paper's head: the maps themselves are averaged.
+const AVERAGED: &str = "model Averaged < input(1, 6, 6) mlpconv(4, 3) gap softmax >";
+
+/// Nothing to train: the loss needs no gradient of any weight.
+const FIXED: &str = "model Fixed < input(2, 4, 4) maxpool(2) gap softmax >";
+
+fn stage(text: &str, stage: Stage) -> String {
+    let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
+    let options =
+        Options { batch: 4, threads: 1, purpose: Purpose::Training, ..Options::default() };
+    show(model.graph(), &options, stage).expect("a stage to show")
+}
+
+#[test]
+fn graphs() {
+    insta::assert_snapshot!("graph-blocks", stage(BLOCKS, Stage::Graph));
+    insta::assert_snapshot!("graph-averaged", stage(AVERAGED, Stage::Graph));
+}
+
+#[test]
+fn training_graphs() {
+    insta::assert_snapshot!("train-blocks", stage(BLOCKS, Stage::Train));
+    insta::assert_snapshot!("train-averaged", stage(AVERAGED, Stage::Train));
+    insta::assert_snapshot!("train-fixed", stage(FIXED, Stage::Train));
+}

@@ -1,0 +1,103 @@
+//! The `nin` command: arguments, exit codes and the way errors are told. A file a verb; nothing below here prints, reads
+//! the environment or exits.
+
+mod bench;
+mod check;
+mod eval;
+mod images;
+mod init;
+mod options;
+mod predict;
+mod progress;
+mod run;
+mod show;
+mod terminal;
+mod train;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use options::Usage;
+use terminal::Terminal;
+
+/// The model, the data or the environment is wrong.
+const WRONG: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// Ended by Ctrl-C: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// A compiler for Network-In-Network models.
+#[derive(Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Say nothing but results and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more about what is done.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Check a model and print its layers.
+    Check(check::Args),
+    /// Print what the compiler makes of a model, stage by stage.
+    Show(show::Args),
+    /// Write fresh weights, as training would start from.
+    Init(init::Args),
+    /// Train a model.
+    Train(train::Args),
+    /// Measure accuracy and loss on a dataset.
+    Eval(eval::Args),
+    /// Name the classes of images.
+    Predict(predict::Args),
+    /// Run arrays from NumPy files through a model.
+    Run(run::Args),
+    /// Time the generated kernels.
+    Bench(bench::Args),
+}
+
+/// Runs the command.
+pub(crate) fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; a closed pipe is no reason to complain.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    let terminal = Terminal::new(command.quiet, command.verbose);
+    let done = match &command.verb {
+        Verb::Check(args) => check::check(args, &terminal),
+        Verb::Show(args) => show::show(args, &terminal),
+        Verb::Init(args) => init::init(args, &terminal),
+        Verb::Train(args) => train::train(args, &terminal),
+        Verb::Eval(args) => eval::eval(args, &terminal),
+        Verb::Predict(args) => predict::predict(args, &terminal),
+        Verb::Run(args) => run::run(args, &terminal),
+        Verb::Bench(args) => bench::bench(args, &terminal),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&error);
+            ExitCode::from(if error.is::<Usage>() { USAGE } else { WRONG })
+        }
+    }
+}
+
+/// Whether whoever read standard output has seen enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,199 @@
+//! `nin bench`: how long one public call takes, beside this machine's peak.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nin::ndarray::Array4;
+use nin::train::{Recipe, init};
+use nin::{Error, Graph, Hyper, Options, Session, StepParams};
+use nin_dsl::graph::Op;
+use nin_runtime::peak;
+use serde_json::json;
+
+use super::check::{bytes, grouped, params};
+use super::options::{MachineArgs, ModelArgs, batch};
+use super::show::Mode;
+use super::terminal::Terminal;
+
+/// How long to measure if not told how often.
+const BUDGET: Duration = Duration::from_secs(3);
+/// Fewest calls, so that a median means something.
+const FEWEST: usize = 5;
+/// Most calls.
+const MOST: usize = 500;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Time a forward call, or a training step.
+    #[arg(long, value_enum, default_value_t = Mode::Infer)]
+    mode: Mode,
+    /// Images a call.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch())]
+    batch: usize,
+    /// Calls to time [default: as many as fit three seconds].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let model = args.model.load(terminal)?;
+    let (graph, machine) = (model.graph(), args.machine.machine());
+    let options = Options {
+        batch: args.batch,
+        threads: machine.threads,
+        isa: machine.isa,
+        purpose: args.mode.into(),
+    };
+    let program = model.compile(&options)?;
+    let session = program.session(&init(graph, &Recipe::default()))?;
+    let times = timed(session, args)?;
+    let median_ms = 1e3 * times[times.len() / 2];
+    let min_ms = 1e3 * times[0];
+    let images_per_s = 1e3 * args.batch as f64 / median_ms;
+    let gflops = images_per_s * flops(graph, args.mode) as f64 / 1e9;
+    let peak_gflops = peak::flops_per_second(machine.threads) / 1e9;
+    let percent_of_peak = 100.0 * gflops / peak_gflops;
+    let compile_ms = 1e3 * program.compile_time().as_secs_f64();
+    let (mode, cpu, peak_rss) = (word(args.mode), cpu(), peak_rss_bytes());
+    let mut out = terminal.results();
+    if args.json {
+        let object = json!({
+            "model": graph.name,
+            "params": params(graph),
+            "mode": mode,
+            "batch": args.batch,
+            "threads": machine.threads,
+            "isa": program.isa().to_string(),
+            "algo": "direct",
+            "cpu": cpu,
+            "compile_ms": compile_ms,
+            "code_bytes": program.code_bytes(),
+            "arena_bytes": program.arena_bytes(),
+            "peak_rss_bytes": peak_rss,
+            "runs": times.len(),
+            "median_ms": median_ms,
+            "min_ms": min_ms,
+            "images_per_s": images_per_s,
+            "gflops": gflops,
+            "peak_gflops": peak_gflops,
+            "percent_of_peak": percent_of_peak,
+            "layers": [],
+        });
+        writeln!(out, "{object}")?;
+    } else {
+        let threads = machine.threads;
+        writeln!(
+            out,
+            "{} {mode}, batch {}, {threads} threads, {}",
+            graph.name,
+            args.batch,
+            program.isa()
+        )?;
+        writeln!(out, "cpu       {cpu}")?;
+        writeln!(
+            out,
+            "compiled  {compile_ms:.1} ms, {} of code",
+            bytes(program.code_bytes() as u64)
+        )?;
+        let rss = peak_rss.map_or("unknown".to_owned(), bytes);
+        writeln!(
+            out,
+            "memory    {} of arena, process peak {rss}",
+            bytes(program.arena_bytes() as u64)
+        )?;
+        writeln!(
+            out,
+            "time      {median_ms:.2} ms (median of {}; best {min_ms:.2} ms)",
+            times.len()
+        )?;
+        writeln!(out, "speed     {} images/s", grouped(images_per_s as u64))?;
+        writeln!(
+            out,
+            "          {gflops:.1} GFLOP/s, {percent_of_peak:.1} % of this machine's {peak_gflops:.1} on {threads} threads"
+        )?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Seconds of each call, in ascending order.
+fn timed(mut session: Session, args: &Args) -> Result<Vec<f64>, Error> {
+    let graph = session.program().graph().clone();
+    let input = graph.input();
+    let shape = (args.batch, input.channels(), input.height(), input.width());
+    // Any numbers of the size of normalised pixels: a cheap sequence that does not repeat within a row.
+    let images = Array4::from_shape_fn(shape, |(n, c, y, x)| {
+        ((n * 131 + c * 61 + y * 17 + x * 29) % 97) as f32 / 48.0 - 1.0
+    });
+    let classes = graph.output().elements();
+    let labels: Vec<u32> = (0..args.batch).map(|image| (image % classes) as u32).collect();
+    // Too small a rate to change what is computed.
+    let hyper = vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; graph.weights.len()];
+    let mut step = 0;
+    // The sum keeps the results in use.
+    let mut call = || match args.mode {
+        Mode::Infer => session
+            .forward(images.view())
+            .map(|results| results.iter().map(|&x| f64::from(x)).sum()),
+        Mode::Train => {
+            let params = StepParams { step, seed: 1, hyper: &hyper, clip: None };
+            step += 1;
+            session.step(images.view(), &labels, &params).map(|outcome| outcome.loss)
+        }
+    };
+    call()?;
+    let begin = Instant::now();
+    let mut times = vec![];
+    let enough = |done: usize| match args.runs {
+        Some(runs) => done >= runs as usize,
+        None => done >= MOST || done >= FEWEST && begin.elapsed() >= BUDGET,
+    };
+    while !enough(times.len()) {
+        let start = Instant::now();
+        call()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Infer => "infer",
+        Mode::Train => "train",
+    }
+}
+
+/// Floating-point operations of one image by the direct algorithm: two a multiply-accumulate; in training, forward,
+/// input gradient and weight gradient, but for the first convolution's input gradient, which nobody needs.
+fn flops(graph: &Graph, mode: Mode) -> u64 {
+    let total = graph.macs_total();
+    let first = graph.ids().find(|&id| matches!(graph.node(id).op, Op::Conv { .. }));
+    match mode {
+        Mode::Infer => 2 * total,
+        Mode::Train => 2 * (3 * total - first.map_or(0, |id| graph.macs(id))),
+    }
+}
+
+/// The CPU's name, as Linux has it.
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or(std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// The most memory this process has held so far, where the system tells.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,231 @@
+//! `nin check`: the checker's verdict and its table of layers.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use nin::{Diagnostic, Graph, Model, ModelError, Number, Shape};
+use nin_dsl::Source;
+use nin_dsl::graph::{Arg, Layer};
+use serde_json::{Map, Value, json};
+
+use super::options::ModelArgs;
+use super::terminal::Terminal;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn check(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let mut out = terminal.results();
+    match args.model.load(terminal) {
+        Ok(model) if args.json => {
+            let graph = model.graph();
+            let object = described(graph, model.source(), model.warnings());
+            writeln!(out, "{object}")?;
+        }
+        Ok(model) => table(&mut out, &model)?,
+        Err(error) => {
+            if let (true, Some(ModelError::Invalid { text, diagnostics })) =
+                (args.json, error.downcast_ref())
+            {
+                let name = Path::new(&*text.name).file_stem().map(|stem| stem.to_string_lossy());
+                let diagnostics = listed(text, diagnostics);
+                writeln!(out, "{}", json!({ "model": name, "diagnostics": diagnostics }))?;
+                out.flush()?;
+            }
+            return Err(error);
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Columns of the table: heading, and whether its figures stand to the right.
+const COLUMNS: [(&str, bool); 8] = [
+    ("layer", false),
+    ("arguments", false),
+    ("input", true),
+    ("output", true),
+    ("params", true),
+    ("MACs", true),
+    ("activations", true),
+    ("sees", true),
+];
+
+/// The layers, a row each, and the totals.
+fn table(out: &mut impl Write, model: &Model) -> io::Result<()> {
+    let graph = model.graph();
+    let row = |layer: &Layer| {
+        let facts = layer.facts;
+        [
+            layer.name.clone(),
+            arguments(layer),
+            layer.input.to_string(),
+            layer.output.to_string(),
+            grouped(facts.params),
+            grouped(facts.macs),
+            bytes(facts.activation_bytes),
+            format!("{0}x{0}", facts.receptive_field),
+        ]
+    };
+    let activations = graph.layers.iter().map(|layer| layer.facts.activation_bytes).sum();
+    let mut rows = vec![COLUMNS.map(|(heading, _)| heading.to_owned())];
+    rows.extend(graph.layers.iter().map(row));
+    rows.push([
+        "total".to_owned(),
+        String::new(),
+        graph.input().to_string(),
+        graph.output().to_string(),
+        grouped(graph.params_total()),
+        grouped(graph.macs_total()),
+        bytes(activations),
+        String::new(),
+    ]);
+    let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+    });
+    write!(out, "{}", graph.name)?;
+    for (index, (name, value)) in graph.params.iter().enumerate() {
+        write!(out, "{}{name} = {value}", if index == 0 { "(" } else { ", " })?;
+    }
+    writeln!(out, "{}\n", if graph.params.is_empty() { "" } else { ")" })?;
+    let rule: usize = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+    for (index, row) in rows.iter().enumerate() {
+        if index == 1 || index == rows.len() - 1 {
+            writeln!(out, "{}", "-".repeat(rule))?;
+        }
+        let mut line = String::new();
+        for ((cell, width), (_, right)) in row.iter().zip(widths).zip(COLUMNS) {
+            line += &if right { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    writeln!(
+        out,
+        "\nMACs and activations are of one image; activations are what a training step keeps."
+    )
+}
+
+/// Every argument, resolved, as it could be written.
+fn arguments(layer: &Layer) -> String {
+    let one = |(name, arg): &(&str, Arg)| match arg {
+        Arg::Number(number) => format!("{name} {number}"),
+        Arg::List(list) => list.iter().map(i64::to_string).collect::<Vec<_>>().join("-"),
+    };
+    // The input's arguments are its shape, which the table has already.
+    let args = if layer.word == "input" { &[][..] } else { layer.args.as_slice() };
+    args.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Digits in groups of three.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit that leaves one to four digits before the point.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut size = count as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().expect("there are units");
+    while size >= 1024.0 {
+        match units.next() {
+            Some(larger) => (size, unit) = (size / 1024.0, larger),
+            None => break,
+        }
+    }
+    format!("{size:.1} {unit}")
+}
+
+/// The whole verdict as JSON.
+fn described(graph: &Graph, source: &Source, diagnostics: &[Diagnostic]) -> Value {
+    let layer = |layer: &Layer| {
+        let args: Map<String, Value> =
+            layer.args.iter().map(|(name, arg)| ((*name).to_owned(), argument(arg))).collect();
+        json!({
+            "name": layer.name,
+            "kind": layer.word,
+            "args": args,
+            "input": dims(layer.input),
+            "output": dims(layer.output),
+            "params": layer.facts.params,
+            "macs": layer.facts.macs,
+            "activation_bytes": layer.facts.activation_bytes,
+            "receptive_field": layer.facts.receptive_field,
+            "line": source.location(layer.span).line,
+        })
+    };
+    let activations: u64 = graph.layers.iter().map(|layer| layer.facts.activation_bytes).sum();
+    json!({
+        "model": graph.name,
+        "params": params(graph),
+        "input": dims(graph.input()),
+        "output": dims(graph.output()),
+        "layers": graph.layers.iter().map(layer).collect::<Vec<_>>(),
+        "totals": {
+            "params": graph.params_total(),
+            "macs": graph.macs_total(),
+            "activation_bytes": activations,
+        },
+        "diagnostics": listed(source, diagnostics),
+    })
+}
+
+fn dims(shape: Shape) -> Value {
+    json!(shape.dims())
+}
+
+/// A model's parameters as JSON.
+pub(crate) fn params(graph: &Graph) -> Value {
+    graph
+        .params
+        .iter()
+        .map(|(name, value)| (name.clone(), number(*value)))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn number(number: Number) -> Value {
+    match number {
+        Number::Whole(n) => json!(n),
+        Number::Real(x) => json!(x),
+    }
+}
+
+fn argument(arg: &Arg) -> Value {
+    match arg {
+        Arg::Number(value) => number(*value),
+        Arg::List(list) => json!(list),
+    }
+}
+
+fn listed(source: &Source, diagnostics: &[Diagnostic]) -> Value {
+    let one = |diagnostic: &Diagnostic| {
+        let at = diagnostic.span().map(|span| source.location(span));
+        json!({
+            "code": diagnostic.code.number(),
+            "severity": diagnostic.severity.to_string(),
+            "message": diagnostic.message,
+            "line": at.map(|at| at.line),
+            "column": at.map(|at| at.column),
+        })
+    };
+    diagnostics.iter().map(one).collect()
+}

@@ -1,0 +1,117 @@
+//! `nin eval`: accuracy, loss and confusion on a dataset.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use nin::data::Spec;
+use nin::train::{Evaluation, Evaluator};
+use serde_json::json;
+
+use super::check::grouped;
+use super::options::{MachineArgs, ModelArgs, batch, read_weights};
+use super::terminal::Terminal;
+use super::train::load;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The model's weights.
+    #[arg(long, value_name = "W.safetensors")]
+    weights: PathBuf,
+    /// The dataset: `mnist-10k`, or a kind and a folder, `mnist:DIR`.
+    #[arg(long, value_name = "DATA")]
+    data: Spec,
+    /// Which of its images.
+    #[arg(long, value_enum, default_value_t)]
+    split: Which,
+    /// Images a call.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch())]
+    batch: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Which {
+    /// The images it was trained on.
+    Train,
+    /// The images held back.
+    #[default]
+    Test,
+}
+
+pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let model = args.model.load(terminal)?;
+    let (weights, info) = read_weights(&args.weights, model.graph())?;
+    let data = load(&args.data, terminal)?;
+    data.check(model.graph())?;
+    let split = match args.split {
+        Which::Train => data.train(),
+        Which::Test => data.test(),
+    };
+    let normalisation = match &info.normalisation {
+        Some(normalisation) => normalisation,
+        None => {
+            terminal.note(format_args!(
+                "{} does not say how its images were normalised; those of {} are normalised by themselves",
+                args.weights.display(),
+                data.name()
+            ));
+            data.normalisation()
+        }
+    };
+    normalisation.check(data.shape())?;
+    let machine = args.machine.machine();
+    let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, machine)?;
+    let all: Vec<u32> = (0..).take(split.len()).collect();
+    let evaluation = evaluator.evaluate(split, &all, normalisation)?;
+    let mut out = terminal.results();
+    if args.json {
+        let object = json!({
+            "accuracy": evaluation.accuracy(),
+            "loss": evaluation.loss,
+            "images": evaluation.images,
+            "confusion": evaluation.confusion,
+            "per_class": evaluation.per_class(),
+        });
+        writeln!(out, "{object}")?;
+    } else {
+        table(&mut out, &evaluation, data.classes())?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The figures, and the confusion matrix while it fits a screen.
+fn table(out: &mut impl Write, evaluation: &Evaluation, classes: &[String]) -> io::Result<()> {
+    const SCREEN: usize = 20;
+    let (accuracy, images) = (100.0 * evaluation.accuracy(), grouped(evaluation.images as u64));
+    writeln!(out, "accuracy {accuracy:.2} %, loss {:.4}, {images} images", evaluation.loss)?;
+    if classes.len() > SCREEN {
+        return Ok(());
+    }
+    let counts = evaluation.confusion.iter().flatten().map(u64::to_string);
+    let width = counts.chain(classes.iter().cloned()).map(|text| text.chars().count()).max();
+    let width = width.unwrap_or(1);
+    write!(out, "\n{:>width$} ", "")?;
+    for class in classes {
+        write!(out, " {class:>width$}")?;
+    }
+    writeln!(out, "  <- predicted")?;
+    for ((class, row), share) in
+        classes.iter().zip(&evaluation.confusion).zip(evaluation.per_class())
+    {
+        write!(out, "{class:>width$} ")?;
+        for count in row {
+            write!(out, " {count:>width$}")?;
+        }
+        writeln!(out, "  {:6.2} %", 100.0 * share)?;
+    }
+    Ok(())
+}

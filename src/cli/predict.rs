@@ -1,0 +1,105 @@
+//! `nin predict`: the likeliest classes of PNG images.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nin::Options;
+use nin::data::Normalisation;
+use nin::ndarray::{ArrayView4, Axis};
+use nin_dsl::graph::Op;
+use serde_json::{Value, json};
+
+use super::images;
+use super::options::{MachineArgs, ModelArgs, class_names, read_weights};
+use super::terminal::Terminal;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The model's weights.
+    #[arg(long, value_name = "W.safetensors")]
+    weights: PathBuf,
+    /// Images (PNG); they are resized and converted to what the model reads.
+    #[arg(value_name = "IMAGE.png", required = true)]
+    images: Vec<PathBuf>,
+    /// How many classes to name.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    top: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let model = args.model.load(terminal)?;
+    let graph = model.graph();
+    if matches!(graph.output(), nin::Shape::Map { .. }) {
+        anyhow::bail!("the model yields maps of {}, not one number a class", graph.output());
+    }
+    let (weights, info) = read_weights(&args.weights, graph)?;
+    let input = graph.input();
+    let normalisation = info.normalisation.clone().unwrap_or_else(|| {
+        terminal.warn(format_args!(
+            "{} does not say how its images were normalised; pixels are given as fractions of 255",
+            args.weights.display()
+        ));
+        Normalisation::identity(input.channels())
+    });
+    normalisation.check(input)?;
+    let machine = args.machine.machine();
+    let options =
+        Options { batch: 1, threads: machine.threads, isa: machine.isa, ..Options::default() };
+    let mut session = model.compile(&options)?.session(&weights)?;
+    let classes = class_names(&info, graph);
+    let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
+    let mut listed = vec![];
+    for file in &args.images {
+        let mut image = images::read(file, input, terminal)?;
+        normalisation.apply(image.as_slice_mut().expect("images are in standard layout"));
+        let image: ArrayView4<'_, f32> = image.view().insert_axis(Axis(0));
+        let output = session.forward(image)?;
+        let mut outputs: Vec<f32> = output.iter().copied().collect();
+        if !softmax {
+            to_probabilities(&mut outputs);
+        }
+        let mut ranked: Vec<usize> = (0..outputs.len()).collect();
+        ranked.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]));
+        let top: Vec<(&str, f32)> = ranked
+            .into_iter()
+            .take(args.top)
+            .map(|class| (classes[class].as_str(), outputs[class]))
+            .collect();
+        listed.push((file.display().to_string(), top));
+    }
+    let mut out = terminal.results();
+    if args.json {
+        let one = |(class, probability): &(&str, f32)| json!({ "class": class, "probability": probability });
+        let images: Value = listed
+            .iter()
+            .map(|(file, top)| json!({ "file": file, "top": top.iter().map(one).collect::<Vec<_>>() }))
+            .collect();
+        writeln!(out, "{}", json!({ "images": images }))?;
+    } else {
+        for (file, top) in &listed {
+            let top: Vec<String> = top
+                .iter()
+                .map(|(class, probability)| format!("{class} {:.1} %", 100.0 * probability))
+                .collect();
+            writeln!(out, "{file}: {}", top.join(", "))?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Softmax, for a model that ends in logits.
+fn to_probabilities(logits: &mut [f32]) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter_mut().for_each(|x| *x = (*x - largest).exp());
+    let sum: f32 = logits.iter().sum();
+    logits.iter_mut().for_each(|x| *x /= sum);
+}

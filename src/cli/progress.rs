@@ -1,0 +1,125 @@
+//! How training shows where it is: a bar on a terminal, a line every few seconds elsewhere, a line an epoch on both.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nin::Trainer;
+use nin::train::{EpochReport, Event, StepReport};
+
+use super::terminal::Terminal;
+
+/// Time between two lines where there is no bar.
+const PAUSE: Duration = Duration::from_secs(5);
+const TEMPLATE: &str = "{bar:24} {pos}/{len} {msg}, {eta} left";
+
+/// A run as it is shown.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    epochs: u32,
+    classes: Vec<String>,
+    /// When and after how many images the last line was printed.
+    line: Instant,
+    start: Instant,
+    first_step: u64,
+    images: usize,
+    images_at_line: usize,
+}
+
+impl Progress {
+    pub(crate) fn new(terminal: &Terminal, trainer: &Trainer<'_>) -> Progress {
+        let target = if terminal.shows_bar() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(trainer.steps()), target);
+        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is valid");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_position(trainer.step());
+        bar.reset_eta();
+        let now = Instant::now();
+        Progress {
+            bar,
+            epochs: trainer.recipe().epochs,
+            classes: trainer.classes().to_vec(),
+            line: now,
+            start: now,
+            first_step: trainer.step(),
+            images: 0,
+            images_at_line: 0,
+        }
+    }
+
+    /// Shows what has happened.
+    pub(crate) fn show(&mut self, event: &Event, terminal: &Terminal) {
+        match event {
+            Event::Step(report) => self.step(report, terminal),
+            Event::Epoch(report) => self.epoch(report, terminal),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn step(&mut self, report: &StepReport, terminal: &Terminal) {
+        self.images += report.images;
+        let message = || {
+            format!(
+                "epoch {}/{}: loss {:.4}, accuracy {:.2} %, {:.0} images/s",
+                report.epoch,
+                self.epochs,
+                report.epoch_loss,
+                100.0 * report.epoch_accuracy,
+                report.images_per_s
+            )
+        };
+        if terminal.shows_bar() {
+            self.bar.set_message(message());
+            self.bar.set_position(report.step);
+        } else if self.line.elapsed() >= PAUSE {
+            let speed =
+                (self.images - self.images_at_line) as f64 / self.line.elapsed().as_secs_f64();
+            let done = (report.step - self.first_step) as f64;
+            let left =
+                self.start.elapsed().as_secs_f64() / done * (report.steps - report.step) as f64;
+            let StepReport { epoch, step, steps, epoch_loss, epoch_accuracy, .. } = report;
+            terminal.note(format_args!(
+                "step {step}/{steps}, epoch {epoch}/{}: loss {epoch_loss:.4}, accuracy {:.2} %, {speed:.0} images/s, {left:.0} s left",
+                self.epochs,
+                100.0 * epoch_accuracy,
+            ));
+            (self.line, self.images_at_line) = (Instant::now(), self.images);
+        }
+    }
+
+    fn epoch(&self, report: &EpochReport, terminal: &Terminal) {
+        let validation = report.validation.as_ref().map_or(String::new(), |validation| {
+            format!(", validation {:.2} %", 100.0 * validation.accuracy())
+        });
+        // Evaluation is not a step's time: the bar's estimate goes by steps.
+        let line = format!(
+            "epoch {}/{}: train loss {:.4}, accuracy {:.2} %{validation}; test loss {:.4}, accuracy {:.2} %; {:.1} s",
+            report.epoch,
+            self.epochs,
+            report.train_loss,
+            100.0 * report.train_accuracy,
+            report.test.loss,
+            100.0 * report.test.accuracy(),
+            report.seconds
+        );
+        self.bar.suspend(|| {
+            terminal.note(line);
+            if !report.test.dead.is_empty() {
+                let dead: Vec<&str> =
+                    report.test.dead.iter().map(|&class| self.classes[class].as_str()).collect();
+                terminal.warn(format_args!(
+                    "dead outputs: {} (zero on every test image; behind a ReLU they learn no more: try another seed, a \
+                     lower learning rate, or a last convolution without a ReLU)",
+                    dead.join(", ")
+                ));
+            }
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! [`Terminal`]: results to standard output, everything else to standard error.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+
+use nin::{Diagnostic, ModelError};
+use nin_dsl::Source;
+use nin_dsl::diagnostic::render;
+
+/// Where and how to speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    quiet: bool,
+    verbose: bool,
+    /// Standard error is a terminal that takes colours.
+    colour: bool,
+    /// Standard error is a terminal.
+    interactive: bool,
+}
+
+impl Terminal {
+    /// Looks at standard error and `NO_COLOR`.
+    pub(crate) fn new(quiet: bool, verbose: bool) -> Terminal {
+        let interactive = io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Terminal { quiet, verbose, colour: interactive && !plain, interactive }
+    }
+
+    /// Whether progress is shown as a bar; otherwise as a line every few seconds.
+    pub(crate) fn shows_bar(&self) -> bool {
+        self.interactive && !self.quiet
+    }
+
+    /// Standard output. Flush it before the verb ends: its errors are lost otherwise.
+    pub(crate) fn results(&self) -> BufWriter<StdoutLock<'static>> {
+        BufWriter::new(io::stdout().lock())
+    }
+
+    /// A line to standard error.
+    pub(crate) fn note(&self, line: impl Display) {
+        if !self.quiet {
+            say(line);
+        }
+    }
+
+    /// A line for those who asked for more.
+    pub(crate) fn detail(&self, line: impl Display) {
+        if self.verbose {
+            say(line);
+        }
+    }
+
+    /// Something that is probably not meant.
+    pub(crate) fn warn(&self, line: impl Display) {
+        let mark = if self.colour { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
+        self.note(format_args!("{mark}: {line}"));
+    }
+
+    /// What the checker says of a text, errors even when quiet.
+    pub(crate) fn diagnostics(&self, source: &Source, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            if !self.quiet || diagnostic.severity == nin_dsl::Severity::Error {
+                say(format_args!("{}\n", render(diagnostic, source, self.colour)));
+            }
+        }
+    }
+
+    /// The error that ends the command: diagnostics drawn as rustc draws its own, anything else with its causes.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        if let Some(ModelError::Invalid { text, diagnostics }) = error.downcast_ref() {
+            self.diagnostics(text, diagnostics);
+            return;
+        }
+        let mark = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        say(format_args!("{mark}: {error:#}"));
+    }
+}
+
+/// Nothing can be done about a standard error that is closed.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,276 @@
+//! `nin train`: from a model and a dataset to weights, or on with a run that was stopped.
+
+use std::io::{ErrorKind, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use nin::data::Spec;
+use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
+use nin::{Dataset, Model, Trainer};
+
+use super::options::{MachineArgs, Usage, VariantArgs, batch, read_recipe, read_weights};
+use super::progress::Progress;
+use super::terminal::Terminal;
+use super::{INTERRUPTED, check};
+
+/// Where runs go if not told otherwise.
+const RUNS: &str = "runs";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The model's file; with `--resume` it may be left out, and must be the run's model if it is not.
+    #[arg(value_name = "MODEL.nin", required_unless_present = "resume")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    variant: VariantArgs,
+    /// The dataset: `mnist-10k`, or a kind and a folder, `mnist:DIR`.
+    #[arg(long, value_name = "DATA")]
+    data: Option<Spec>,
+    /// Settings to start from; other options override them.
+    #[arg(long, value_name = "R.toml")]
+    recipe: Option<PathBuf>,
+    /// How often every training image is seen.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Images a step.
+    #[arg(long, value_name = "N", value_parser = batch())]
+    batch: Option<usize>,
+    /// Learning rate.
+    #[arg(long, value_name = "X")]
+    lr: Option<f64>,
+    /// Seed of initial weights, order and dropout.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 63))]
+    seed: Option<u64>,
+    /// Share of the training images held back to choose the best weights by.
+    #[arg(long, value_name = "FRACTION")]
+    val: Option<f64>,
+    /// Start from these weights in place of fresh ones.
+    #[arg(long, value_name = "W.safetensors")]
+    weights: Option<PathBuf>,
+    /// Folder to keep the run in [default: runs/<model>-<n>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder; everything is taken from it.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "val", "weights", "out"]
+    )]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let given = args.model.as_deref();
+    let model = given.map(|file| args.variant.load(file, terminal)).transpose()?;
+    let machine = args.machine.machine();
+    match (&args.resume, model) {
+        (Some(folder), model) => {
+            let folder = RunFolder::open(folder)?;
+            let model = unchanged(&folder, model)?;
+            let data = folder.recipe()?.data;
+            let data = data.context("the run was started from Rust; go on with it there")?;
+            let data = load(&data.parse()?, terminal)?;
+            let trainer = Trainer::resume(folder, &data, machine)?;
+            go(trainer, &model, &data, terminal)
+        }
+        (None, Some(model)) => {
+            let recipe = recipe(args)?;
+            let Some(data) = &recipe.data else {
+                return Err(Usage("give the dataset, such as `--data mnist-10k`".to_owned()).into());
+            };
+            let data = load(&data.parse()?, terminal)?;
+            let trainer = start(args, &model, &data, recipe, machine)?;
+            go(trainer, &model, &data, terminal)
+        }
+        (None, None) => unreachable!("clap asks for a model or a run (a bug in nin)"),
+    }
+}
+
+/// The run's model, which a model that was given must be.
+fn unchanged(folder: &RunFolder, given: Option<Model>) -> anyhow::Result<Model> {
+    let model = folder.model()?;
+    let same = |given: &Model| {
+        let (a, b) = (given.graph(), model.graph());
+        a.nodes == b.nodes && a.weights == b.weights
+    };
+    match given {
+        Some(given) if !same(&given) => anyhow::bail!(
+            "{} is another model than that of the run in {} (see its model.nin): resume without naming a model, or start \
+             a new run",
+            given.source().name,
+            folder.path().display()
+        ),
+        _ => Ok(model),
+    }
+}
+
+/// Defaults, then the recipe's file, then the options.
+fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+    let recipe = args.recipe.as_deref().map(read_recipe).transpose()?.unwrap_or_default();
+    // A folder is kept so that a run is resumed from any working directory.
+    let in_file = recipe.data.as_deref().map(str::parse::<Spec>).transpose()?;
+    let data = args.data.clone().or(in_file).map(|spec| spec.absolute().to_string());
+    let recipe = Recipe {
+        data,
+        epochs: args.epochs.unwrap_or(recipe.epochs),
+        batch: args.batch.unwrap_or(recipe.batch),
+        lr: args.lr.unwrap_or(recipe.lr),
+        seed: args.seed.unwrap_or(recipe.seed),
+        validation: args.val.unwrap_or(recipe.validation),
+        ..recipe
+    };
+    recipe.check()?;
+    Ok(recipe)
+}
+
+/// A new run in a new folder.
+fn start<'d>(
+    args: &Args,
+    model: &Model,
+    data: &'d Dataset,
+    recipe: Recipe,
+    machine: Machine,
+) -> anyhow::Result<Trainer<'d>> {
+    let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
+    if let Some(file) = &args.weights {
+        trainer.start_from(&read_weights(file, model.graph())?.0)?;
+    }
+    let folder = match &args.out {
+        Some(folder) => RunFolder::create(folder)?,
+        None => RunFolder::create(new_folder(&model.graph().name)?)?,
+    };
+    trainer.record_in(folder)?;
+    Ok(trainer)
+}
+
+/// `runs/<model>-<n>` with the first number that is free.
+fn new_folder(model: &str) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(RUNS).context(RUNS)?;
+    for number in 1.. {
+        let folder = Path::new(RUNS).join(format!("{model}-{number}"));
+        match std::fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+        }
+    }
+    unreachable!("there is always a free number")
+}
+
+/// Reads a dataset and says where results on it must not be reported.
+pub(crate) fn load(spec: &Spec, terminal: &Terminal) -> anyhow::Result<Dataset> {
+    let data = spec.load()?;
+    if let Some(caution) = spec.caution() {
+        terminal.note(format_args!("note: {caution}"));
+    }
+    Ok(data)
+}
+
+/// Trains to the end or to Ctrl-C.
+fn go(
+    mut trainer: Trainer<'_>,
+    model: &Model,
+    data: &Dataset,
+    terminal: &Terminal,
+) -> anyhow::Result<ExitCode> {
+    let folder = trainer.folder().expect("every run of the command is kept").clone();
+    introduce(&trainer, model, data, terminal);
+    let stop = stop_at_ctrl_c()?;
+    let mut progress = Progress::new(terminal, &trainer);
+    let mut last = None;
+    let outcome = trainer.run(|event| {
+        progress.show(event, terminal);
+        if let Event::Epoch(report) = event {
+            last = Some(report.clone());
+        }
+        if stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    progress.clear();
+    if outcome? == Outcome::Stopped {
+        let (step, steps, path) = (trainer.step(), trainer.steps(), folder.path().display());
+        terminal.note(format_args!(
+            "stopped after step {step} of {steps}, all of it saved; go on with: nin train --resume {path}"
+        ));
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let mut out = terminal.results();
+    match last {
+        Some(report) => writeln!(
+            out,
+            "test accuracy {:.2} % ({} images), loss {:.4}",
+            100.0 * report.test.accuracy(),
+            check::grouped(report.test.images as u64),
+            report.test.loss
+        )?,
+        None => terminal.note("the run was finished already"),
+    }
+    writeln!(out, "weights {}", folder.last().display())?;
+    if trainer.images().1 > 0 {
+        writeln!(out, "best on validation {}", folder.best().display())?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is about to be done, and how.
+fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Terminal) {
+    let (program, graph) = (trainer.program(), model.graph());
+    let (train, validation) = trainer.images();
+    let held_back = match validation {
+        0 => String::new(),
+        count => format!(", {} to validate", check::grouped(count as u64)),
+    };
+    terminal.note(format_args!(
+        "{}: {} parameters, {} MACs an image; compiled in {:.0} ms for {} threads ({})",
+        graph.name,
+        check::grouped(graph.params_total()),
+        check::grouped(graph.macs_total()),
+        program.compile_time().as_secs_f64() * 1e3,
+        program.threads(),
+        program.isa()
+    ));
+    terminal.note(format_args!(
+        "{}: {} images to train{held_back}, {} to test, {} classes",
+        data.name(),
+        check::grouped(train as u64),
+        check::grouped(data.test().len() as u64),
+        data.classes().len()
+    ));
+    for line in trainer.recipe().to_toml().lines().filter(|line| !line.is_empty()) {
+        terminal.note(format_args!("  {line}"));
+    }
+    if let Some(folder) = trainer.folder() {
+        terminal.note(format_args!("run folder {}", folder.path().display()));
+    }
+    terminal.detail(format_args!(
+        "{} of machine code, {} of arena",
+        check::bytes(program.code_bytes() as u64),
+        check::bytes(program.arena_bytes() as u64)
+    ));
+}
+
+/// A flag that the first Ctrl-C sets; the second ends the process at once.
+fn stop_at_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            // Whoever presses Ctrl-C twice does not want to wait for the step under way. No file is half written by this:
+            // they are renamed into place.
+            #[expect(clippy::exit, reason = "there is no way to unwind the main thread from here")]
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .context("Ctrl-C cannot be handled")?;
+    Ok(stop)
+}
