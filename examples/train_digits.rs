@@ -42,6 +42,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let weights = trainer.weights();
     let tensors = weights.tensors();
-    println!("{} tensors, from {} to {}", tensors.len(), tensors[0].name, tensors[tensors.len() - 1].name);
+    println!(
+        "{} tensors, from {} to {}",
+        tensors.len(),
+        tensors[0].name,
+        tensors[tensors.len() - 1].name
+    );
     Ok(())
 }

@@ -81,7 +81,7 @@ Numbers are written `12`, `0.5` or `1e-5`: digits on both sides of the point, an
 N003 Reserved Error "a reserved word" "
 The layers' words, `model`, `block`, `repeat`, `pub`, `ceil`, `floor` and `same` mean something already and cannot name a
 model, a block or a parameter; neither can `_`, `self`, `Self`, `super` and `crate`, which are no names in Rust.
-`leaky_relu` and `batchnorm` are kept for the language and cannot be used yet.
+`batchnorm` is kept for the language and cannot be used yet.
 "
 N004 MisplacedDoc Error "a doc comment that documents nothing" "
 Doc comments (`///` and `/** */`) stand before `model` and `block` and nowhere else; `//!` and `/*! */` have no place in a model.
@@ -99,8 +99,8 @@ A file holds exactly one model, `model NAME < ... >`, or one bare chain `< ... >
 model in a file of its own.
 "
 N010 UnknownLayer Error "a layer that does not exist" "
-The layers are `input`, `conv`, `mlpconv`, `maxpool`, `avgpool`, `dropout`, `relu`, `gap`, `fc` and `softmax`. Words of
-other systems have their equals: `conv2d` is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`,
+The layers are `input`, `conv`, `mlpconv`, `maxpool`, `avgpool`, `dropout`, `relu`, `leaky_relu`, `gap`, `fc` and
+`softmax`. Words of other systems have their equals: `conv2d` is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`,
 `globalavgpool` is `gap`; `flatten` is not needed, since `fc` flattens. The blocks of the same text are used as layers are.
 "
 N011 UnknownArgument Error "an argument that does not exist" "
@@ -146,7 +146,8 @@ Each block of a text has a name of its own.
 "
 N030 OutOfRange Error "a value out of range" "
 Channels, kernels, strides and repetitions are at least 1, a dropout's probability is at least 0 and below 1, `bias` is 0 or 1, a
-pool's padding is at most half its kernel (so that every window holds a real pixel), and nothing exceeds 2^28.
+pool's padding is at most half its kernel (so that every window holds a real pixel), a `leaky_relu`'s slope is not
+negative, and nothing exceeds 2^28.
 "
 N031 WrongKind Error "a value of the wrong kind" "
 Some arguments are whole numbers, some real, some one of a few words (`round = ceil`, `pad = same`). A parameter is whole

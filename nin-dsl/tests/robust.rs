@@ -183,6 +183,7 @@ fn soup() -> impl Strategy<Value = String> {
         "avgpool",
         "dropout",
         "relu",
+        "leaky_relu(0.1)",
         "gap",
         "fc",
         "softmax",

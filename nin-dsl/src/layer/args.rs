@@ -211,6 +211,7 @@ fn default_value(
     match default {
         Default::Required => None,
         Default::Whole(n) => Some(graph::Arg::Number(Number::Whole(n))),
+        Default::Real(x) => Some(graph::Arg::Number(Number::Real(x))),
         Default::Word("same") => judge.same(judge.kernel?.written.unwrap_or(judge.call.word.span)),
         Default::Word(word) => Some(flag(word == "ceil")),
         Default::Of(key) => {
@@ -265,11 +266,12 @@ impl Judge<'_, '_> {
                 Some(whole_arg(n))
             }
             Kind::Probability => {
-                let p = evaluate(expr, self.scope, self.sink)?;
-                if !(0.0..1.0).contains(&p.as_f64()) {
-                    return self.out_of_range(expr.span, p, "at least 0 and below 1");
-                }
-                Some(graph::Arg::Number(Number::Real(p.as_f64())))
+                self.real(expr, |p| (0.0..1.0).contains(&p), "at least 0 and below 1")
+            }
+            Kind::NonNegative => {
+                let most = limits::ACTIVATION_ELEMENTS;
+                let range = format!("at least 0 and at most {most}");
+                self.real(expr, |x| (0.0..=most as f64).contains(&x), &range)
             }
         }
     }
@@ -292,6 +294,20 @@ impl Judge<'_, '_> {
                 self.wrong_kind(expr.span, "a whole number", Some(real.to_string()))
             }
         }
+    }
+
+    /// A real number in a range.
+    fn real(
+        &mut self,
+        expr: &ast::Expr,
+        fits: impl Fn(f64) -> bool,
+        range: &str,
+    ) -> Option<graph::Arg> {
+        let number = evaluate(expr, self.scope, self.sink)?;
+        if !fits(number.as_f64()) {
+            return self.out_of_range(expr.span, number, range);
+        }
+        Some(graph::Arg::Number(Number::Real(number.as_f64())))
     }
 
     /// `pad = same`, blamed on `span`. Without a known kernel there is nothing to say.
@@ -416,6 +432,7 @@ fn usage(layer: &Layer) -> String {
         Default::Required if arg.kind == Kind::ChannelList => "c1, c2, ...".to_owned(),
         Default::Required => arg.name.to_owned(),
         Default::Whole(n) => format!("{} = {n}", arg.name),
+        Default::Real(x) => format!("{} = {}", arg.name, Number::Real(x)),
         Default::Word(word) => format!("{} = {word}", arg.name),
         Default::Of("kernel") => format!("{} = k", arg.name),
         Default::Of(key) => format!("{} = {key}", arg.name),

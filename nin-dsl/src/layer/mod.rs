@@ -9,6 +9,7 @@ mod dropout;
 mod fc;
 mod gap;
 mod input;
+mod leaky_relu;
 mod maxpool;
 mod mlpconv;
 mod relu;
@@ -27,13 +28,14 @@ pub const LAYERS: &[&Layer] = &[
     &avgpool::LAYER,
     &dropout::LAYER,
     &relu::LAYER,
+    &leaky_relu::LAYER,
     &gap::LAYER,
     &fc::LAYER,
     &softmax::LAYER,
 ];
 
 /// Words that no model may use for something else yet: they are kept for layers to come.
-pub(crate) const RESERVED: &[&str] = &["leaky_relu", "batchnorm"];
+pub(crate) const RESERVED: &[&str] = &["batchnorm"];
 
 /// Words of other systems for what needs no layer here, and why.
 pub(crate) const NEEDLESS: &[(&str, &str)] =
@@ -101,7 +103,7 @@ pub struct Arg {
     pub doc: &'static str,
 }
 
-/// The values an argument takes. "Whole" numbers go up to [`crate::limits::ACTIVATION_ELEMENTS`].
+/// The values an argument takes. Numbers go up to [`crate::limits::ACTIVATION_ELEMENTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number from 1; resolved to a list of one.
@@ -120,15 +122,19 @@ pub enum Kind {
     Switch,
     /// A real number from 0, below 1.
     Probability,
+    /// A real number from 0.
+    NonNegative,
 }
 
 /// An argument's value where none is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Default {
     /// There is none.
     Required,
     /// A whole number.
     Whole(i64),
+    /// A real number.
+    Real(f64),
     /// One of the words `same floor ceil`.
     Word(&'static str),
     /// That of an earlier argument.
