@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --example run_file
 //! ```
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::error::Error;
 use std::path::Path;

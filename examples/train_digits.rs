@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release --example train_digits
 //! ```
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::error::Error;
 use std::ops::ControlFlow;

@@ -55,3 +55,8 @@ pub mod __private {
         Model::from_text(name, text, &params)
     }
 }
+
+/// The README's example is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

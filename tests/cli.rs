@@ -105,6 +105,8 @@ fn a_wrong_command_line_exits_with_2() {
         "bench m.nin --isa avx9",
         "show m.nin --stage soup",
         "train m.nin --data mnist:data --epochs 0",
+        "train m.nin --data mnist:data --lr -1",
+        "train m.nin --data mnist:data --val 1",
         "train m.nin --resume r --epochs 3",
         "run m.nin --weights w --input x -o y --grads g",
     ] {
@@ -131,7 +133,9 @@ fn a_wrong_model_or_file_exits_with_1_and_says_which() {
     fs::write(bench.path("r.toml"), "learning_rate = 1").unwrap();
     let errors = bench.fails(1, "train m.nin --data mnist:data --recipe r.toml");
     assert!(errors.contains("r.toml") && errors.contains("learning_rate"), "{errors}");
-    assert!(bench.fails(1, "train m.nin --data mnist:data --lr -1").contains("`lr` is -1"));
+    fs::write(bench.path("r.toml"), "lr = -1").unwrap();
+    let errors = bench.fails(1, "train m.nin --data mnist:data --recipe r.toml");
+    assert!(errors.contains("`lr` is -1"), "{errors}");
     let errors = bench.fails(1, "eval m.nin --weights m.nin --data mnist:data");
     assert!(errors.contains("safetensors"), "{errors}");
     bench.run("init m.nin -o w.safetensors");

@@ -40,13 +40,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = batch())]
     batch: Option<usize>,
     /// Learning rate.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = positive, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Seed of initial weights, order and dropout.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 63))]
     seed: Option<u64>,
     /// Share of the training images held back to choose the best weights by.
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", value_parser = share, allow_negative_numbers = true)]
     val: Option<f64>,
     /// Start from these weights in place of fresh ones.
     #[arg(long, value_name = "W.safetensors")]
@@ -63,6 +63,18 @@ pub(crate) struct Args {
     resume: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+/// A number from 0 to below 1.
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x| (0.0..1.0).contains(x));
+    number.ok_or_else(|| "expected a number from 0 to below 1".to_owned())
 }
 
 pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
