@@ -50,6 +50,12 @@ impl Diagnostic {
         self
     }
 
+    /// The same as an error, for those who tolerate no warnings.
+    #[must_use]
+    pub fn denied(self) -> Diagnostic {
+        Diagnostic { severity: Severity::Error, ..self }
+    }
+
     /// The guilty place.
     pub fn span(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)

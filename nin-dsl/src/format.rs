@@ -1,13 +1,29 @@
-//! The canonical print of a [`Model`]: one layer a line, four spaces deep. It reads back as the same model.
+//! Models as text again: the canonical print of a [`Model`], which reads back as the same model, and [`source`], which
+//! lays out a text as it was written.
+
+mod layout;
 
 use std::fmt;
 
-use crate::ast::{Argument, Block, Call, Expr, ExprKind, Item, Model, Param, Slot, Visibility};
-use crate::check;
+use crate::ast::{Argument, Expr, ExprKind, Item, Model, Param, Slot, Visibility};
 use crate::diagnostic::Diagnostic;
 use crate::number::{Number, Operator};
+use crate::span::Source;
+use crate::{check, parse};
 
-const INDENT: &str = "    ";
+use layout::layout;
+pub(crate) use layout::{Kind, Token};
+
+/// A text in canonical layout: a layer a line, four spaces deep. Comments, numbers and expressions stay as they were
+/// written, and so does the model; to lay out the result changes nothing.
+///
+/// # Errors
+/// If the text is no model; the checker is not asked.
+pub fn source(source: &Source) -> Result<String, Vec<Diagnostic>> {
+    parse(source)?;
+    let tokens = parse::tokens(source).map_err(|diagnostic| vec![diagnostic])?;
+    Ok(layout(tokens))
+}
 
 /// The model with each parameter's default replaced by the value it takes under `overrides`: a text of its own for one
 /// variant, which checks to the same graph without them.
@@ -27,52 +43,81 @@ pub fn resolved(model: &Model, overrides: &[(String, Number)]) -> Result<Model, 
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tokens = Tokens::default();
         for block in &self.blocks {
-            writeln!(f, "{block}")?;
+            tokens.head(&block.docs, block.visibility.as_ref(), ["block", &block.name.text]);
+            tokens.list(&block.slots);
+            tokens.chain(&block.chain);
         }
         if let Some(head) = &self.head {
-            introduce(f, &head.docs, head.visibility.as_ref())?;
-            write!(f, "model {}", self.name.text)?;
-            comma_separated(f, &head.params)?;
-            f.write_str(" ")?;
+            tokens.head(&head.docs, head.visibility.as_ref(), ["model", &self.name.text]);
+            tokens.list(&head.params);
+        } else {
+            tokens.begin();
         }
-        write_chain(f, &self.chain, 0)
+        tokens.chain(&self.chain);
+        f.write_str(&layout(tokens.tokens))
     }
 }
 
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        introduce(f, &self.docs, self.visibility.as_ref())?;
-        write!(f, "block {}", self.name.text)?;
-        comma_separated(f, &self.slots)?;
-        f.write_str(" ")?;
-        write_chain(f, &self.chain, 0)
+/// What is printed of a model that has no comments and no layout of its own.
+#[derive(Default)]
+struct Tokens {
+    tokens: Vec<Token>,
+    /// The next token begins a line.
+    starts: bool,
+}
+
+impl Tokens {
+    fn begin(&mut self) {
+        self.starts = true;
     }
-}
 
-fn introduce(
-    f: &mut fmt::Formatter<'_>,
-    docs: &[String],
-    visibility: Option<&Visibility>,
-) -> fmt::Result {
-    docs.iter().try_for_each(|line| writeln!(f, "///{line}"))?;
-    visibility.map_or(Ok(()), |visibility| write!(f, "{} ", visibility.text))
-}
+    fn push(&mut self, kind: Kind, text: impl Into<String>) {
+        let starts = std::mem::take(&mut self.starts);
+        self.tokens.push(Token { starts, ..Token::new(kind, text) });
+    }
 
-/// A chain that begins on the current line and ends with a line of its own.
-fn write_chain(f: &mut fmt::Formatter<'_>, chain: &[Item], depth: usize) -> fmt::Result {
-    f.write_str("<\n")?;
-    for item in chain {
-        f.write_str(&INDENT.repeat(depth + 1))?;
-        match item {
-            Item::Call(call) => writeln!(f, "{call}")?,
-            Item::Repeat(repeat) => {
-                write!(f, "repeat({}) ", repeat.count)?;
-                write_chain(f, &repeat.chain, depth + 1)?;
+    fn head(&mut self, docs: &[String], visibility: Option<&Visibility>, words: [&str; 2]) {
+        for line in docs {
+            self.begin();
+            self.push(Kind::Doc, format!("///{}", line.trim_end()));
+        }
+        self.begin();
+        if let Some(visibility) = visibility {
+            self.push(Kind::Text, &visibility.text);
+        }
+        words.into_iter().for_each(|word| self.push(Kind::Text, word));
+    }
+
+    fn list<T: fmt::Display>(&mut self, items: &[T]) {
+        self.push(Kind::ListOpen, "(");
+        for item in items {
+            self.push(Kind::Text, item.to_string());
+            self.push(Kind::Comma, ",");
+        }
+        self.push(Kind::ListClose, ")");
+    }
+
+    fn chain(&mut self, chain: &[Item]) {
+        self.push(Kind::ChainOpen, "<");
+        for item in chain {
+            self.begin();
+            match item {
+                Item::Call(call) => {
+                    self.push(Kind::Text, &call.word.text);
+                    self.list(&call.args);
+                }
+                Item::Repeat(repeat) => {
+                    self.push(Kind::Text, "repeat");
+                    self.list(std::slice::from_ref(&repeat.count));
+                    self.chain(&repeat.chain);
+                }
             }
         }
+        self.begin();
+        self.push(Kind::ChainClose, ">");
     }
-    writeln!(f, "{}>", INDENT.repeat(depth))
 }
 
 impl fmt::Display for Slot {
@@ -84,24 +129,9 @@ impl fmt::Display for Slot {
     }
 }
 
-/// `(a, b)`, or nothing if there are none.
-fn comma_separated<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
-    for (i, item) in items.iter().enumerate() {
-        write!(f, "{}{item}", if i == 0 { "(" } else { ", " })?;
-    }
-    f.write_str(if items.is_empty() { "" } else { ")" })
-}
-
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} = {}", self.name.text, self.default)
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.word.text)?;
-        comma_separated(f, &self.args)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Text to [`ast::Model`]. This module alone names pest.
 
 mod error;
+mod tokens;
 
 use pest::Parser;
 use pest::iterators::Pair;
@@ -12,6 +13,7 @@ use crate::span::{Source, Span};
 use crate::{limits, scan};
 
 use grammar::{Grammar, Rule};
+pub(crate) use tokens::tokens;
 
 mod grammar {
     #![allow(missing_docs, unreachable_pub)]
@@ -29,7 +31,8 @@ pub fn parse(source: &Source) -> Result<ast::Model, Vec<Diagnostic>> {
     parse_model(source).map_err(|diagnostic| vec![diagnostic])
 }
 
-fn parse_model(source: &Source) -> Result<ast::Model, Diagnostic> {
+/// The whole text under the grammar.
+fn syntax(source: &Source) -> Result<Pair<'_, Rule>, Diagnostic> {
     let text = &*source.text;
     if text.len() > limits::TEXT_BYTES {
         let message = format!("a text of {} bytes; at most {}", text.len(), limits::TEXT_BYTES);
@@ -38,7 +41,11 @@ fn parse_model(source: &Source) -> Result<ast::Model, Diagnostic> {
     scan::open_brackets(text, text.len())?;
     let mut file =
         Grammar::parse(Rule::file, text).map_err(|error| error::syntax_error(text, &error))?;
-    let file = file.next().expect("a parse yields its rule (a bug in nin)");
+    Ok(file.next().expect("a parse yields its rule (a bug in nin)"))
+}
+
+fn parse_model(source: &Source) -> Result<ast::Model, Diagnostic> {
+    let file = syntax(source)?;
     let mut blocks = vec![];
     let mut model: Option<ast::Model> = None;
     for pair in file.into_inner() {
@@ -61,7 +68,7 @@ fn parse_model(source: &Source) -> Result<ast::Model, Diagnostic> {
     match model {
         Some(model) => Ok(ast::Model { blocks, ..model }),
         None => {
-            let end = Span::new(text.len(), text.len());
+            let end = Span::new(source.text.len(), source.text.len());
             Err(Diagnostic::new(Code::NotOneModel, "there is no model here")
                 .label(end, "expected `model NAME < ... >` or `< ... >`"))
         }
@@ -85,7 +92,8 @@ fn stem(name: &str) -> String {
 fn span(pair: &Pair<'_, Rule>) -> Span {
     let start = pair.as_span().start();
     let mut last = pair.clone();
-    while let Some(child) = last.clone().into_inner().next_back() {
+    while let Some(child) = last.clone().into_inner().rfind(|part| part.as_rule() != Rule::COMMENT)
+    {
         last = child;
     }
     Span::new(start, last.as_span().end())
@@ -110,6 +118,7 @@ fn children(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
                 | Rule::model_word
                 | Rule::block_word
                 | Rule::repeat_word
+                | Rule::COMMENT
         )
     })
 }
@@ -123,7 +132,9 @@ fn read_definition(pair: Pair<'_, Rule>) -> Result<Definition, Diagnostic> {
         match part.as_rule() {
             Rule::doc => docs.extend(doc_lines(part.as_str())),
             Rule::visibility => {
-                let text = part.as_str().trim_end().to_owned();
+                let path = part.clone().into_inner().find(|part| part.as_rule() == Rule::path);
+                let path = path.map(|path| format!("({})", path_text(path.as_str())));
+                let text = format!("pub{}", path.unwrap_or_default());
                 visibility = Some(ast::Visibility { text, span: span(&part) });
             }
             Rule::model => return read_model(part, docs, visibility, whole).map(Definition::Model),
@@ -170,6 +181,12 @@ fn read_bare_chain(pair: Pair<'_, Rule>, name: &str) -> Result<ast::Model, Diagn
     let opening = Span { end: whole.start + 1, ..whole };
     let name = ast::Name { text: name.to_owned(), span: opening };
     Ok(ast::Model { name, head: None, chain: read_chain(pair)?, span: whole, blocks: vec![] })
+}
+
+/// A path of Rust's with no more blanks than it needs.
+fn path_text(path: &str) -> String {
+    let words: Vec<&str> = path.split_whitespace().collect();
+    words.join(" ").replace(" ::", "::").replace(":: ", "::")
 }
 
 /// The lines of one doc comment, without its marks.

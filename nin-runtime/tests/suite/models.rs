@@ -166,7 +166,7 @@ impl Chain {
         match *layer {
             Layer::Relu => self.text.push_str(" relu"),
             Layer::LeakyRelu(tenths) => {
-                self.write(format_args!(" leaky_relu({} / 10.0)", tenths));
+                self.write(format_args!(" leaky_relu({tenths} / 10.0)"));
             }
             Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
             Layer::Conv { channels, ref window, bias } => {
