@@ -99,9 +99,9 @@ A file holds exactly one model, `model NAME < ... >`, or one bare chain `< ... >
 model in a file of its own.
 "
 N010 UnknownLayer Error "a layer that does not exist" "
-The layers are `input`, `conv`, `mlpconv`, `maxpool`, `avgpool`, `dropout`, `relu`, `leaky_relu`, `gap`, `fc` and
-`softmax`. Words of other systems have their equals: `conv2d` is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`,
-`globalavgpool` is `gap`; `flatten` is not needed, since `fc` flattens. The blocks of the same text are used as layers are.
+The message names the layer that was probably meant, or lists them all. Words of other systems have their equals: `conv2d`
+is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`, `globalavgpool` is `gap`; `flatten` is not needed, since
+`fc` flattens. The blocks of the same text are used as layers are.
 "
 N011 UnknownArgument Error "an argument that does not exist" "
 Each layer has its own arguments, and each block has its parameters. The message lists those of the one in question.

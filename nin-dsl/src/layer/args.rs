@@ -149,7 +149,12 @@ pub(crate) fn bind(
     if !missing.is_empty() && sink.len() == errors_before {
         let docs: Vec<&str> = missing.iter().map(|arg| arg.doc).collect();
         let names = missing.iter().map(|arg| arg.name);
-        sink.push(missing_arguments(call, names, &docs.join(", "), &usage(layer)));
+        sink.push(missing_arguments(
+            call,
+            names,
+            &docs.join(", "),
+            &format!("`{}`", layer.usage()),
+        ));
     }
     (sink.len() == errors_before && resolved.len() == layer.args.len()).then_some(Args(resolved))
 }
@@ -424,18 +429,4 @@ pub(crate) fn missing_arguments<'a>(
     Diagnostic::new(Code::MissingArgument, message)
         .label(call.span, format!("missing: {what}"))
         .help(format!("write {usage}"))
-}
-
-/// A call as the language reference has it: `conv(c, kernel = 3, ...)`.
-fn usage(layer: &Layer) -> String {
-    let args = layer.args.iter().map(|arg| match arg.default {
-        Default::Required if arg.kind == Kind::ChannelList => "c1, c2, ...".to_owned(),
-        Default::Required => arg.name.to_owned(),
-        Default::Whole(n) => format!("{} = {n}", arg.name),
-        Default::Real(x) => format!("{} = {}", arg.name, Number::Real(x)),
-        Default::Word(word) => format!("{} = {word}", arg.name),
-        Default::Of("kernel") => format!("{} = k", arg.name),
-        Default::Of(key) => format!("{} = {key}", arg.name),
-    });
-    format!("`{}({})`", layer.word, args.collect::<Vec<_>>().join(", "))
 }

@@ -60,6 +60,25 @@ pub struct Layer {
     pub(crate) lower: fn(&Args, &mut Builder) -> Result<(), BuildError>,
 }
 
+impl Layer {
+    /// A call as the language reference has it: `conv(c, kernel = 3, ...)`.
+    pub fn usage(&self) -> String {
+        let args = self.args.iter().map(|arg| match arg.default {
+            Default::Required if arg.kind == Kind::ChannelList => "c1, c2, ...".to_owned(),
+            Default::Required => arg.name.to_owned(),
+            Default::Whole(n) => format!("{} = {n}", arg.name),
+            Default::Real(x) => format!("{} = {x:?}", arg.name),
+            Default::Word(word) => format!("{} = {word}", arg.name),
+            Default::Of("kernel") => format!("{} = k", arg.name),
+            Default::Of(key) => format!("{} = {key}", arg.name),
+        });
+        match self.args {
+            [] => self.word.to_owned(),
+            _ => format!("{}({})", self.word, args.collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
 /// What a layer can stand after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
