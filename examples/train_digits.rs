@@ -17,11 +17,11 @@ nin::nin! {
     pub model Digits(width = 16, classes = 10) <
         input(1, 28, 28)
         mlpconv(width, width, kernel = 5)
-        maxpool(2)
+        maxpool(3, stride = 2, round = ceil)
         mlpconv(2 * width, 2 * width, kernel = 5)
-        maxpool(2)
+        maxpool(3, stride = 2, round = ceil)
         dropout(0.25)
-        mlpconv(2 * width, classes, kernel = 3)
+        mlpconv(4 * width, classes, kernel = 5)
         gap
         softmax
     >

@@ -364,7 +364,9 @@ fn bench_reports_in_json() {
 #[test]
 fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bits() {
     let bench = Bench::new();
-    let line = "train m.nin --data mnist:data --epochs 60 --batch 10 --val 0.1 --threads 2";
+    // The slowest instruction set: the run must not end before the signal, and goes on with the same one unasked.
+    let line =
+        "train m.nin --data mnist:data --epochs 60 --batch 10 --val 0.1 --threads 2 --isa portable";
     bench.run(&format!("{line} --out whole"));
     let child = bench
         .command(&format!("{line} --out parts"))
@@ -385,6 +387,7 @@ fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bits() {
     assert!(errors.contains("nin train --resume parts"), "{errors}");
     fs::write(bench.path("other.nin"), MODEL.replace("width = 6", "width = 5")).unwrap();
     assert!(bench.fails(1, "train other.nin --resume parts").contains("another model"));
+    bench.fails(2, "train --resume parts --isa avx2");
     bench.run("train m.nin --resume parts --threads 3");
     for name in ["last.safetensors", "best.safetensors"] {
         let [a, b] = ["whole", "parts"].map(|run| fs::read(bench.path(run).join(name)).unwrap());

@@ -149,11 +149,10 @@ fn an_interrupted_run_ends_in_the_same_files() {
         let mut text = fs::read_to_string(&metrics).unwrap();
         text.push_str("{\"step\":99,\"epoch\":9,\"loss\":1,\"lr\":1,\"images_per_s\":1}\n{\"st");
         fs::write(&metrics, text).unwrap();
-        let mut trainer =
-            Trainer::resume(RunFolder::open(&path).unwrap(), &data, machine(1)).unwrap();
+        let mut trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, 1).unwrap();
         stop_at(&mut trainer, stop);
     }
-    let mut trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, machine(3)).unwrap();
+    let mut trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, 3).unwrap();
     assert_eq!(trainer.step(), 30);
     assert_eq!(trainer.run(go_on).unwrap(), Outcome::Finished);
     assert_eq!(trainer.weights(), expected);

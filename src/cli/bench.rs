@@ -11,7 +11,7 @@ use nin_dsl::graph::Op;
 use nin_runtime::peak;
 use serde_json::json;
 
-use super::check::{bytes, grouped, params};
+use super::check::{bytes, grouped, params, threads};
 use super::options::{MachineArgs, ModelArgs, batch};
 use super::show::Mode;
 use super::terminal::Terminal;
@@ -89,14 +89,8 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
         });
         writeln!(out, "{object}")?;
     } else {
-        let threads = machine.threads;
-        writeln!(
-            out,
-            "{} {mode}, batch {}, {threads} threads, {}",
-            graph.name,
-            args.batch,
-            program.isa()
-        )?;
+        let threads = threads(machine.threads);
+        writeln!(out, "{} {mode}, batch {}, {threads}, {}", graph.name, args.batch, program.isa())?;
         writeln!(out, "cpu       {cpu}")?;
         writeln!(
             out,
@@ -117,7 +111,7 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
         writeln!(out, "speed     {} images/s", grouped(images_per_s as u64))?;
         writeln!(
             out,
-            "          {gflops:.1} GFLOP/s, {percent_of_peak:.1} % of this machine's {peak_gflops:.1} on {threads} threads"
+            "          {gflops:.1} GFLOP/s, {percent_of_peak:.1} % of this machine's {peak_gflops:.1} on {threads}"
         )?;
     }
     out.flush()?;

@@ -136,6 +136,11 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 thread`, `2 threads`.
+pub(crate) fn threads(count: usize) -> String {
+    format!("{count} thread{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes in the unit that leaves one to four digits before the point.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

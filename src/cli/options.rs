@@ -51,7 +51,7 @@ pub(crate) struct MachineArgs {
     /// Threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = threads())]
     pub(crate) threads: Option<usize>,
-    /// Instruction set: `auto` is the fastest this CPU has, `portable` runs on all.
+    /// Instruction set: `auto` is the fastest this CPU has; or `portable`, `avx2`, `avx512`.
     #[arg(long, default_value_t, value_parser = clap::value_parser!(Isa))]
     pub(crate) isa: Isa,
 }

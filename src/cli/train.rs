@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use nin::data::Spec;
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
-use nin::{Dataset, Model, Trainer};
+use nin::{Dataset, Isa, Model, Trainer};
 
 use super::options::{MachineArgs, Usage, VariantArgs, batch, read_recipe, read_weights};
 use super::progress::Progress;
@@ -87,8 +87,14 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             let model = unchanged(&folder, model)?;
             let data = folder.recipe()?.data;
             let data = data.context("the run was started from Rust; go on with it there")?;
+            let isa = folder.isa()?;
+            if machine.isa != Isa::Auto && machine.isa != isa {
+                let problem =
+                    format!("the run began with `--isa {isa}` and can only go on with it");
+                return Err(Usage(problem).into());
+            }
             let data = load(&data.parse()?, terminal)?;
-            let trainer = Trainer::resume(folder, &data, machine)?;
+            let trainer = Trainer::resume(folder, &data, machine.threads)?;
             go(trainer, &model, &data, terminal)
         }
         (None, Some(model)) => {
@@ -243,12 +249,12 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
         count => format!(", {} to validate", check::grouped(count as u64)),
     };
     terminal.note(format_args!(
-        "{}: {} parameters, {} MACs an image; compiled in {:.0} ms for {} threads ({})",
+        "{}: {} parameters, {} MACs an image; compiled in {:.0} ms for {} ({})",
         graph.name,
         check::grouped(graph.params_total()),
         check::grouped(graph.macs_total()),
         program.compile_time().as_secs_f64() * 1e3,
-        program.threads(),
+        check::threads(program.threads()),
         program.isa()
     ));
     terminal.note(format_args!(

@@ -59,13 +59,13 @@ impl Split {
             return invalid(format!("images of {c}x{h}x{w} hold no pixel"));
         }
         let images = match images {
-            Images::Bytes(images) => Images::Bytes(images.as_standard_layout().into_owned()),
+            Images::Bytes(images) => Images::Bytes(standard(images)),
             Images::Floats(images) => {
                 let spoilt = |image: ArrayView3<f32>| image.iter().any(|x| !x.is_finite());
                 if let Some(index) = images.axis_iter(Axis(0)).position(spoilt) {
                     return invalid(format!("image {index} holds a number that is not finite"));
                 }
-                Images::Floats(images.as_standard_layout().into_owned())
+                Images::Floats(standard(images))
             }
         };
         Ok(Split { images, labels })
@@ -139,6 +139,11 @@ impl Split {
             }
         }
     }
+}
+
+/// Row-major, as rows of pixels are read; copied only if it is not yet.
+fn standard<A: Clone>(images: Array4<A>) -> Array4<A> {
+    if images.is_standard_layout() { images } else { images.as_standard_layout().into_owned() }
 }
 
 #[cfg(test)]

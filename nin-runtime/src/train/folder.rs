@@ -3,20 +3,26 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Progress};
 use super::recipe::Recipe;
 use super::{RecipeError, TrainError};
+use crate::codegen::Isa;
 use crate::file::write_atomically;
 use crate::model::Model;
 
+/// How long a line may wait before those who follow the file see it.
+const FLUSH: Duration = Duration::from_secs(1);
 const MODEL: &str = "model.nin";
 const RECIPE: &str = "recipe.toml";
 const PLAN: &str = "plan.txt";
 const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
+/// Begins the plan's first line; the instruction set ends it.
+pub(super) const ISA: &str = "isa ";
 const BEST: &str = "best.safetensors";
 
 /// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
@@ -137,7 +143,20 @@ impl RunFolder {
         })?)
     }
 
-    /// The plan the run began with, as text.
+    /// The instruction set the run began with, which its bits depend on.
+    ///
+    /// # Errors
+    /// A plan that cannot be read or does not name one.
+    pub fn isa(&self) -> Result<Isa, TrainError> {
+        let plan = self.plan()?;
+        let word = plan.lines().next().and_then(|line| line.strip_prefix(ISA));
+        word.and_then(|word| word.parse().ok()).ok_or_else(|| TrainError::Resume {
+            folder: self.path.clone(),
+            problem: format!("`{PLAN}` does not begin with an instruction set"),
+        })
+    }
+
+    /// The instruction set and the plan the run began with, as text.
     pub(super) fn plan(&self) -> Result<String, TrainError> {
         self.read(PLAN)
     }
@@ -157,6 +176,7 @@ impl RunFolder {
 pub(super) struct Recorder {
     folder: RunFolder,
     metrics: BufWriter<File>,
+    flushed: Instant,
 }
 
 impl Recorder {
@@ -194,7 +214,7 @@ impl Recorder {
         let file = folder.file(METRICS);
         let opened = OpenOptions::new().append(true).open(&file);
         let metrics = opened.map_err(|source| io_error(&file, source))?;
-        Ok(Recorder { folder, metrics: BufWriter::new(metrics) })
+        Ok(Recorder { folder, metrics: BufWriter::new(metrics), flushed: Instant::now() })
     }
 
     pub(super) fn folder(&self) -> &RunFolder {
@@ -205,6 +225,12 @@ impl Recorder {
     pub(super) fn line(&mut self, line: &impl Serialize) -> Result<(), TrainError> {
         let text = serde_json::to_string(line).expect("plain data is JSON");
         let written = writeln!(self.metrics, "{text}");
+        let written = if self.flushed.elapsed() < FLUSH {
+            written
+        } else {
+            self.flushed = Instant::now();
+            written.and_then(|()| self.metrics.flush())
+        };
         written.map_err(|source| io_error(&self.folder.file(METRICS), source))
     }
 

@@ -1,13 +1,13 @@
 //! [`Trainer`]: the loop over epochs and steps.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ndarray::{Array4, s};
 
 use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
-use super::folder::{Beginning, EpochLine, Recorder, RunFolder, StepLine};
+use super::folder::{Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{init, last_before_relu};
 use super::random::{Purpose as Stream, shuffled};
 use super::{Recipe, RecipeError, TrainError};
@@ -18,6 +18,9 @@ use crate::data::{Dataset, Normalisation};
 use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
 use crate::weights::Weights;
+
+/// How much work a crash may cost where epochs are long.
+const SAVE: Duration = Duration::from_secs(300);
 
 /// What a program runs on. No result depends on the number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,7 @@ pub struct Trainer<'d> {
     validation: Vec<u32>,
     progress: Progress,
     recorder: Option<Recorder>,
+    saved: Instant,
 }
 
 /// What happens in a run.
@@ -206,6 +210,7 @@ impl<'d> Trainer<'d> {
             validation,
             progress,
             recorder,
+            saved: Instant::now(),
         })
     }
 
@@ -229,17 +234,19 @@ impl<'d> Trainer<'d> {
         self.save(true)
     }
 
-    /// Goes on with the run in a folder, from its latest checkpoint to the bits of an uninterrupted run.
+    /// Goes on with the run in a folder, from its latest checkpoint to the bits of an uninterrupted run: with the
+    /// instruction set it began with, on any number of threads.
     ///
     /// # Errors
-    /// A folder without a run, other data than the run's, or a plan that this machine or this version of nin would make
-    /// differently.
+    /// A folder without a run, other data than the run's, a CPU without the instruction set, or a plan that this version
+    /// of nin would make differently.
     pub fn resume(
         folder: RunFolder,
         data: &'d Dataset,
-        machine: Machine,
+        threads: usize,
     ) -> Result<Trainer<'d>, TrainError> {
         let (model, recipe) = (folder.model()?, folder.recipe()?);
+        let machine = Machine { threads, isa: folder.isa()? };
         let mut trainer = Trainer::with_machine(&model, data, recipe, machine)?;
         let differs = |problem: &str| TrainError::Resume {
             folder: folder.path().to_owned(),
@@ -247,8 +254,8 @@ impl<'d> Trainer<'d> {
         };
         if folder.plan()? != plan_text(trainer.session.program()) {
             return Err(differs(
-                "another nin, or another kind of CPU, has planned it, and would end in other bits \
-                 (a new run can start from its weights: `--weights`)",
+                "another version of nin has planned it and would end in other bits (a new run can start from its \
+                 weights: `--weights`)",
             ));
         }
         let checkpoint = Checkpoint::read(&folder.last(), model.graph())?;
@@ -375,6 +382,9 @@ impl<'d> Trainer<'d> {
                 let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
                 recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
             }
+            if self.saved.elapsed() >= SAVE {
+                self.save(self.validation.is_empty())?;
+            }
             if on(&Event::Step(report)).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -426,6 +436,7 @@ impl<'d> Trainer<'d> {
 
     /// Writes a checkpoint to the run folder, if there is one; weights that are not finite are never written.
     fn save(&mut self, best: bool) -> Result<(), TrainError> {
+        self.saved = Instant::now();
         let weights = self.session.weights();
         if !weights.is_finite() {
             return Err(TrainError::Diverged { step: self.progress.step, what: "a weight" });
@@ -445,9 +456,9 @@ impl<'d> Trainer<'d> {
     }
 }
 
-/// The plan of a program, as a run folder keeps it.
+/// The instruction set and the plan of a program, as a run folder keeps them.
 fn plan_text(program: &Program) -> String {
-    program.plan().display(program.graph())
+    format!("{ISA}{}\n{}", program.isa(), program.plan().display(program.graph()))
 }
 
 fn count(images: usize) -> u32 {

@@ -1,7 +1,10 @@
 //! Stages of the compiler as text, for small models: what `nin show` prints.
 
+use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, Stage, show};
+use nin_runtime::kernel::Registers;
 use nin_runtime::model::Model;
+use nin_runtime::plan;
 
 /// Convolutions, both kinds of ReLU, pools, dropout and both heads.
 const BLOCKS: &str = "
@@ -42,4 +45,37 @@ fn training_graphs() {
     insta::assert_snapshot!("train-blocks", stage(BLOCKS, Stage::Train));
     insta::assert_snapshot!("train-averaged", stage(AVERAGED, Stage::Train));
     insta::assert_snapshot!("train-fixed", stage(FIXED, Stage::Train));
+}
+
+#[test]
+fn fused_blocks() {
+    insta::assert_snapshot!("fused-blocks", stage(BLOCKS, Stage::Fused));
+    insta::assert_snapshot!("fused-averaged", stage(AVERAGED, Stage::Fused));
+    insta::assert_snapshot!("fused-fixed", stage(FIXED, Stage::Fused));
+}
+
+/// 16 registers of four floats, whatever the CPU has.
+const REGISTERS: Registers = Registers { lanes: 4, panels: &[(2, 4)], busy: 8 };
+
+#[test]
+fn plans() {
+    for (name, text) in [("plan-blocks", BLOCKS), ("plan-averaged", AVERAGED)] {
+        let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
+        let plan = plan::plan(model.graph(), 4, &REGISTERS, true);
+        insta::assert_snapshot!(name, plan.display(model.graph()));
+    }
+}
+
+/// The tiles alone, and of x86-64: the rest is long and says less.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn tiles() {
+    let model = Model::from_text("model.nin", AVERAGED, &[]).expect("a valid model");
+    for isa in Isa::available() {
+        let options = Options { batch: 1, threads: 1, isa, ..Options::default() };
+        let stage = if isa == Isa::Portable { Stage::Clif } else { Stage::Asm };
+        let text = show(model.graph(), &options, stage).expect("a stage to show");
+        let tiles = text.split("; ").filter(|function| function.starts_with("tile"));
+        insta::assert_snapshot!(format!("tiles-{isa}"), tiles.collect::<String>());
+    }
 }
