@@ -4,6 +4,8 @@
 mod bench;
 mod check;
 mod eval;
+mod explain;
+mod fmt;
 mod images;
 mod init;
 mod options;
@@ -47,6 +49,10 @@ struct Command {
 enum Verb {
     /// Check a model and print its layers.
     Check(check::Args),
+    /// Lay a model's file out in the canonical way; comments are kept.
+    Fmt(fmt::Args),
+    /// Explain a diagnostic at length.
+    Explain(explain::Args),
     /// Print what the compiler makes of a model, stage by stage.
     Show(show::Args),
     /// Write fresh weights, as training would start from.
@@ -76,6 +82,8 @@ pub(crate) fn main() -> ExitCode {
     let terminal = Terminal::new(command.quiet, command.verbose);
     let done = match &command.verb {
         Verb::Check(args) => check::check(args, &terminal),
+        Verb::Fmt(args) => fmt::fmt(args, &terminal),
+        Verb::Explain(args) => explain::explain(args, &terminal),
         Verb::Show(args) => show::show(args, &terminal),
         Verb::Init(args) => init::init(args, &terminal),
         Verb::Train(args) => train::train(args, &terminal),

@@ -395,3 +395,37 @@ fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bits() {
     }
     assert!(bench.fails(1, &format!("{line} --out parts")).contains("--resume"));
 }
+
+#[test]
+fn files_are_laid_out_and_checked() {
+    let bench = Bench::new();
+    let text = "// Bars.\nmodel Bars(width=6)<input(1,8,8) conv(width) // all\n gap>";
+    fs::write(bench.path("b.nin"), text).unwrap();
+    assert!(bench.fails(1, "fmt --check b.nin").contains("b.nin is not laid out"));
+    assert_eq!(fs::read_to_string(bench.path("b.nin")).unwrap(), text);
+    bench.run("fmt b.nin");
+    assert_eq!(
+        fs::read_to_string(bench.path("b.nin")).unwrap(),
+        "// Bars.\nmodel Bars(width = 6) <\n    input(1, 8, 8)\n    conv(width) // all\n    gap\n>\n",
+    );
+    bench.run("fmt --check b.nin");
+    fs::write(bench.path("bad.nin"), "model Bad < input(1, 8, 8").unwrap();
+    assert!(bench.fails(1, "fmt bad.nin").contains("error[N001]"));
+    assert!(bench.fails(1, "fmt absent.nin").contains("absent.nin"));
+}
+
+#[test]
+fn codes_are_explained() {
+    let bench = Bench::new();
+    assert!(bench.run("explain n012").starts_with("error[N012]: an argument given twice\n\n"));
+    assert!(bench.run("explain").lines().count() > 30);
+    assert!(bench.fails(2, "explain N999").contains("N999"));
+}
+
+#[test]
+fn denied_warnings_are_errors() {
+    let bench = Bench::new();
+    fs::write(bench.path("w.nin"), "< input(1, 7, 7) maxpool(2) gap >").unwrap();
+    bench.run("-q check w.nin");
+    assert!(bench.fails(1, "-q check w.nin --deny-warnings").contains("error[N060]"));
+}

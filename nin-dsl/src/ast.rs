@@ -14,17 +14,19 @@ pub struct Name {
     pub span: Span,
 }
 
-/// One model: `pub model NAME(param = default, ...) < ... >`, or a bare chain `< ... >`.
+/// One text: blocks, and one model `pub model NAME(param = default, ...) < ... >` or bare chain `< ... >`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The model's name. A bare chain is named after its source; the span is then the chain's opening `<`.
     pub name: Name,
     /// What `model` brings; `None` for a bare chain.
     pub head: Option<Head>,
-    /// The layers, in order.
-    pub layers: Vec<Call>,
-    /// From the first doc comment or word to the closing `>`.
+    /// The chain.
+    pub chain: Vec<Item>,
+    /// From the first doc comment or word to the closing `>`; blocks stand outside.
     pub span: Span,
+    /// The blocks of the text, in order.
+    pub blocks: Vec<Block>,
 }
 
 /// What stands around a model's name.
@@ -36,6 +38,30 @@ pub struct Head {
     pub visibility: Option<Visibility>,
     /// The parameters, in order.
     pub params: Vec<Param>,
+}
+
+/// `block NAME(param, param = default, ...) < ... >`: a chain under a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// The lines of its doc comment, without the slashes.
+    pub docs: Vec<String>,
+    /// `pub` or `pub(...)`.
+    pub visibility: Option<Visibility>,
+    /// The block's name.
+    pub name: Name,
+    /// What a use of it may give, in order of position.
+    pub slots: Vec<Slot>,
+    /// The chain.
+    pub chain: Vec<Item>,
+}
+
+/// A parameter of a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Its name.
+    pub name: Name,
+    /// Its value where none is given, a constant; `None` if one must be.
+    pub default: Option<Expr>,
 }
 
 /// `pub` or `pub(...)`, which mean something only in Rust.
@@ -56,10 +82,30 @@ pub struct Param {
     pub default: Expr,
 }
 
-/// A layer with its arguments: `maxpool(3, stride = 2)`, or a word alone.
+/// A link of a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// A layer, or a use of a block.
+    Call(Call),
+    /// A chain several times over.
+    Repeat(Repeat),
+}
+
+/// `repeat(count) < ... >`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repeat {
+    /// How many times.
+    pub count: Expr,
+    /// The chain.
+    pub chain: Vec<Item>,
+    /// The word and the count, without the chain.
+    pub span: Span,
+}
+
+/// A layer, or a block in use, with its arguments: `maxpool(3, stride = 2)`, or a word alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The layer's word.
+    /// The layer's word, or the block's name.
     pub word: Name,
     /// The arguments, as written.
     pub args: Vec<Argument>,

@@ -3,7 +3,9 @@
 //! All errors are reported together. After one, the shape of what follows may be unknown, but whether it is a map or a
 //! vector usually is not, and what can be judged by that is judged.
 
+mod block;
 mod chain;
+mod expand;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,9 @@ use crate::graph::{Builder, Graph, Number};
 use crate::layer;
 use crate::limits;
 use crate::span::Span;
+
+use block::Blocks;
+use expand::expand;
 
 /// Checks a model whose parameters take the values in `overrides` in place of their defaults.
 ///
@@ -41,13 +46,19 @@ fn over_limits(model: &ast::Model) -> Option<Diagnostic> {
         Diagnostic::new(Code::TooLarge, format!("{what}; the limit is {limit}"))
             .label(span, format!("number {}", limit + 1))
     };
-    let (layers, params) = (&model.layers, model.params());
-    if let Some(call) = layers.get(limits::LAYERS) {
-        return Some(error(format!("{} layers", layers.len()), call.word.span, limits::LAYERS));
+    if let Some(block) = model.blocks.get(limits::BLOCKS) {
+        let what = format!("{} blocks", model.blocks.len());
+        return Some(error(what, block.name.span, limits::BLOCKS));
     }
-    let param = params.get(limits::MODEL_PARAMETERS)?;
-    let what = format!("{} parameters in a model's head", params.len());
-    Some(error(what, param.name.span, limits::MODEL_PARAMETERS))
+    let most = limits::PARAMETERS_OF_ONE;
+    let heads = std::iter::once((model.params().len(), model.params().get(most).map(|p| &p.name)));
+    let blocks = model
+        .blocks
+        .iter()
+        .map(|block| (block.slots.len(), block.slots.get(most).map(|s| &s.name)));
+    let (count, excess) =
+        heads.chain(blocks).find_map(|(count, excess)| excess.map(|name| (count, name)))?;
+    Some(error(format!("{count} parameters in one head"), excess.span, most))
 }
 
 fn check_model(
@@ -60,26 +71,28 @@ fn check_model(
     }
     let params = parameters(model, overrides, sink);
     let mut scope = Scope::default();
-    for (param, value) in &params {
-        scope.define(&param.name.text, *value);
-    }
-    let known: Option<Vec<(String, Number)>> = params
-        .iter()
-        .map(|(param, value)| value.map(|value| (param.name.text.clone(), value)))
-        .collect();
+    params.iter().for_each(|param| scope.define(&param.name.text, param.value));
+    let blocks = Blocks::new(&model.blocks, sink);
+    let mut expansion = expand(model, scope, &blocks, sink)?;
+    let known: Option<Vec<(String, Number)>> =
+        params.iter().map(|param| Some((param.name.text.clone(), param.value?))).collect();
     let build = Builder::new(model.name.text.clone(), known.unwrap_or_default());
-    let graph = chain::check_chain(model, build, &mut scope, sink);
-    for (param, _) in &params {
-        if !is_taken(&param.name.text) && !scope.is_used(&param.name.text) {
-            let message = format!("the parameter `{}` is never used", param.name.text);
-            sink.push(
-                Diagnostic::new(Code::UnusedParameter, message)
-                    .label(param.name.span, "never used")
-                    .help("use it in the chain, or remove it"),
-            );
-        }
-    }
+    let graph = chain::check_chain(model, &blocks, build, &mut expansion, sink);
+    let scope = &expansion.scopes[0];
+    sink.extend(params.iter().filter_map(|param| never_used(param.name, scope)));
+    sink.extend(blocks.unused(&expansion.used));
     graph
+}
+
+/// An error if a parameter has changed nothing.
+fn never_used(name: &ast::Name, scope: &Scope<'_>) -> Option<Diagnostic> {
+    let idle = !is_taken(&name.text) && !scope.is_used(&name.text);
+    idle.then(|| {
+        let message = format!("the parameter `{}` is never used", name.text);
+        Diagnostic::new(Code::UnusedParameter, message)
+            .label(name.span, "never used")
+            .help("use it in the chain, or remove it")
+    })
 }
 
 /// An error if a word that means something already is given a meaning.
@@ -98,35 +111,52 @@ fn is_taken(name: &str) -> bool {
     layer::find(name).is_some() || reserved.iter().any(|words| words.contains(&name))
 }
 
-/// The parameters with their values; `None` for one whose value is in error. Of two with one name the first counts.
+/// A parameter of a model or a block.
+#[derive(Clone, Copy, Debug)]
+struct Declared<'m> {
+    name: &'m ast::Name,
+    /// `None` if every use must give a value.
+    default: Option<&'m ast::Expr>,
+    /// Its value where no other is given; `None` without a default, or if that is in error.
+    value: Option<Number>,
+}
+
+/// Judges the parameters of one head. Of two with one name the first counts.
+fn declare<'m>(
+    params: impl Iterator<Item = (&'m ast::Name, Option<&'m ast::Expr>)>,
+    sink: &mut Vec<Diagnostic>,
+) -> Vec<Declared<'m>> {
+    let mut declared: Vec<Declared<'_>> = vec![];
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, default) in params {
+        sink.extend(reserved(name, "parameter"));
+        let value = default.and_then(|default| constant(default, sink));
+        if let Some(&first) = places.get(name.text.as_str()) {
+            let message = format!("two parameters are called `{}`", name.text);
+            sink.push(
+                Diagnostic::new(Code::DuplicateParameter, message)
+                    .label(name.span, "the second")
+                    .label(declared[first].name.span, "the first"),
+            );
+            continue;
+        }
+        places.insert(&name.text, declared.len());
+        declared.push(Declared { name, default, value });
+    }
+    declared
+}
+
+/// The model's parameters under `overrides`.
 fn parameters<'m>(
     model: &'m ast::Model,
     overrides: &[(String, Number)],
     sink: &mut Vec<Diagnostic>,
-) -> Vec<(&'m ast::Param, Option<Number>)> {
-    let mut params: Vec<(&ast::Param, Option<Number>)> = vec![];
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for param in model.params() {
-        sink.extend(reserved(&param.name, "parameter"));
-        let default = constant(&param.default, sink);
-        if let Some(&first) = places.get(param.name.text.as_str()) {
-            let message = format!("two parameters are called `{}`", param.name.text);
-            sink.push(
-                Diagnostic::new(Code::DuplicateParameter, message)
-                    .label(param.name.span, "the second")
-                    .label(params[first].0.name.span, "the first"),
-            );
-            continue;
-        }
-        places.insert(&param.name.text, params.len());
-        params.push((param, default));
-    }
+) -> Vec<Declared<'m>> {
+    let written = model.params().iter().map(|param| (&param.name, Some(&param.default)));
+    let mut params = declare(written, sink);
     for (name, value) in overrides {
-        match places.get(name.as_str()) {
-            Some(&place) => {
-                let (param, current) = params[place];
-                params[place].1 = overridden(param, current, *value, sink);
-            }
+        match params.iter_mut().find(|param| param.name.text == *name) {
+            Some(param) => param.value = overridden(param, *value, sink),
             None => sink.push(unknown_override(model, name)),
         }
     }
@@ -160,16 +190,11 @@ fn first_name(expr: &ast::Expr) -> Option<(&str, Span)> {
 }
 
 /// The value of a parameter that is given one: whole or real as its default is.
-fn overridden(
-    param: &ast::Param,
-    default: Option<Number>,
-    value: Number,
-    sink: &mut Vec<Diagnostic>,
-) -> Option<Number> {
-    match (default?, value) {
+fn overridden(param: &Declared<'_>, value: Number, sink: &mut Vec<Diagnostic>) -> Option<Number> {
+    let name = &param.name.text;
+    match (param.value?, value) {
         (_, Number::Real(real)) if !real.is_finite() => {
-            let message =
-                format!("the parameter `{}` is {real}; it must be finite", param.name.text);
+            let message = format!("the parameter `{name}` is {real}; it must be finite");
             sink.push(
                 Diagnostic::new(Code::OutOfRange, message).label(param.name.span, "must be finite"),
             );
@@ -178,12 +203,15 @@ fn overridden(
         (Number::Real(_), value) => Some(Number::Real(value.as_f64())),
         (Number::Whole(_), Number::Whole(_)) => Some(value),
         (Number::Whole(default), Number::Real(real)) => {
-            let name = &param.name.text;
             let message = format!("the parameter `{name}` is whole and cannot be {real:?}");
-            let diagnostic = Diagnostic::new(Code::WrongKind, message)
-                .label(param.default.span, "a whole default makes it whole")
-                .help(format!("write `{name} = {default}.0` in the model to make it real"));
-            sink.push(diagnostic);
+            let mut diagnostic = Diagnostic::new(Code::WrongKind, message);
+            if let Some(expr) = param.default {
+                diagnostic = diagnostic.label(expr.span, "a whole default makes it whole");
+            }
+            sink.push(
+                diagnostic
+                    .help(format!("write `{name} = {default}.0` in the model to make it real")),
+            );
             None
         }
     }

@@ -79,53 +79,57 @@ Numbers are written `12`, `0.5` or `1e-5`: digits on both sides of the point, an
 (`12u32`, `0x10` and `1_000` are not numbers here). Whole numbers fit 64 bits; real ones are finite.
 "
 N003 Reserved Error "a reserved word" "
-The layers' words, `model`, `pub`, `ceil`, `floor` and `same` mean something already and cannot name a model or a
-parameter; neither can `_`, `self`, `Self`, `super` and `crate`, which are no names in Rust. `block`, `repeat`,
-`leaky_relu` and `batchnorm` are kept for the language and cannot be used yet.
+The layers' words, `model`, `block`, `repeat`, `pub`, `ceil`, `floor` and `same` mean something already and cannot name a
+model, a block or a parameter; neither can `_`, `self`, `Self`, `super` and `crate`, which are no names in Rust.
+`batchnorm` is kept for the language and cannot be used yet.
 "
 N004 MisplacedDoc Error "a doc comment that documents nothing" "
-Doc comments (`///` and `/** */`) stand before `model` and nowhere else; `//!` and `/*! */` have no place in a model.
+Doc comments (`///` and `/** */`) stand before `model` and `block` and nowhere else; `//!` and `/*! */` have no place in a model.
 Write `//` or `/* */` for an ordinary comment.
 "
 N005 UnterminatedComment Error "a comment without an end" "
 A comment that begins with `/*` ends with `*/`. Comments nest: inside one, each further `/*` needs a `*/` of its own.
 "
 N006 NestedTooDeep Error "nesting too deep" "
-At most 64 parentheses or comments may stand inside one another.
+At most 64 brackets or comments may stand inside one another. The same limit holds for blocks and repetitions as they
+expand: a block that uses a block that uses a block, and so on.
 "
 N007 NotOneModel Error "not exactly one model" "
-A file holds exactly one model, `model NAME < ... >`, or one bare chain `< ... >`. Put a second one in a file of its own.
+A file holds exactly one model, `model NAME < ... >`, or one bare chain `< ... >`, and any number of blocks. Put a second
+model in a file of its own.
 "
 N010 UnknownLayer Error "a layer that does not exist" "
-The layers are `input`, `conv`, `mlpconv`, `maxpool`, `avgpool`, `dropout`, `relu`, `gap`, `fc` and `softmax`. Words of
-other systems have their equals: `conv2d` is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`,
-`globalavgpool` is `gap`; `flatten` is not needed, since `fc` flattens.
+The message names the layer that was probably meant, or lists them all. Words of other systems have their equals: `conv2d`
+is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`, `globalavgpool` is `gap`; `flatten` is not needed, since
+`fc` flattens. The blocks of the same text are used as layers are.
 "
-N011 UnknownArgument Error "an argument the layer does not have" "
-Each layer has its own arguments. The message lists those of the layer in question.
+N011 UnknownArgument Error "an argument that does not exist" "
+Each layer has its own arguments, and each block has its parameters. The message lists those of the one in question.
 "
 N012 DuplicateArgument Error "an argument given twice" "
 An argument is given once: by its position or by its name.
 "
 N013 MissingArgument Error "an argument is missing" "
 Arguments without a default must be given: `input` needs channels, height and width, a convolution its channels, a pool
-its kernel, `dropout` its probability and `fc` its number of outputs.
+its kernel, `dropout` its probability, `fc` its number of outputs, and a block its parameters without a default.
 "
 N014 TooManyArguments Error "too many arguments" "
-The layer takes fewer arguments than were given by position.
+The layer or block takes fewer arguments than were given by position.
 "
 N015 PositionalAfterNamed Error "an argument without a name after one with a name" "
 Arguments given by position come first: `conv(64, kernel = 5)`, not `conv(kernel = 5, 64)`.
 "
 N020 UnknownParameter Error "a parameter that does not exist" "
 A name in a value is one of the model's parameters, which stand in its head: `model Net(width = 96) < ... >`. A bare
-chain has none.
+chain has none. Inside a block it is one of the block's own: give it what it needs, as in `stage(width)` for
+`block stage(channels) < ... >`.
 "
 N021 UnusedParameter Error "a parameter that is never used" "
-Overriding it would change nothing, which is never meant. Use the parameter in the chain, or remove it from the head.
+Giving it another value would change nothing, which is never meant. Use the parameter in the chain, or remove it from the
+head.
 "
 N022 DuplicateParameter Error "two parameters of one name" "
-Each parameter of a model has a name of its own.
+Each parameter of a model or a block has a name of its own.
 "
 N023 UnknownOverride Error "an override for no parameter" "
 Only a parameter of the model can be given another value. The message lists those the model has.
@@ -133,9 +137,17 @@ Only a parameter of the model can be given another value. The message lists thos
 N024 DefaultNotConstant Error "a default that is not a constant" "
 A parameter's default is a number, or arithmetic over numbers; it cannot use another parameter.
 "
+N025 RecursiveBlock Error "a block that uses itself" "
+A block stands for its chain, so a block that contains itself, directly or by way of others, would never end. To stack a
+chain, write `repeat(n) < ... >`, or use the block several times.
+"
+N026 DuplicateBlock Error "two blocks of one name" "
+Each block of a text has a name of its own.
+"
 N030 OutOfRange Error "a value out of range" "
-Channels, kernels and strides are at least 1, a dropout's probability is at least 0 and below 1, `bias` is 0 or 1, a
-pool's padding is at most half its kernel (so that every window holds a real pixel), and nothing exceeds 2^28.
+Channels, kernels, strides and repetitions are at least 1, a dropout's probability is at least 0 and below 1, `bias` is 0 or 1, a
+pool's padding is at most half its kernel (so that every window holds a real pixel), a `leaky_relu`'s slope is not
+negative, and nothing exceeds 2^28.
 "
 N031 WrongKind Error "a value of the wrong kind" "
 Some arguments are whole numbers, some real, some one of a few words (`round = ceil`, `pad = same`). A parameter is whole
@@ -169,8 +181,8 @@ N045 SpatialOnVector Error "a spatial layer over a vector" "
 Convolutions and pools slide over height and width, which `gap` and `fc` have removed. Put them before, or use `fc`.
 "
 N046 TooLarge Error "a model over the size limits" "
-A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 256 parameters in its
-head and 4 MiB of text.
+A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 10,000 uses of blocks and
+repetitions, 1,000 blocks, 256 parameters in one head and 4 MiB of text.
 "
 N060 DroppedPixels Warning "rows or columns that no window reads" "
 With `round = floor`, the default, a pool reads only whole windows: if the stride does not divide what is left, the last
@@ -180,6 +192,9 @@ either one to say which is meant; that silences the warning.
 N061 DropoutLast Warning "dropout as the last layer" "
 Dropout zeroes some of its inputs at random in training. At the end of a model it zeroes the model's own scores, and the
 loss with them. Put it before the last convolution or `fc`.
+"
+N062 UnusedBlock Warning "a block that is never used" "
+The model does not use the block, not even by way of another one, so that it changes nothing. Use it or remove it.
 "
 }
 

@@ -50,6 +50,12 @@ impl Diagnostic {
         self
     }
 
+    /// The same as an error, for those who tolerate no warnings.
+    #[must_use]
+    pub fn denied(self) -> Diagnostic {
+        Diagnostic { severity: Severity::Error, ..self }
+    }
+
     /// The guilty place.
     pub fn span(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)
@@ -68,14 +74,22 @@ impl Diagnostic {
     /// What comes after the message, each on a line of its own: what the labels add to it, then the advice. For where
     /// nothing can be drawn, or only the guilty place.
     pub fn remarks(&self, source: &Source) -> String {
+        let line = |span| source.location(span).line;
+        let guilty = self.span().map(line);
         let labels = self.labels.iter().enumerate().filter_map(|(i, label)| {
             let there = source.slice(label.span).lines().next().unwrap_or("");
-            if label.text.is_empty() || self.message.contains(&label.text) {
-                None
-            } else if i == 0 || there.is_empty() {
-                Some(format!("\nnote: {}", label.text))
-            } else {
-                Some(format!("\nnote: `{there}`: {}", label.text))
+            let said = label.text.is_empty() || self.message.contains(&label.text);
+            let text = label.text.as_str();
+            if i == 0 || there.is_empty() {
+                return (!said).then(|| format!("\nnote: {text}"));
+            }
+            match (Some(line(label.span)) == guilty, said) {
+                (true, true) => None,
+                (true, false) => Some(format!("\nnote: `{there}`: {text}")),
+                (false, true) => Some(format!("\nnote: line {}: `{there}`", line(label.span))),
+                (false, false) => {
+                    Some(format!("\nnote: line {}: `{there}`: {text}", line(label.span)))
+                }
             }
         });
         let help = self.help.iter().map(|help| format!("\nhelp: {help}"));

@@ -10,9 +10,11 @@ use crate::span::Span;
 /// The words that are values of some arguments and never numbers.
 pub(crate) const VALUE_WORDS: &[&str] = &["ceil", "floor", "same"];
 
-/// The parameters an expression may name.
+/// The parameters an expression may name: those of the model, or of the block it stands in.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
+    /// The block they belong to; `None` for the model.
+    block: Option<&'a str>,
     params: BTreeMap<&'a str, Entry>,
     /// Names in order, for messages.
     names: Vec<&'a str>,
@@ -26,6 +28,11 @@ struct Entry {
 }
 
 impl<'a> Scope<'a> {
+    /// The scope of a block, still empty.
+    pub(crate) fn of_block(name: &'a str) -> Scope<'a> {
+        Scope { block: Some(name), ..Scope::default() }
+    }
+
     pub(crate) fn define(&mut self, name: &'a str, value: Option<Number>) {
         self.names.push(name);
         self.params.insert(name, Entry { value, used: false });
@@ -40,9 +47,7 @@ impl<'a> Scope<'a> {
         match &expr.kind {
             ExprKind::Number(_) => {}
             ExprKind::Name(name) => {
-                if let Some(entry) = self.params.get_mut(name.as_str()) {
-                    entry.used = true;
-                }
+                self.mark_nearest(name);
             }
             ExprKind::Negate(operand) => self.mark_used(operand),
             ExprKind::Arithmetic { first, rest } => {
@@ -50,6 +55,19 @@ impl<'a> Scope<'a> {
                 rest.iter().for_each(|(_, operand)| self.mark_used(operand));
             }
         }
+    }
+
+    /// Marks the parameter of this name as used, or the one that must have been meant: one slip is one error.
+    fn mark_nearest(&mut self, name: &str) -> Option<&'a str> {
+        if let Some(entry) = self.params.get_mut(name) {
+            entry.used = true;
+            return None;
+        }
+        let near = nearest(name, self.names.iter().copied())?;
+        if let Some(entry) = self.params.get_mut(near) {
+            entry.used = true;
+        }
+        Some(near)
     }
 
     fn look_up(&mut self, name: &str, span: Span) -> Result<Option<Number>, Diagnostic> {
@@ -61,20 +79,24 @@ impl<'a> Scope<'a> {
             let message = format!("`{name}` is a word, not a number");
             return Err(Diagnostic::new(Code::WrongKind, message).label(span, "not a number"));
         }
-        let near = nearest(name, self.names.iter().copied());
-        if let Some(entry) = near.and_then(|near| self.params.get_mut(near)) {
-            // One slip is one error: the parameter that was meant counts as used.
-            entry.used = true;
-        }
-        let help = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if self.names.is_empty() => {
+        let near = self.mark_nearest(name);
+        let names = || list(self.names.iter().copied(), "and");
+        let help = match (near, self.block) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(block)) if self.names.is_empty() => {
+                format!("a block sees only its own parameters, and `{block}` has none")
+            }
+            (None, Some(block)) => {
+                format!("a block sees only its own parameters, and `{block}` has {}", names())
+            }
+            (None, None) if self.names.is_empty() => {
                 format!("give the model a parameter: `model NAME({name} = 1) < ... >`")
             }
-            None => format!("the model has {}", list(self.names.iter().copied(), "and")),
+            (None, None) => format!("the model has {}", names()),
         };
+        let owner = if self.block.is_some() { "block" } else { "model" };
         Err(Diagnostic::new(Code::UnknownParameter, format!("there is no parameter `{name}`"))
-            .label(span, "not a parameter of this model")
+            .label(span, format!("not a parameter of this {owner}"))
             .help(help))
     }
 }

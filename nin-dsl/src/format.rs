@@ -1,11 +1,29 @@
-//! The canonical print of a [`Model`]: one layer a line, four spaces deep. It reads back as the same model.
+//! Models as text again: the canonical print of a [`Model`], which reads back as the same model, and [`source`], which
+//! lays out a text as it was written.
+
+mod layout;
 
 use std::fmt;
 
-use crate::ast::{Argument, Call, Expr, ExprKind, Model, Param};
-use crate::check;
+use crate::ast::{Argument, Expr, ExprKind, Item, Model, Param, Slot, Visibility};
 use crate::diagnostic::Diagnostic;
 use crate::number::{Number, Operator};
+use crate::span::Source;
+use crate::{check, parse};
+
+use layout::layout;
+pub(crate) use layout::{Kind, Token};
+
+/// A text in canonical layout: a layer a line, four spaces deep. Comments, numbers and expressions stay as they were
+/// written, and so does the model; to lay out the result changes nothing.
+///
+/// # Errors
+/// If the text is no model; the checker is not asked.
+pub fn source(source: &Source) -> Result<String, Vec<Diagnostic>> {
+    parse(source)?;
+    let tokens = parse::tokens(source).map_err(|diagnostic| vec![diagnostic])?;
+    Ok(layout(tokens))
+}
 
 /// The model with each parameter's default replaced by the value it takes under `overrides`: a text of its own for one
 /// variant, which checks to the same graph without them.
@@ -25,43 +43,95 @@ pub fn resolved(model: &Model, overrides: &[(String, Number)]) -> Result<Model, 
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tokens = Tokens::default();
+        for block in &self.blocks {
+            tokens.head(&block.docs, block.visibility.as_ref(), ["block", &block.name.text]);
+            tokens.list(&block.slots);
+            tokens.chain(&block.chain);
+        }
         if let Some(head) = &self.head {
-            for line in &head.docs {
-                writeln!(f, "///{line}")?;
-            }
-            if let Some(visibility) = &head.visibility {
-                write!(f, "{} ", visibility.text)?;
-            }
-            write!(f, "model {}", self.name.text)?;
-            comma_separated(f, &head.params)?;
-            f.write_str(" ")?;
+            tokens.head(&head.docs, head.visibility.as_ref(), ["model", &self.name.text]);
+            tokens.list(&head.params);
+        } else {
+            tokens.begin();
         }
-        f.write_str("<\n")?;
-        for call in &self.layers {
-            writeln!(f, "    {call}")?;
-        }
-        f.write_str(">\n")
+        tokens.chain(&self.chain);
+        f.write_str(&layout(tokens.tokens))
     }
 }
 
-/// `(a, b)`, or nothing if there are none.
-fn comma_separated<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
-    for (i, item) in items.iter().enumerate() {
-        write!(f, "{}{item}", if i == 0 { "(" } else { ", " })?;
+/// What is printed of a model that has no comments and no layout of its own.
+#[derive(Default)]
+struct Tokens {
+    tokens: Vec<Token>,
+    /// The next token begins a line.
+    starts: bool,
+}
+
+impl Tokens {
+    fn begin(&mut self) {
+        self.starts = true;
     }
-    f.write_str(if items.is_empty() { "" } else { ")" })
+
+    fn push(&mut self, kind: Kind, text: impl Into<String>) {
+        let starts = std::mem::take(&mut self.starts);
+        self.tokens.push(Token { starts, ..Token::new(kind, text) });
+    }
+
+    fn head(&mut self, docs: &[String], visibility: Option<&Visibility>, words: [&str; 2]) {
+        for line in docs {
+            self.begin();
+            self.push(Kind::Doc, format!("///{}", line.trim_end()));
+        }
+        self.begin();
+        if let Some(visibility) = visibility {
+            self.push(Kind::Text, &visibility.text);
+        }
+        words.into_iter().for_each(|word| self.push(Kind::Text, word));
+    }
+
+    fn list<T: fmt::Display>(&mut self, items: &[T]) {
+        self.push(Kind::ListOpen, "(");
+        for item in items {
+            self.push(Kind::Text, item.to_string());
+            self.push(Kind::Comma, ",");
+        }
+        self.push(Kind::ListClose, ")");
+    }
+
+    fn chain(&mut self, chain: &[Item]) {
+        self.push(Kind::ChainOpen, "<");
+        for item in chain {
+            self.begin();
+            match item {
+                Item::Call(call) => {
+                    self.push(Kind::Text, &call.word.text);
+                    self.list(&call.args);
+                }
+                Item::Repeat(repeat) => {
+                    self.push(Kind::Text, "repeat");
+                    self.list(std::slice::from_ref(&repeat.count));
+                    self.chain(&repeat.chain);
+                }
+            }
+        }
+        self.begin();
+        self.push(Kind::ChainClose, ">");
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.default {
+            Some(default) => write!(f, "{} = {default}", self.name.text),
+            None => f.write_str(&self.name.text),
+        }
+    }
 }
 
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} = {}", self.name.text, self.default)
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.word.text)?;
-        comma_separated(f, &self.args)
     }
 }
 

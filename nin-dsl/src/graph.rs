@@ -66,6 +66,12 @@ pub enum Op {
     },
     /// `max(x, 0)`.
     Relu,
+    /// `x`, but `slope * x` where `x < 0`.
+    LeakyRelu {
+        /// What negative numbers are multiplied by. Never negative: a value has the sign of its operand, or is zero, so
+        /// that the value alone tells which gradient applies.
+        slope: f64,
+    },
     /// Maximum over a window clipped to the input; the first in row order takes the gradient; NaN wins.
     MaxPool {
         /// Window.
@@ -267,6 +273,7 @@ impl Graph {
             }
             Op::Input
             | Op::Relu
+            | Op::LeakyRelu { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -306,6 +313,10 @@ impl Graph {
                         .map(|(h, w)| Shape::map(input.channels(), h, w))
                 }
                 (Op::Relu, Some(input)) => Some(input),
+                (Op::LeakyRelu { slope }, Some(input)) => {
+                    assert!(slope >= 0.0 && slope.is_finite(), "{id}: slope {slope}");
+                    Some(input)
+                }
                 (Op::Dropout { p, index }, Some(input)) => {
                     assert!((0.0..1.0).contains(&p), "{id}: dropout probability {p}");
                     assert_eq!(index, dropouts, "{id}: dropout number");
@@ -383,6 +394,7 @@ impl Graph {
                 format!("conv({operand}) {window} {name}{bias}")
             }
             Op::Relu => format!("relu({operand})"),
+            Op::LeakyRelu { slope } => format!("leaky_relu({operand}) slope {slope}"),
             Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
             Op::AvgPool { window, round } => format!("avgpool({operand}) {window} {round}"),
             Op::GlobalAvgPool => format!("gap({operand})"),

@@ -6,11 +6,15 @@
 pub const ACTIVATION_ELEMENTS: u64 = 1 << 28;
 /// Trainable numbers of a model.
 pub const PARAMETERS: u64 = 1 << 28;
-/// Layers of a model.
+/// Layers of a model, after blocks and repetitions are expanded.
 pub const LAYERS: usize = 10_000;
-/// Parentheses or comments inside one another.
+/// Uses of blocks, and repetitions, that a model expands.
+pub const EXPANSIONS: usize = 10_000;
+/// Brackets or comments inside one another; also blocks and repetitions, as they expand.
 pub const NESTING: usize = 64;
-/// Parameters in a model's head.
-pub const MODEL_PARAMETERS: usize = 256;
+/// Parameters of a model or a block.
+pub const PARAMETERS_OF_ONE: usize = 256;
+/// Blocks of a text.
+pub const BLOCKS: usize = 1_000;
 /// Bytes of a model's text.
 pub const TEXT_BYTES: usize = 4 << 20;

@@ -7,13 +7,12 @@ use nin_dsl::graph::Layer;
 use nin_dsl::{Code, Diagnostic, Graph, Number, Source, Span, ast, check, format, limits, parse};
 use proptest::prelude::*;
 
-const MODELS: [&str; 3] = [
+const MODELS: [&str; 5] = [
     include_str!("../../models/nin-cifar10-caffe.nin"),
     include_str!("../../models/nin-imagenet.nin"),
-    "// Every layer, value and mark.\n/// Doc.\npub(crate) model All(a = 3, b = -0.25, c = 2 * 8 / 3) <\n    \
-     input(1, 20, 21), conv(a * (1 + a), 5, stride = 2, pad = 1, bias = 0); relu\n    \
-     avgpool(2, pad = 1, round = ceil) mlpconv(4, c,) /* inner /* comment */ */ dropout(-b + 1e-3)\n    \
-     fc(2 * a - -1) relu fc(n = 7) softmax\n>\n",
+    include_str!("corpus/marks.nin"),
+    include_str!("corpus/blocks.nin"),
+    include_str!("corpus/repeats.nin"),
 ];
 
 /// Reads and checks a text, and holds the result to what is promised of any.
@@ -94,6 +93,8 @@ fn length_costs_no_more_than_it_must() {
     assert_eq!(first_code(&comments), None);
     let docs = format!("{} model M < input(3, 8, 8) >", "///\n".repeat(terms));
     assert_eq!(first_code(&docs), None);
+    let blanks = format!("< input(3, 8, 8) repeat(2) < repeat(2) < {} > > >", " ; relu".repeat(9));
+    assert_eq!(first_code(&blanks.replace(" ; ", &" ".repeat(terms / 9))), None);
     let channels = format!("< input(1, 1, 1) mlpconv({}) >", "1,".repeat(terms));
     assert_eq!(first_code(&channels), None);
     assert_eq!(first_code(&"a".repeat(terms)), Some(Code::Syntax));
@@ -108,6 +109,39 @@ fn counts_are_limited() {
     assert_eq!(first_code(&layers(400_000)), Some(Code::TooLarge));
     let params: String = (0..200_000).map(|i| format!("p{i} = 1,")).collect();
     assert_eq!(first_code(&format!("model M({params}) < >")), Some(Code::TooLarge));
+    assert_eq!(
+        first_code(&format!("block B({params}) < > < input(1, 1, 1) >")),
+        Some(Code::TooLarge)
+    );
+    let blocks: String = (0..100_000).map(|i| format!("block b{i} < > ")).collect();
+    assert_eq!(first_code(&format!("{blocks} < input(1, 1, 1) >")), Some(Code::TooLarge));
+}
+
+#[test]
+fn expansion_is_limited() {
+    // Each block uses the next one twice: the last one 2^60 times.
+    let doubling = |end: &str| {
+        let blocks: String =
+            (0..60).map(|i| format!("block b{i} < b{} b{} > ", i + 1, i + 1)).collect();
+        format!("{blocks} block b60 < {end} > < input(1, 1, 1) b0 >")
+    };
+    assert_eq!(first_code(&doubling("relu")), Some(Code::TooLarge));
+    assert_eq!(first_code(&doubling("")), Some(Code::TooLarge));
+    assert_eq!(first_code(&doubling("b0")), Some(Code::RecursiveBlock));
+    // Each block uses all of them: as many paths as there are orders.
+    let all: String = (0..100).map(|i| format!("b{i} ")).collect();
+    let blocks: String = (0..100).map(|i| format!("block b{i} < {all} >\n")).collect();
+    assert_eq!(first_code(&format!("{blocks} < input(1, 1, 1) b0 >")), Some(Code::RecursiveBlock));
+    let repeats = |n: usize| format!("{}relu{}", "repeat(1) < ".repeat(n), " >".repeat(n));
+    // The model's own chain is one of the levels.
+    let nested = |n: usize| format!("< input(1, 1, 1) {} >", repeats(n));
+    assert_eq!(first_code(&nested(limits::NESTING - 1)), None);
+    assert_eq!(first_code(&nested(limits::NESTING)), Some(Code::NestedTooDeep));
+    let inside = format!("block b < {} > < input(1, 1, 1) b >", repeats(limits::NESTING - 1));
+    assert_eq!(first_code(&inside), None);
+    let chain: String = (0..900).map(|i| format!("block b{i} < b{} > ", i + 1)).collect();
+    let chain = format!("{chain} block b900 < relu > < input(1, 1, 1) b0 >");
+    assert_eq!(first_code(&chain), Some(Code::NestedTooDeep));
 }
 
 #[test]
@@ -149,6 +183,7 @@ fn soup() -> impl Strategy<Value = String> {
         "avgpool",
         "dropout",
         "relu",
+        "leaky_relu(0.1)",
         "gap",
         "fc",
         "softmax",
@@ -193,6 +228,9 @@ fn soup() -> impl Strategy<Value = String> {
         "conv(4)",
         "maxpool(2)",
         "model M(a = 2) <",
+        "block B(a, k = 2) <",
+        "B(4)",
+        "repeat(2) <",
     ]);
     let separator = prop::sample::select(vec!["", " "]);
     prop::collection::vec((token, separator), 0..40)
@@ -266,7 +304,7 @@ proptest! {
     fn any_override_is_judged(whole in any::<i64>(), real in any::<f64>()) {
         for (model, text) in MODELS.iter().enumerate() {
             let ast = parse(&Source::new("m.nin", *text)).expect("a model");
-            let name = ["width", "classes", "b"][model].to_owned();
+            let name = ["width", "classes", "b", "rate", "depth"][model].to_owned();
             for value in [Number::Whole(whole), Number::Real(real)] {
                 let overrides = [(name.clone(), value)];
                 let (graph, diagnostics) = check(&ast, &overrides);

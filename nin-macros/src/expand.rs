@@ -36,16 +36,17 @@ use crate::token_text::TokenText;
 
 /// `nin!`.
 pub(crate) fn nin(tokens: TokenStream) -> TokenStream {
-    let first = tokens.clone().into_iter().next();
-    let is_expression = first
-        .is_some_and(|first| matches!(first, TokenTree::Punct(punct) if punct.as_char() == '<'));
     let layout = TokenText::new(tokens);
     let source = Source::new("model", layout.text.as_str());
     let place = |diagnostic: &Diagnostic| match diagnostic.span() {
         Some(span) => layout.ends(span),
         None => (Span::call_site(), Span::call_site()),
     };
-    match read(&source) {
+    let (is_expression, judged) = match nin_dsl::parse(&source) {
+        Ok(model) => (model.head.is_none(), check(model)),
+        Err(diagnostics) => (false, Err(diagnostics)),
+    };
+    match judged {
         Ok(read) => {
             let text = Literal::string(&read.model.to_string()).into_token_stream();
             let name_span = layout.ends(read.model.name.span).0;
@@ -57,7 +58,9 @@ pub(crate) fn nin(tokens: TokenStream) -> TokenStream {
             let errors: TokenStream = errors(&diagnostics)
                 .map(|error| compile_error(place(error), &message(error, &source)))
                 .collect();
-            if is_expression { quote!({ #errors }) } else { errors }
+            // Several are items beside one another, but an expression only as a block. Where no model could be read
+            // there is one, which is either.
+            if diagnostics.len() > 1 && is_expression { quote!({ #errors }) } else { errors }
         }
     }
 }
@@ -88,7 +91,7 @@ pub(crate) fn include(tokens: TokenStream) -> TokenStream {
             return compile_error((at, at), &message);
         }
     };
-    match read(&source) {
+    match nin_dsl::parse(&source).and_then(check) {
         Ok(read) => {
             // The compiler itself reads the file too, so that cargo builds again when it changes.
             let full = full.to_string_lossy();
@@ -109,8 +112,7 @@ struct Read {
     warnings: Vec<Diagnostic>,
 }
 
-fn read(source: &Source) -> Result<Read, Vec<Diagnostic>> {
-    let model = nin_dsl::parse(source)?;
+fn check(model: ast::Model) -> Result<Read, Vec<Diagnostic>> {
     match nin_dsl::check(&model, &[]) {
         (Some(graph), warnings) => Ok(Read { model, graph, warnings }),
         (None, diagnostics) => Err(diagnostics),

@@ -165,7 +165,7 @@ fn doc_text(tree: &TokenTree) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use nin_dsl::{Source, parse};
+    use nin_dsl::{Source, check, parse};
 
     use super::*;
 
@@ -231,15 +231,20 @@ mod tests {
     /// Both doors lead to the same model: the text of a file and the text of its tokens.
     #[test]
     fn a_model_and_its_tokens_read_the_same() {
-        let files = texts("models");
-        assert!(files.len() >= 7, "only {} models", files.len());
+        let files = [texts("models"), texts("nin-dsl/tests/corpus")].concat();
+        assert!(files.len() >= 11, "only {} models", files.len());
         for file in files {
             let tokens = Source { text: lay_out(&file.text).text.into(), ..file.clone() };
             let (a, b) = (parse(&file).expect("a model"), parse(&tokens).expect("a model"));
             assert_eq!(a.to_string(), b.to_string(), "{}", file.name);
-            for (a, b) in a.layers.iter().zip(&b.layers) {
-                assert_eq!(file.location(a.span), tokens.location(b.span), "{}", file.name);
-            }
+            let graph = |source: &Source, model| {
+                let mut graph = check(model, &[]).0.expect("a good model");
+                let places: Vec<_> =
+                    graph.layers.iter().map(|layer| source.location(layer.span)).collect();
+                graph.layers.iter_mut().for_each(|layer| layer.span = TextSpan::default());
+                (graph, places)
+            };
+            assert_eq!(graph(&file, &a), graph(&tokens, &b), "{}", file.name);
         }
     }
 

@@ -32,6 +32,15 @@ nin_macros::nin! {
 
 nin_macros::nin!(model NoParameters < input(3, 8, 8) conv(4, kernel = 1) >);
 
+nin_macros::nin! {
+    /// Used twice.
+    pub block stage(channels, drop = 0.5) < mlpconv(channels) maxpool(2) dropout(drop) >
+
+    model Blocks(width = 4) < input(1, 16, 16) stage(width) stage(2 * width, drop = 0) last(3) >
+
+    block last(n) < repeat(2) < conv(n) relu > gap >
+}
+
 nin_macros::include!("../models/nin-mnist.nin");
 
 #[test]
@@ -61,6 +70,18 @@ fn without_parameters_it_is_a_unit_struct() {
 fn a_bare_chain_is_an_expression() {
     let model = nin_macros::nin!(< input(1, 4, 4) gap softmax >);
     assert_eq!(model.name, "model");
+    let model = nin_macros::nin!(block twice(c) < conv(c) conv(c) > < input(1, 4, 4) twice(2) >);
+    assert_eq!(model.layers.len(), 3);
+}
+
+#[test]
+fn blocks_come_along() {
+    assert_eq!(Blocks::OUTPUT, [3]);
+    let wide = Blocks { width: 8 }.model().expect("a variant");
+    let words: Vec<_> = wide.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let stages = ["mlpconv1", "maxpool1", "dropout1", "mlpconv2", "maxpool2", "dropout2"];
+    let last = ["conv1", "relu1", "conv2", "relu2", "gap1"];
+    assert_eq!(words, [&["input1"], &stages[..], &last[..]].concat());
 }
 
 #[test]

@@ -124,7 +124,8 @@ pub fn forward(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
 fn saved(graph: &Graph, id: NodeId) -> Option<Tensor> {
     match graph.node(id).op {
         // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
-        Op::Relu => Some(Tensor::Value(id)),
+        // A leaky one's value has its operand's sign, since the slope is not negative.
+        Op::Relu | Op::LeakyRelu { .. } => Some(Tensor::Value(id)),
         // Winners are found again from the operand: cheaper than storing them.
         Op::MaxPool { .. } => id.operand().map(Tensor::Value),
         Op::Input

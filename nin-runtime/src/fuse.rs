@@ -147,7 +147,7 @@ fn input_grad<'a>(
 ) -> Stage {
     let maskable = match graph.node(id).op {
         Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => true,
-        Op::Input | Op::Relu | Op::Dropout { .. } | Op::Softmax => false,
+        Op::Input | Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::Softmax => false,
     };
     let relu = rest.next_if(|next| {
         let is_relu_grad =
@@ -194,7 +194,7 @@ fn homes(graph: &Graph) -> Vec<(usize, Domain)> {
             Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
                 (!matches!(open, Open::Closed), Open::Closed)
             }
-            Op::Relu | Op::Dropout { .. } => (true, open),
+            Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => (true, open),
             Op::Softmax => (true, Open::Closed),
         };
         if !joins || node_domain != domain {
@@ -210,7 +210,7 @@ fn homes(graph: &Graph) -> Vec<(usize, Domain)> {
 fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
     match graph.node(id).op {
         Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => Domain::Image,
-        Op::Relu | Op::Dropout { .. } => before,
+        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => before,
         Op::Softmax => Domain::Chunk,
         Op::Conv { .. } => match graph.node(id).shape {
             nin_dsl::shape::Shape::Map { .. } => Domain::Image,

@@ -175,6 +175,9 @@ impl<T: NdFloat> Run<'_, '_, T> {
             }
             // A NaN is not less than zero, and stays.
             Op::Relu => x.mapv(|x| if x < T::zero() { T::zero() } else { x }),
+            Op::LeakyRelu { slope } => {
+                x.mapv(|x| if x < T::zero() { x * number(slope) } else { x })
+            }
             Op::MaxPool { window, .. } => pool::max(window, x, pixels),
             Op::AvgPool { window, .. } => pool::mean(window, x, pixels),
             Op::GlobalAvgPool => pool::mean(whole(conv::pixels(&x)), x, (1, 1)),
@@ -203,6 +206,13 @@ impl<T: NdFloat> Run<'_, '_, T> {
                     *grad = if value > T::zero() { *grad } else { T::zero() };
                 });
                 masked
+            }
+            Op::LeakyRelu { slope } => {
+                let mut scaled = grad.to_owned();
+                scaled.zip_mut_with(&saved(), |grad, &value| {
+                    *grad = if value > T::zero() { *grad } else { *grad * number(slope) };
+                });
+                scaled
             }
             Op::MaxPool { window, .. } => pool::max_grad(window, saved(), grad),
             Op::AvgPool { window, .. } => pool::mean_grad(window, grad, pixels),

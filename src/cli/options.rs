@@ -94,7 +94,8 @@ impl VariantArgs {
         let model = Model::from_file(file, &self.define)?;
         let (source, warnings) = (model.source(), model.warnings());
         if self.deny_warnings && !warnings.is_empty() {
-            let (text, diagnostics) = (source.clone(), warnings.to_vec());
+            let denied = warnings.iter().cloned().map(nin::Diagnostic::denied);
+            let (text, diagnostics) = (source.clone(), denied.collect());
             return Err(ModelError::Invalid { text, diagnostics }.into());
         }
         terminal.diagnostics(source, warnings);

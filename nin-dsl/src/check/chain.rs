@@ -1,8 +1,9 @@
-//! The chain: layers in their places, shapes from one to the next, and ops appended to the graph.
+//! The expanded chain: layers in their places, shapes from one to the next, and ops appended to the graph.
 
+use super::block::Blocks;
+use super::expand::{Expansion, Placed};
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, list, nearest};
-use crate::eval::Scope;
 use crate::graph::{BuildError, Builder, Graph, Op};
 use crate::layer::{self, Args, Layer, Takes, Yields};
 use crate::shape::{Round, Shape};
@@ -50,46 +51,79 @@ struct Chain<'m> {
 /// Checks the layers in order. Every error goes to `sink`; the graph is there if the chain could be followed to its end.
 pub(super) fn check_chain(
     model: &ast::Model,
+    blocks: &Blocks<'_>,
     mut build: Builder,
-    scope: &mut Scope<'_>,
+    expansion: &mut Expansion<'_>,
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Graph> {
-    sink.extend(no_input(model));
-    sink.extend(after_end(model));
-    let end = end_of(model).map_or(model.layers.len(), |end| end + 1);
+    let layers = std::mem::take(&mut expansion.layers);
+    if layers.is_empty() {
+        sink.push(
+            Diagnostic::new(Code::NoInput, "a model without layers")
+                .label(model.span, "no layers")
+                .help(EXAMPLE_INPUT),
+        );
+    }
+    for (diagnostic, at) in no_input(&layers).into_iter().chain(after_end(&layers)) {
+        let reported = sink.len();
+        sink.push(diagnostic);
+        expansion.blame(reported, at.place, sink);
+    }
+    let end = end_of(&layers).map_or(layers.len(), |end| end + 1);
     let mut chain = Chain { flow: Flow::Unknown, input: None, flattened: None };
-    for (i, call) in model.layers.iter().enumerate() {
-        let Some(layer) = layer::find(&call.word.text) else {
-            call.args.iter().for_each(|argument| scope.mark_used(&argument.value));
-            sink.push(unknown_layer(call));
-            chain.flow = Flow::Unknown;
-            continue;
-        };
-        let args = layer::args::bind(layer, call, scope, sink);
-        if i >= end {
-            continue;
-        }
-        if let Some(diagnostic) = misplaced(layer, call, &chain) {
-            // The layer is taken to be the mistake: what follows is judged as if it were not there.
-            sink.push(diagnostic);
-            continue;
-        }
-        chain.flow = match args {
-            Some(args) => lower(layer, call, &args, chain.flow, &mut build, sink),
-            None => chain.flow.after(layer.yields),
-        };
-        match (layer.takes, layer.yields) {
-            (Takes::Nothing, _) => chain.input = Some(call),
-            (_, Yields::Vector) => chain.flattened = Some(call),
-            _ => {}
-        }
+    for (i, placed) in layers.iter().enumerate() {
+        let reported = sink.len();
+        check_layer(placed, i < end, &mut chain, blocks, &mut build, expansion, sink);
+        expansion.blame(reported, placed.place, sink);
     }
     if !matches!(chain.flow, Flow::Shape(_)) {
         return None;
     }
     let graph = build.finish();
-    sink.extend(dropout_last(&graph));
+    if let (Some(diagnostic), Some(last)) = (dropout_last(&graph), layers.last()) {
+        let reported = sink.len();
+        sink.push(diagnostic);
+        expansion.blame(reported, last.place, sink);
+    }
     Some(graph)
+}
+
+/// Checks one layer; past the model's end only its arguments.
+fn check_layer<'m>(
+    placed: &Placed<'m>,
+    counts: bool,
+    chain: &mut Chain<'m>,
+    blocks: &Blocks<'_>,
+    build: &mut Builder,
+    expansion: &mut Expansion<'_>,
+    sink: &mut Vec<Diagnostic>,
+) {
+    let call = placed.call;
+    let scope = &mut expansion.scopes[placed.place.scope];
+    let Some(layer) = layer::find(&call.word.text) else {
+        call.args.iter().for_each(|argument| scope.mark_used(&argument.value));
+        sink.push(unknown_layer(call, blocks));
+        chain.flow = Flow::Unknown;
+        return;
+    };
+    let args = layer::args::bind(layer, call, scope, sink);
+    if !counts {
+        return;
+    }
+    if let Some(diagnostic) = misplaced(layer, call, chain) {
+        // The layer is taken to be the mistake: what follows is judged as if it were not there.
+        sink.push(diagnostic);
+        return;
+    }
+    chain.flow = match args {
+        Some(args) => lower(layer, call, &args, chain.flow, build, sink),
+        None => chain.flow.after(layer.yields),
+    };
+    match (layer.takes, layer.yields) {
+        (Takes::Nothing, _) => chain.input = Some(call),
+        (_, Yields::Vector) => chain.flattened = Some(call),
+        _ => {}
+    }
 }
 
 /// Appends a layer's ops, if the shape it reads is known, and says what it leaves.
@@ -117,50 +151,43 @@ fn lower(
 }
 
 /// Where the layer that ends a model stands, if there is one.
-fn end_of(model: &ast::Model) -> Option<usize> {
-    model.layers.iter().position(|call| {
-        layer::find(&call.word.text).is_some_and(|layer| layer.yields == Yields::End)
+fn end_of(layers: &[Placed<'_>]) -> Option<usize> {
+    layers.iter().position(|placed| {
+        layer::find(&placed.call.word.text).is_some_and(|layer| layer.yields == Yields::End)
     })
 }
 
-fn is_input(call: &ast::Call) -> bool {
-    layer::find(&call.word.text).is_some_and(|layer| layer.takes == Takes::Nothing)
+fn is_input(placed: &Placed<'_>) -> bool {
+    layer::find(&placed.call.word.text).is_some_and(|layer| layer.takes == Takes::Nothing)
 }
 
-fn no_input(model: &ast::Model) -> Option<Diagnostic> {
-    let example = "begin with the shape of an image, such as `input(3, 32, 32)`";
-    let Some(first) = model.layers.first() else {
-        return Some(
-            Diagnostic::new(Code::NoInput, "a model without layers")
-                .label(model.span, "no layers")
-                .help(example),
-        );
-    };
-    if is_input(first) {
-        return None;
-    }
-    let word = &first.word.text;
-    let message = format!("a model begins with `input`, not with `{word}`");
+const EXAMPLE_INPUT: &str = "begin with the shape of an image, such as `input(3, 32, 32)`";
+
+fn no_input<'a, 'm>(layers: &'a [Placed<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
+    let first = layers.first().filter(|first| !is_input(first))?;
+    let word = &first.call.word;
+    let message = format!("a model begins with `input`, not with `{}`", word.text);
     let diagnostic =
-        Diagnostic::new(Code::NoInput, message).label(first.word.span, "`input` must come before");
-    Some(match model.layers.iter().find(|call| is_input(call)) {
-        Some(input) => diagnostic.label(input.span, "put this first"),
-        None => diagnostic.help(example),
-    })
+        Diagnostic::new(Code::NoInput, message).label(word.span, "`input` must come before");
+    let diagnostic = match layers.iter().find(|placed| is_input(placed)) {
+        Some(input) => diagnostic.label(input.call.span, "put this first"),
+        None => diagnostic.help(EXAMPLE_INPUT),
+    };
+    Some((diagnostic, first))
 }
 
-fn after_end(model: &ast::Model) -> Option<Diagnostic> {
-    let end = end_of(model)?;
-    let (last, next) = (&model.layers[end], model.layers.get(end + 1)?);
-    let (last_word, next_word) = (&last.word.text, &next.word.text);
-    Some(
+fn after_end<'a, 'm>(layers: &'a [Placed<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
+    let end = end_of(layers)?;
+    let (last, next) = (layers[end].call, layers.get(end + 1)?);
+    let (last_word, next_word) = (&last.word.text, &next.call.word.text);
+    let diagnostic =
         Diagnostic::new(Code::AfterSoftmax, format!("`{next_word}` after `{last_word}`"))
-            .label(next.span, "nothing may follow")
-            .label(last.word.span, format!("`{last_word}` ends the model")),
-    )
+            .label(next.call.span, "nothing may follow")
+            .label(last.word.span, format!("`{last_word}` ends the model"));
+    Some((diagnostic, next))
 }
 
-fn unknown_layer(call: &ast::Call) -> Diagnostic {
+fn unknown_layer(call: &ast::Call, blocks: &Blocks<'_>) -> Diagnostic {
     let word = call.word.text.as_str();
     if layer::RESERVED.contains(&word) {
         return Diagnostic::new(
@@ -180,9 +207,13 @@ fn unknown_layer(call: &ast::Call) -> Diagnostic {
         return diagnostic.help(format!("did you mean `{}`? {}", layer.word, layer.summary));
     }
     let words = || layer::LAYERS.iter().map(|layer| layer.word);
-    diagnostic.help(match nearest(word, words()) {
+    diagnostic.help(match nearest(word, words().chain(blocks.names())) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the layers are {}", list(words(), "and")),
+        None if blocks.len() == 0 => format!("the layers are {}", list(words(), "and")),
+        None => {
+            let (layers, blocks) = (list(words(), "and"), list(blocks.names(), "and"));
+            format!("the layers are {layers}; the blocks are {blocks}")
+        }
     })
 }
 

@@ -160,6 +160,12 @@ impl Builder {
         self.push(Op::Relu, shape, 1, 1);
     }
 
+    /// `x`, but `slope * x` where `x < 0`; the slope is at least 0.
+    pub fn leaky_relu(&mut self, slope: f64) {
+        let shape = self.shape();
+        self.push(Op::LeakyRelu { slope }, shape, 1, 1);
+    }
+
     /// A maximum over a window.
     ///
     /// # Errors

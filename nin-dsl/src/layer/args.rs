@@ -85,6 +85,39 @@ fn size(n: i64) -> usize {
     usize::try_from(n).expect("the argument's kind keeps it from 0 (a bug in nin)")
 }
 
+/// What a call may be given: the arguments of a layer or the parameters of a block.
+#[derive(Debug)]
+pub(crate) struct Signature<'a> {
+    /// The layer's word or the block's name.
+    pub(crate) word: &'a str,
+    /// In order of position.
+    pub(crate) formals: Vec<Formal<'a>>,
+    /// All arguments without a name belong to the first.
+    pub(crate) takes_list: bool,
+}
+
+/// One argument's names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Formal<'a> {
+    /// Its name in a model.
+    pub(crate) name: &'a str,
+    /// Another name it may have there.
+    pub(crate) key: &'a str,
+    /// What other systems call it.
+    pub(crate) also: &'a [&'a str],
+}
+
+impl Signature<'static> {
+    fn of(layer: &'static Layer) -> Signature<'static> {
+        let formal = |arg: &Arg| Formal { name: arg.name, key: arg.key, also: arg.also };
+        Signature {
+            word: layer.word,
+            formals: layer.args.iter().map(formal).collect(),
+            takes_list: layer.args.first().is_some_and(|arg| arg.kind == Kind::ChannelList),
+        }
+    }
+}
+
 /// Resolves the arguments of `call`. Every error goes to `sink`; `None` if there was one.
 pub(crate) fn bind(
     layer: &'static Layer,
@@ -93,7 +126,7 @@ pub(crate) fn bind(
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Args> {
     let errors_before = sink.len();
-    let slots = assign(layer, call, scope, sink);
+    let slots = assign(&Signature::of(layer), call, scope, sink);
     let mut resolved: Vec<Bound> = Vec::with_capacity(layer.args.len());
     let mut missing = vec![];
     for (arg, written) in layer.args.iter().zip(&slots) {
@@ -114,25 +147,32 @@ pub(crate) fn bind(
         }
     }
     if !missing.is_empty() && sink.len() == errors_before {
-        sink.push(missing_arguments(layer, call, &missing));
+        let docs: Vec<&str> = missing.iter().map(|arg| arg.doc).collect();
+        let names = missing.iter().map(|arg| arg.name);
+        sink.push(missing_arguments(
+            call,
+            names,
+            &docs.join(", "),
+            &format!("`{}`", layer.usage()),
+        ));
     }
     (sink.len() == errors_before && resolved.len() == layer.args.len()).then_some(Args(resolved))
 }
 
-/// Which written arguments belong to each of the layer's. What belongs to none is reported.
-fn assign<'c>(
-    layer: &Layer,
+/// Which written arguments belong to each of the signature's. What belongs to none is reported.
+pub(crate) fn assign<'c>(
+    signature: &Signature<'_>,
     call: &'c ast::Call,
     scope: &mut Scope<'_>,
     sink: &mut Vec<Diagnostic>,
 ) -> Vec<Vec<&'c ast::Argument>> {
-    let takes_list = layer.args.first().is_some_and(|arg| arg.kind == Kind::ChannelList);
-    let mut slots = vec![vec![]; layer.args.len()];
+    let formals = &signature.formals;
+    let mut slots = vec![vec![]; formals.len()];
     let (mut position, mut first_named, mut surplus) = (0, None, vec![]);
     for argument in &call.args {
         let error = match &argument.name {
             None if first_named.is_some() => positional_after_named(argument, first_named),
-            None if takes_list => {
+            None if signature.takes_list => {
                 slots[0].push(argument);
                 continue;
             }
@@ -148,14 +188,14 @@ fn assign<'c>(
             }
             Some(name) => {
                 first_named = first_named.or(Some(argument.span));
-                let is = |arg: &Arg| arg.name == name.text || arg.key == name.text;
-                match layer.args.iter().position(is) {
+                let is = |formal: &Formal<'_>| [formal.name, formal.key].contains(&&*name.text);
+                match formals.iter().position(is) {
                     Some(slot) if slots[slot].is_empty() => {
                         slots[slot].push(argument);
                         continue;
                     }
-                    Some(slot) => duplicate(layer.args[slot].name, argument, slots[slot][0]),
-                    None => unknown_argument(layer, name),
+                    Some(slot) => duplicate(formals[slot].name, argument, slots[slot][0]),
+                    None => unknown_argument(signature, name),
                 }
             }
         };
@@ -163,7 +203,7 @@ fn assign<'c>(
         sink.push(error);
     }
     if let (Some(first), Some(last)) = (surplus.first(), surplus.last()) {
-        sink.push(too_many(layer, call, first.span.to(last.span)));
+        sink.push(too_many(signature, call, first.span.to(last.span)));
     }
     slots
 }
@@ -176,6 +216,7 @@ fn default_value(
     match default {
         Default::Required => None,
         Default::Whole(n) => Some(graph::Arg::Number(Number::Whole(n))),
+        Default::Real(x) => Some(graph::Arg::Number(Number::Real(x))),
         Default::Word("same") => judge.same(judge.kernel?.written.unwrap_or(judge.call.word.span)),
         Default::Word(word) => Some(flag(word == "ceil")),
         Default::Of(key) => {
@@ -230,11 +271,12 @@ impl Judge<'_, '_> {
                 Some(whole_arg(n))
             }
             Kind::Probability => {
-                let p = evaluate(expr, self.scope, self.sink)?;
-                if !(0.0..1.0).contains(&p.as_f64()) {
-                    return self.out_of_range(expr.span, p, "at least 0 and below 1");
-                }
-                Some(graph::Arg::Number(Number::Real(p.as_f64())))
+                self.real(expr, |p| (0.0..1.0).contains(&p), "at least 0 and below 1")
+            }
+            Kind::NonNegative => {
+                let most = limits::ACTIVATION_ELEMENTS;
+                let range = format!("at least 0 and at most {most}");
+                self.real(expr, |x| (0.0..=most as f64).contains(&x), &range)
             }
         }
     }
@@ -257,6 +299,20 @@ impl Judge<'_, '_> {
                 self.wrong_kind(expr.span, "a whole number", Some(real.to_string()))
             }
         }
+    }
+
+    /// A real number in a range.
+    fn real(
+        &mut self,
+        expr: &ast::Expr,
+        fits: impl Fn(f64) -> bool,
+        range: &str,
+    ) -> Option<graph::Arg> {
+        let number = evaluate(expr, self.scope, self.sink)?;
+        if !fits(number.as_f64()) {
+            return self.out_of_range(expr.span, number, range);
+        }
+        Some(graph::Arg::Number(Number::Real(number.as_f64())))
     }
 
     /// `pad = same`, blamed on `span`. Without a known kernel there is nothing to say.
@@ -336,47 +392,41 @@ fn duplicate(name: &str, second: &ast::Argument, first: &ast::Argument) -> Diagn
         .label(first.span, "the first")
 }
 
-fn unknown_argument(layer: &Layer, name: &ast::Name) -> Diagnostic {
+fn unknown_argument(signature: &Signature<'_>, name: &ast::Name) -> Diagnostic {
+    let Signature { word, formals, .. } = signature;
     let plain = super::plain(&name.text);
-    let foreign = layer.args.iter().find(|arg| arg.also.contains(&plain.as_str()));
-    let names = || layer.args.iter().map(|arg| arg.name);
-    let help = match foreign.map(|arg| arg.name).or_else(|| nearest(&name.text, names())) {
+    let foreign = formals.iter().find(|formal| formal.also.contains(&plain.as_str()));
+    let names = || formals.iter().map(|formal| formal.name);
+    let help = match foreign.map(|formal| formal.name).or_else(|| nearest(&name.text, names())) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None if layer.args.is_empty() => format!("`{}` takes no arguments", layer.word),
-        None => format!("the arguments of `{}` are {}", layer.word, list(names(), "and")),
+        None if formals.is_empty() => format!("`{word}` takes no arguments"),
+        None => format!("the arguments of `{word}` are {}", list(names(), "and")),
     };
-    let message = format!("`{}` has no argument `{}`", layer.word, name.text);
+    let message = format!("`{word}` has no argument `{}`", name.text);
     Diagnostic::new(Code::UnknownArgument, message).label(name.span, "no such argument").help(help)
 }
 
-fn too_many(layer: &Layer, call: &ast::Call, surplus: Span) -> Diagnostic {
+fn too_many(signature: &Signature<'_>, call: &ast::Call, surplus: Span) -> Diagnostic {
+    let word = signature.word;
     let given = call.args.iter().filter(|argument| argument.name.is_none()).count();
     let given = if given == 1 { "1 is given".to_owned() } else { format!("{given} are given") };
-    let message = match layer.args.len() {
-        0 => format!("`{}` takes no arguments, but {given}", layer.word),
-        1 => format!("`{}` takes one argument, but {given}", layer.word),
-        most => format!("`{}` takes at most {most} arguments, but {given}", layer.word),
+    let message = match signature.formals.len() {
+        0 => format!("`{word}` takes no arguments, but {given}"),
+        1 => format!("`{word}` takes one argument, but {given}"),
+        most => format!("`{word}` takes at most {most} arguments, but {given}"),
     };
     Diagnostic::new(Code::TooManyArguments, message).label(surplus, "too many")
 }
 
-fn missing_arguments(layer: &Layer, call: &ast::Call, missing: &[&Arg]) -> Diagnostic {
-    let names = list(missing.iter().map(|arg| arg.name), "and");
-    let docs: Vec<&str> = missing.iter().map(|arg| arg.doc).collect();
-    Diagnostic::new(Code::MissingArgument, format!("`{}` needs {names}", layer.word))
-        .label(call.span, format!("missing: {}", docs.join(", ")))
-        .help(format!("write {}", usage(layer)))
-}
-
-/// A call as the language reference has it: `conv(c, kernel = 3, ...)`.
-fn usage(layer: &Layer) -> String {
-    let args = layer.args.iter().map(|arg| match arg.default {
-        Default::Required if arg.kind == Kind::ChannelList => "c1, c2, ...".to_owned(),
-        Default::Required => arg.name.to_owned(),
-        Default::Whole(n) => format!("{} = {n}", arg.name),
-        Default::Word(word) => format!("{} = {word}", arg.name),
-        Default::Of("kernel") => format!("{} = k", arg.name),
-        Default::Of(key) => format!("{} = {key}", arg.name),
-    });
-    format!("`{}({})`", layer.word, args.collect::<Vec<_>>().join(", "))
+/// Arguments without a default that a call does not give. `what` says what is missing, `usage` how to write the call.
+pub(crate) fn missing_arguments<'a>(
+    call: &ast::Call,
+    names: impl Iterator<Item = &'a str>,
+    what: &str,
+    usage: &str,
+) -> Diagnostic {
+    let message = format!("`{}` needs {}", call.word.text, list(names, "and"));
+    Diagnostic::new(Code::MissingArgument, message)
+        .label(call.span, format!("missing: {what}"))
+        .help(format!("write {usage}"))
 }

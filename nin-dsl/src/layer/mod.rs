@@ -9,6 +9,7 @@ mod dropout;
 mod fc;
 mod gap;
 mod input;
+mod leaky_relu;
 mod maxpool;
 mod mlpconv;
 mod relu;
@@ -27,13 +28,14 @@ pub const LAYERS: &[&Layer] = &[
     &avgpool::LAYER,
     &dropout::LAYER,
     &relu::LAYER,
+    &leaky_relu::LAYER,
     &gap::LAYER,
     &fc::LAYER,
     &softmax::LAYER,
 ];
 
 /// Words that no model may use for something else yet: they are kept for layers to come.
-pub(crate) const RESERVED: &[&str] = &["leaky_relu", "batchnorm"];
+pub(crate) const RESERVED: &[&str] = &["batchnorm"];
 
 /// Words of other systems for what needs no layer here, and why.
 pub(crate) const NEEDLESS: &[(&str, &str)] =
@@ -56,6 +58,25 @@ pub struct Layer {
     pub yields: Yields,
     /// Appends its ops. The arguments are complete and in range, and the shape is one it takes.
     pub(crate) lower: fn(&Args, &mut Builder) -> Result<(), BuildError>,
+}
+
+impl Layer {
+    /// A call as the language reference has it: `conv(c, kernel = 3, ...)`.
+    pub fn usage(&self) -> String {
+        let args = self.args.iter().map(|arg| match arg.default {
+            Default::Required if arg.kind == Kind::ChannelList => "c1, c2, ...".to_owned(),
+            Default::Required => arg.name.to_owned(),
+            Default::Whole(n) => format!("{} = {n}", arg.name),
+            Default::Real(x) => format!("{} = {x:?}", arg.name),
+            Default::Word(word) => format!("{} = {word}", arg.name),
+            Default::Of("kernel") => format!("{} = k", arg.name),
+            Default::Of(key) => format!("{} = {key}", arg.name),
+        });
+        match self.args {
+            [] => self.word.to_owned(),
+            _ => format!("{}({})", self.word, args.collect::<Vec<_>>().join(", ")),
+        }
+    }
 }
 
 /// What a layer can stand after.
@@ -101,7 +122,7 @@ pub struct Arg {
     pub doc: &'static str,
 }
 
-/// The values an argument takes. "Whole" numbers go up to [`crate::limits::ACTIVATION_ELEMENTS`].
+/// The values an argument takes. Numbers go up to [`crate::limits::ACTIVATION_ELEMENTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number from 1; resolved to a list of one.
@@ -120,15 +141,19 @@ pub enum Kind {
     Switch,
     /// A real number from 0, below 1.
     Probability,
+    /// A real number from 0.
+    NonNegative,
 }
 
 /// An argument's value where none is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Default {
     /// There is none.
     Required,
     /// A whole number.
     Whole(i64),
+    /// A real number.
+    Real(f64),
     /// One of the words `same floor ceil`.
     Word(&'static str),
     /// That of an earlier argument.

@@ -119,6 +119,10 @@ impl Scope<'_> {
                     let value = at(e, stage.writes);
                     elementwise::relu(e, value, shape.elements());
                 }
+                Op::LeakyRelu { slope } => {
+                    let value = at(e, stage.writes);
+                    elementwise::leaky_relu(e, value, slope, shape.elements());
+                }
                 Op::Dropout { p, index } => {
                     let value = at(e, stage.writes);
                     if self.kind == PassKind::Training {
@@ -188,7 +192,9 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     loss::softmax(e, shape.channels(), self.count, input, output);
                 }
-                Op::Relu | Op::Dropout { .. } => self.each_image(e, stage),
+                Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => {
+                    self.each_image(e, stage);
+                }
                 Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
                     unreachable!("walked image by image (a bug in nin)")
                 }
@@ -215,6 +221,7 @@ impl Scope<'_> {
                 }
                 Op::Input
                 | Op::Relu
+                | Op::LeakyRelu { .. }
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
                 | Op::GlobalAvgPool
@@ -307,6 +314,10 @@ impl Scope<'_> {
             Op::Relu => {
                 let value = at(e, stage.reads[1]);
                 elementwise::relu_grad(e, result, value, shape.elements());
+            }
+            Op::LeakyRelu { slope } => {
+                let value = at(e, stage.reads[1]);
+                elementwise::leaky_relu_grad(e, result, value, slope, shape.elements());
             }
             Op::Dropout { p, index } => self.drop_elements(e, p, index, image, result, shape),
             Op::MaxPool { .. } | Op::AvgPool { .. } => {

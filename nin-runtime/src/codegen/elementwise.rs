@@ -1,4 +1,4 @@
-//! Ops that work in place, one float at a time: ReLU and dropout, and their gradients.
+//! Ops that work in place, one float at a time: ReLU, leaky ReLU and dropout, and their gradients.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32X4, I32, I32X4};
@@ -28,6 +28,38 @@ pub(super) fn relu_grad(e: &mut Emitter<'_>, grad: Value, value: Value, floats: 
         let positive = e.b.ins().fcmp(FloatCC::GreaterThan, y, zero);
         let masked = e.choose(positive, g, zero);
         e.store(masked, at, 0);
+    });
+}
+
+/// `x`, but `slope * x` where `x < 0`, over `floats` floats. NaN stays NaN.
+pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Value, slope: f64, floats: usize) {
+    e.lanes(floats, |e, ty, i| {
+        let at = e.at(value, i, 1);
+        let x = e.load(ty, at, 0);
+        let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
+        let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
+        let scaled = e.b.ins().fmul(x, slope);
+        let y = e.choose(negative, scaled, x);
+        e.store(y, at, 0);
+    });
+}
+
+/// Multiplies a gradient by the slope where the leaky ReLU's value is not positive.
+pub(super) fn leaky_relu_grad(
+    e: &mut Emitter<'_>,
+    grad: Value,
+    value: Value,
+    slope: f64,
+    floats: usize,
+) {
+    e.lanes(floats, |e, ty, i| {
+        let (at, value) = (e.at(grad, i, 1), e.at(value, i, 1));
+        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
+        let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
+        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, y, zero);
+        let scaled = e.b.ins().fmul(g, slope);
+        let y = e.choose(positive, g, scaled);
+        e.store(y, at, 0);
     });
 }
 

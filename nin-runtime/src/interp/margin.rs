@@ -28,7 +28,7 @@ pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
         let x = maps(graph.node(operand).shape, x);
         let scale = x.iter().fold(T::zero(), |scale, x| scale.max(x.abs()));
         let closest = match node.op {
-            Op::Relu => smallest_positive(x.iter().map(|x| x.abs())),
+            Op::Relu | Op::LeakyRelu { .. } => smallest_positive(x.iter().map(|x| x.abs())),
             Op::MaxPool { window, .. } => {
                 let mut closest = T::infinity();
                 let output = (node.shape.height(), node.shape.width());

@@ -9,7 +9,7 @@ use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
 use crate::kernel::Tile;
 
-/// What a buffer holds. Ops that work in place (ReLU, dropout) share the buffer of what they work on.
+/// What a buffer holds. Ops that work in place (ReLUs, dropout) share the buffer of what they work on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BufferKey {
     /// The value of a node and of the in-place ops after it.
@@ -49,11 +49,14 @@ pub struct Buffer {
 impl BufferKey {
     /// The buffer of a tensor; `None` for what does not lie in the arena.
     ///
-    /// In-place is always right in a chain: a node's value is read by the node after it alone, and the masks that are
-    /// taken from values (`value > 0`) are the same before and after a dropout, whose own mask zeroes the rest.
+    /// In-place is always right in a chain: a node's value is read by the node after it alone, but for the masks of ReLUs
+    /// (`value > 0`), which find what the whole run of in-place ops has left. No op of a run makes a positive number of
+    /// another (a leaky ReLU's slope is not negative), and of a positive one only a dropout makes anything else: zero,
+    /// where its own rule has already made the gradient zero.
     pub fn of(graph: &Graph, tensor: Tensor) -> Option<BufferKey> {
         let root = |mut id: NodeId| {
-            while matches!(graph.node(id).op, Op::Relu | Op::Dropout { .. }) {
+            while matches!(graph.node(id).op, Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. })
+            {
                 id = id.operand().expect("an in-place op reads a node");
             }
             id

@@ -142,6 +142,21 @@ fn rectifiers() {
     ]);
 }
 
+/// Runs of ops that work in place, whose masks are all taken from what the last of them leaves.
+#[test]
+fn leaky_rectifiers() {
+    check_all(&[
+        "< input(2, 4, 5) leaky_relu gap >",
+        "< input(2, 4, 5) conv(3) leaky_relu(0.3) fc(3) >",
+        "< input(2, 4, 5) conv(3) leaky_relu(0) fc(3) >",
+        "< input(2, 4, 5) conv(3) leaky_relu(2.5) maxpool(2, round = ceil) fc(3) >",
+        "< input(2, 4, 5) conv(3) leaky_relu(0.2) leaky_relu(0.3) conv(3) leaky_relu relu gap >",
+        "< input(2, 4, 5) conv(3) relu leaky_relu(0.5) dropout(0.4) conv(4) gap softmax >",
+        "< input(2, 4, 5) conv(3) dropout(0.4) leaky_relu(0.5) dropout(0.3) conv(4) gap >",
+        "< input(3, 2, 2) gap leaky_relu(0.3) fc(4) leaky_relu(0.1) fc(3) softmax >",
+    ]);
+}
+
 #[test]
 fn pools() {
     for word in ["maxpool", "avgpool"] {

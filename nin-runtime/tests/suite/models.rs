@@ -41,6 +41,7 @@ enum Layer {
     Pool { word: &'static str, window: Drawn, ceil: bool },
     Dropout(u8),
     Relu,
+    LeakyRelu(u8),
     Fc { n: usize, bias: bool },
 }
 
@@ -113,6 +114,7 @@ fn on_maps() -> impl Strategy<Value = Layer> {
     };
     prop_oneof![
         2 => Just(Layer::Relu),
+        1 => (0..15u8).prop_map(Layer::LeakyRelu),
         1 => (0..10u8).prop_map(Layer::Dropout),
         3 => (channels(), window(), any::<bool>())
             .prop_map(|(channels, window, bias)| Layer::Conv { channels, window, bias }),
@@ -126,6 +128,7 @@ fn on_maps() -> impl Strategy<Value = Layer> {
 fn on_vectors() -> impl Strategy<Value = Layer> {
     prop_oneof![
         Just(Layer::Relu),
+        (0..15u8).prop_map(Layer::LeakyRelu),
         (0..10u8).prop_map(Layer::Dropout),
         (channels(), any::<bool>()).prop_map(|(n, bias)| Layer::Fc { n, bias }),
     ]
@@ -162,6 +165,9 @@ impl Chain {
     fn push(&mut self, layer: &Layer) {
         match *layer {
             Layer::Relu => self.text.push_str(" relu"),
+            Layer::LeakyRelu(tenths) => {
+                self.write(format_args!(" leaky_relu({tenths} / 10.0)"));
+            }
             Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
             Layer::Conv { channels, ref window, bias } => {
                 let window = self.fit(window);

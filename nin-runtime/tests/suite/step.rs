@@ -11,7 +11,7 @@ pub(crate) fn down_to_images(graph: &Graph) -> Vec<TrainNode> {
     for id in graph.ids().rev().skip_while(|&id| id > deepest) {
         let Some(operand) = id.operand() else { break };
         let saved = match graph.node(id).op {
-            Op::Relu => Some(Tensor::Value(id)),
+            Op::Relu | Op::LeakyRelu { .. } => Some(Tensor::Value(id)),
             Op::MaxPool { .. } => Some(Tensor::Value(operand)),
             _ => None,
         };

@@ -1,0 +1,234 @@
+//! [`expand`]: a model's chain with every block and repetition replaced by what it stands for.
+//!
+//! What is said of a layer inside an expansion is said at the use that brought it into the model, with a note where it
+//! stands in the block, and once if several uses bring the same fault.
+
+use std::collections::BTreeSet;
+
+use super::block::Blocks;
+use crate::ast::{self, Item};
+use crate::diagnostic::{Code, Diagnostic, Label, nearest};
+use crate::eval::{Scope, evaluate};
+use crate::layer;
+use crate::limits;
+use crate::number::Number;
+use crate::span::Span;
+
+/// A flat chain of layers, and where each came from.
+#[derive(Debug)]
+pub(super) struct Expansion<'m> {
+    pub(super) layers: Vec<Placed<'m>>,
+    /// The model's own first, then one for each use of a block.
+    pub(super) scopes: Vec<Scope<'m>>,
+    /// Uses and repetitions, each with the one it stands in.
+    frames: Vec<Frame<'m>>,
+    /// Which blocks the model uses, by their places.
+    pub(super) used: Vec<bool>,
+    /// What was already said, and where.
+    said: BTreeSet<(Code, String, Option<Span>)>,
+}
+
+/// A layer in its place in the model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'m> {
+    pub(super) call: &'m ast::Call,
+    pub(super) place: Place,
+}
+
+/// Where a chain is expanded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    /// Index of the scope its names are looked up in.
+    pub(super) scope: usize,
+    /// Index of the innermost use or repetition around it.
+    frame: Option<usize>,
+    /// Uses and repetitions around it.
+    depth: usize,
+}
+
+#[derive(Debug)]
+struct Frame<'m> {
+    outer: Option<usize>,
+    kind: FrameKind<'m>,
+}
+
+#[derive(Debug)]
+enum FrameKind<'m> {
+    /// A block, by its place, and the call that uses it.
+    Use(usize, &'m ast::Call),
+    /// The repetition of this number, from 1.
+    Repetition(&'m ast::Repeat, i64),
+}
+
+/// The expansion grew over a limit; the reason has been reported.
+struct Stopped;
+
+/// Expands the chain of a model under its parameters. `None` if it is over the limits; the reason is in `sink`.
+pub(super) fn expand<'m>(
+    model: &'m ast::Model,
+    scope: Scope<'m>,
+    blocks: &Blocks<'m>,
+    sink: &mut Vec<Diagnostic>,
+) -> Option<Expansion<'m>> {
+    let expansion = Expansion {
+        layers: vec![],
+        scopes: vec![scope],
+        frames: vec![],
+        used: vec![false; blocks.len()],
+        said: BTreeSet::new(),
+    };
+    let mut expander = Expander { expansion, blocks, sink };
+    let outermost = Place { scope: 0, frame: None, depth: 0 };
+    expander.chain(&model.chain, outermost).ok()?;
+    Some(expander.expansion)
+}
+
+struct Expander<'e, 'm> {
+    expansion: Expansion<'m>,
+    blocks: &'e Blocks<'m>,
+    sink: &'e mut Vec<Diagnostic>,
+}
+
+impl<'m> Expander<'_, 'm> {
+    fn chain(&mut self, chain: &'m [Item], place: Place) -> Result<(), Stopped> {
+        for item in chain {
+            match item {
+                Item::Repeat(repeat) => self.repeat(repeat, place)?,
+                Item::Call(call) => match self.blocks.find(&call.word.text) {
+                    Some(block) if layer::find(&call.word.text).is_none() => {
+                        self.use_block(block, call, place)?;
+                    }
+                    _ => self.layer(call, place)?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn layer(&mut self, call: &'m ast::Call, place: Place) -> Result<(), Stopped> {
+        if self.expansion.layers.len() == limits::LAYERS {
+            let what = format!("more than {} layers", limits::LAYERS);
+            return self.stop(Code::TooLarge, what, call.span, place);
+        }
+        if layer::find(&call.word.text).is_none() {
+            // One slip is one error: the block that must have been meant counts as used.
+            let near = nearest(&call.word.text, self.blocks.names());
+            if let Some(block) = near.and_then(|near| self.blocks.find(near)) {
+                self.expansion.used[block] = true;
+            }
+        }
+        self.expansion.layers.push(Placed { call, place });
+        Ok(())
+    }
+
+    fn use_block(
+        &mut self,
+        block: usize,
+        call: &'m ast::Call,
+        place: Place,
+    ) -> Result<(), Stopped> {
+        self.expansion.used[block] = true;
+        if self.expansion.is_inside(block, place) {
+            // A circle, which has been reported.
+            return Ok(());
+        }
+        let reported = self.sink.len();
+        let outer = &mut self.expansion.scopes[place.scope];
+        let scope = self.blocks.get(block).bind(call, outer, self.sink);
+        self.expansion.blame(reported, place, self.sink);
+        let inner = self.enter(FrameKind::Use(block, call), call.span, place)?;
+        self.expansion.scopes.push(scope);
+        let inner = Place { scope: self.expansion.scopes.len() - 1, ..inner };
+        self.chain(&self.blocks.get(block).definition.chain, inner)
+    }
+
+    fn repeat(&mut self, repeat: &'m ast::Repeat, place: Place) -> Result<(), Stopped> {
+        let reported = self.sink.len();
+        // Of a wrong count the chain is judged all the same.
+        let count = self.count(repeat, place).unwrap_or(1);
+        self.expansion.blame(reported, place, self.sink);
+        for number in 1..=count {
+            let inner = self.enter(FrameKind::Repetition(repeat, number), repeat.span, place)?;
+            self.chain(&repeat.chain, inner)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, repeat: &ast::Repeat, place: Place) -> Option<i64> {
+        let scope = &mut self.expansion.scopes[place.scope];
+        let (code, wanted, value) = match evaluate(&repeat.count, scope, self.sink)? {
+            Number::Whole(count) if count >= 1 => return Some(count),
+            value @ Number::Whole(_) => (Code::OutOfRange, "at least 1", value),
+            value @ Number::Real(_) => (Code::WrongKind, "a whole number", value),
+        };
+        let message = format!("the count of `repeat` is {value}; it must be {wanted}");
+        let label = format!("must be {wanted}");
+        self.sink.push(Diagnostic::new(code, message).label(repeat.count.span, label));
+        None
+    }
+
+    fn enter(&mut self, kind: FrameKind<'m>, span: Span, place: Place) -> Result<Place, Stopped> {
+        if place.depth == limits::NESTING {
+            let what =
+                format!("blocks and repetitions nest deeper than {} levels", limits::NESTING);
+            return self.stop(Code::NestedTooDeep, what, span, place);
+        }
+        if self.expansion.frames.len() == limits::EXPANSIONS {
+            let what = format!("more than {} uses and repetitions", limits::EXPANSIONS);
+            return self.stop(Code::TooLarge, what, span, place);
+        }
+        self.expansion.frames.push(Frame { outer: place.frame, kind });
+        let frame = Some(self.expansion.frames.len() - 1);
+        Ok(Place { frame, depth: place.depth + 1, ..place })
+    }
+
+    fn stop<T>(
+        &mut self,
+        code: Code,
+        message: String,
+        span: Span,
+        place: Place,
+    ) -> Result<T, Stopped> {
+        let reported = self.sink.len();
+        self.sink.push(Diagnostic::new(code, message).label(span, "one too many"));
+        self.expansion.blame(reported, place, self.sink);
+        Err(Stopped)
+    }
+}
+
+impl Expansion<'_> {
+    /// Moves the blame for what has been reported about `place`, from index `reported` on, to the use that brought it
+    /// into the model. What was already said of the same spot is dropped.
+    pub(super) fn blame(&mut self, reported: usize, place: Place, sink: &mut Vec<Diagnostic>) {
+        for mut diagnostic in sink.split_off(reported) {
+            let spot = (diagnostic.code, diagnostic.message.clone(), diagnostic.span());
+            if !self.said.insert(spot) {
+                continue;
+            }
+            for frame in self.around(place) {
+                match frame.kind {
+                    FrameKind::Use(_, call) => {
+                        let text = format!("in this use of `{}`", call.word.text);
+                        diagnostic.labels.insert(0, Label { span: call.span, text });
+                    }
+                    FrameKind::Repetition(_, 1) => {}
+                    FrameKind::Repetition(repeat, number) => {
+                        diagnostic =
+                            diagnostic.label(repeat.span, format!("in repetition {number}"));
+                    }
+                }
+            }
+            sink.push(diagnostic);
+        }
+    }
+
+    /// The uses and repetitions around a place, from the inside out.
+    fn around(&self, place: Place) -> impl Iterator<Item = &Frame<'_>> {
+        let frame = |place: Option<usize>| place.map(|place| &self.frames[place]);
+        std::iter::successors(frame(place.frame), move |inner| frame(inner.outer))
+    }
+
+    fn is_inside(&self, block: usize, place: Place) -> bool {
+        self.around(place).any(|frame| matches!(frame.kind, FrameKind::Use(b, _) if b == block))
+    }
+}

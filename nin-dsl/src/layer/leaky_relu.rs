@@ -1,0 +1,26 @@
+//! `leaky_relu(slope = 0.01)`: negative numbers become small.
+
+use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use crate::graph::{BuildError, Builder};
+
+pub(super) const LAYER: Layer = Layer {
+    word: "leaky_relu",
+    summary: "x, but slope * x where x is negative.",
+    also: &["leakyrelu", "lrelu", "prelu"],
+    args: &[Arg {
+        name: "slope",
+        key: "slope",
+        also: &["alpha", "negativeslope"],
+        kind: Kind::NonNegative,
+        default: Default::Real(0.01),
+        doc: "what negative numbers are multiplied by",
+    }],
+    takes: Takes::Any,
+    yields: Yields::Same,
+    lower,
+};
+
+fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
+    build.leaky_relu(args.real("slope"));
+    Ok(())
+}
