@@ -82,6 +82,14 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// Optimizer settings that are not one for each weight.
+    #[error("{found} optimizer settings for {expected} weights")]
+    Hyper {
+        /// Settings given.
+        found: usize,
+        /// Weights of the model.
+        expected: usize,
+    },
     /// Weights of another model.
     #[error("the weights do not fit the model: {0}")]
     Weights(#[from] crate::weights::Mismatch),

@@ -140,6 +140,21 @@ fn exponentials(
     e.b.use_var(sum)
 }
 
+/// The sum of a row.
+fn total(e: &mut Emitter<'_>, classes: usize, row: Value) -> Value {
+    let sum = e.b.declare_var(F32);
+    let start = e.float(F32, 0.0);
+    e.b.def_var(sum, start);
+    e.count(classes, |e, class| {
+        let at = e.at(row, class, 1);
+        let value = e.load(F32, at, 0);
+        let before = e.b.use_var(sum);
+        let after = e.b.ins().fadd(before, value);
+        e.b.def_var(sum, after);
+    });
+    e.b.use_var(sum)
+}
+
 /// Multiplies a row by a scalar.
 fn scale(e: &mut Emitter<'_>, classes: usize, row: Value, factor: Value) {
     e.count(classes, |e, class| {
@@ -212,10 +227,14 @@ pub(super) fn cross_entropy(
         let at = e.at(operands.losses, image, 1);
         e.store(loss, at, 0);
         let factor = e.b.ins().fdiv(operands.per_image, sum);
-        scale(e, classes, grad, factor);
+        // The label's probability less one is minus the others', which does not cancel where the net is sure.
         let at = e.at(grad, label, 1);
-        let share = e.load(F32, at, 0);
-        let rest = e.b.ins().fsub(share, operands.per_image);
-        e.store(rest, at, 0);
+        let none = e.float(F32, 0.0);
+        e.store(none, at, 0);
+        let others = total(e, classes, grad);
+        scale(e, classes, grad, factor);
+        let share = e.b.ins().fmul(others, factor);
+        let share = e.b.ins().fneg(share);
+        e.store(share, at, 0);
     });
 }

@@ -127,14 +127,18 @@ impl Session {
     /// of the mean loss, clipped.
     ///
     /// # Errors
-    /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::NotTrainable`] if the program
-    /// was compiled for inference.
+    /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::Hyper`] if there is not one
+    /// setting for each weight, [`Error::NotTrainable`] if the program was compiled for inference.
     pub fn step(
         &mut self,
         images: ArrayView4<'_, f32>,
         labels: &[u32],
         params: &StepParams<'_>,
     ) -> Result<StepOutcome, Error> {
+        let (found, expected) = (params.hyper.len(), self.program.graph().weights.len());
+        if found != expected {
+            return Err(Error::Hyper { found, expected });
+        }
         let outcome = self.differentiate(images, labels, Some((params.seed, params.step)))?;
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
@@ -289,8 +293,11 @@ impl Session {
     }
 }
 
-/// What a gradient is multiplied by so that its norm is at most `most`. A gradient that is no number is left alone, for
-/// the loss to show it.
+/// What a gradient is multiplied by so that its norm is at most `most`. A gradient that is not finite gives no finite
+/// weights either way: the next loss shows it.
+///
+/// The gaps between weights, which alignment leaves, hold zeros: a slice's gradients start as zeros, and tiles store exactly
+/// their rows and columns.
 fn clip_scale(gradient: &[f32], most: f32) -> f32 {
     let square = |part: &[f32]| part.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
     // Short runs, so that the sum does not lose small numbers and its order is plain.

@@ -305,6 +305,11 @@ fn wrong_arguments_are_typed_errors() {
     // Whatever was refused left no trace.
     let untouched = self::session(&graph, 1, &data.weights).forward(few).expect("an output");
     assert_eq!(bits(&session.forward(few).expect("an output")), bits(&untouched));
+    let short = StepParams { hyper: &hyper[1..], ..params };
+    assert!(matches!(
+        session.step(few, &data.labels[..2], &short),
+        Err(Error::Hyper { expected, found }) if expected == found + 1
+    ));
 }
 
 #[test]
