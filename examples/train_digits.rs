@@ -14,7 +14,7 @@ use nin::train::{Event, Recipe};
 
 nin::nin! {
     /// A Network In Network for handwritten digits. Its shapes are checked while this file compiles.
-    pub model Digits(width = 16, classes = 10) <
+    pub model Digits(width = 20, classes = 10) <
         input(1, 28, 28)
         mlpconv(width, width, kernel = 5)
         maxpool(3, stride = 2, round = ceil)

@@ -1,8 +1,7 @@
 //! Random weights, images and labels for a graph, from a seed.
 
-use ndarray::Array4;
+use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::{Graph, Role};
-use nin_runtime::autodiff::Tensor;
 use nin_runtime::interp::{self, Differentiated, DropoutKey, Inputs};
 use nin_runtime::weights::Weights;
 use rand::rngs::ChaCha8Rng;
@@ -12,11 +11,11 @@ use crate::close;
 
 /// The closest a switch may be for gradients to be compared, relative to its tensor's scale.
 pub(crate) const MARGIN: f64 = 1e-5;
-/// The least scale, relative to one image's share, of the logits' gradient: `softmax(z) - onehot` cancels where the net
-/// is sure of every label, and its rounding is that of 1.
-const UNSURE: f64 = 1e-2;
+/// How far rounding to f32 may move a gradient or the loss by itself, relative to its scale: a sum that cancels says
+/// nothing about who computed it.
+const ROUNDING: f64 = 1e-5;
 /// How often data are drawn again before a case is given up.
-const DRAWS: u64 = 10;
+const DRAWS: u64 = 8;
 
 /// What a training step reads.
 #[derive(Clone, Debug)]
@@ -54,8 +53,9 @@ impl Data {
         }
     }
 
-    /// [`comparable`] data, and what the interpreter makes of them in f64: data that leave no weight without a gradient,
-    /// if such are drawn. `None` if no draw is comparable.
+    /// Data of which two executors must find the same gradients ([`differentiate_comparably`]), and what the interpreter
+    /// makes of them in f64: data that leave no weight without a gradient, if such are drawn. `None` if no draw is
+    /// comparable.
     pub(crate) fn draw_comparable(
         graph: &Graph,
         images: usize,
@@ -65,8 +65,10 @@ impl Data {
         let mut drawn = None;
         for draw in 0..DRAWS {
             let data = Data::draw(graph, images, seed.wrapping_mul(DRAWS).wrapping_add(draw));
-            let reference = data.differentiate(graph, dropout);
-            if comparable(graph, &reference) {
+            let (weights, images) = (interp::arrays(&data.weights), data.images.mapv(f64::from));
+            let labels = &data.labels;
+            let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout };
+            if let Some(reference) = differentiate_comparably(graph, inputs) {
                 let alive = reference.gradients.iter().all(|grad| grad.iter().any(|&x| x != 0.0));
                 drawn = Some((data, reference));
                 if alive {
@@ -76,25 +78,27 @@ impl Data {
         }
         drawn
     }
-
-    /// What the interpreter makes of the data in f64.
-    pub(crate) fn differentiate(
-        &self,
-        graph: &Graph,
-        dropout: Option<DropoutKey>,
-    ) -> Differentiated<f64> {
-        let weights = interp::arrays(&self.weights);
-        let images = self.images.mapv(f64::from);
-        let labels = &self.labels;
-        let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout };
-        interp::loss_and_gradients(graph, inputs)
-    }
 }
 
-/// Whether two executors that round differently must find the same gradients: no switch is closer than [`MARGIN`], and
-/// the loss leaves something to learn. (A loss over one class never does, and exactly.)
-pub(crate) fn comparable(graph: &Graph, reference: &Differentiated<f64>) -> bool {
-    let grad = &reference.values[&Tensor::Grad(graph.logits())];
-    let unsure = close::scale(grad) * grad.shape()[0] as f64 > UNSURE;
-    interp::switch_margin(graph, &reference.values) > MARGIN && (unsure || grad.shape()[1] == 1)
+/// What the interpreter makes of a step in f64, if two executors that round to f32 must agree about it: no switch is closer
+/// than [`MARGIN`], and the interpreter in f32 strays no further than [`ROUNDING`].
+pub(crate) fn differentiate_comparably(
+    graph: &Graph,
+    inputs: Inputs<'_, f64>,
+) -> Option<Differentiated<f64>> {
+    let wide = interp::loss_and_gradients(graph, inputs);
+    if interp::switch_margin(graph, &wide.values) < MARGIN {
+        return None;
+    }
+    let weights: Vec<ArrayD<f32>> =
+        inputs.weights.iter().map(|weight| weight.mapv(|x| x as f32)).collect();
+    let images = inputs.images.mapv(|x| x as f32);
+    let Inputs { labels, dropout, .. } = inputs;
+    let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout };
+    let narrow = interp::loss_and_gradients(graph, inputs);
+    let steady = (f64::from(narrow.loss) - wide.loss).abs() <= ROUNDING * wide.loss
+        && narrow.gradients.iter().zip(&wide.gradients).all(|(narrow, wide)| {
+            close::check("gradient", &narrow.mapv(f64::from), wide, ROUNDING).is_ok()
+        });
+    steady.then_some(wide)
 }

@@ -151,7 +151,7 @@ fn write_down(
         Head::Fc(n) => chain.push(&Layer::Fc { n, bias: true }),
         Head::None => {}
     }
-    if head != Head::None && chain.shape.pixels() > 1 {
+    if head != Head::None && matches!(chain.shape, Shape::Map { .. }) {
         // The budget had no room for the `fc`.
         chain.gap();
     }

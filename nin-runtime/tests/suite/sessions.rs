@@ -4,6 +4,7 @@
 use ndarray::{Array4, ArrayD, s};
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
+use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::error::Error;
 use nin_runtime::exec::{Program, Session, StepParams};
@@ -33,7 +34,18 @@ fn program(graph: &Graph, threads: usize, purpose: Purpose) -> Program {
 }
 
 fn session(graph: &Graph, threads: usize, weights: &Weights) -> Session {
-    program(graph, threads, Purpose::Training).session(weights).expect("a session")
+    session_on(Isa::Auto, graph, threads, weights)
+}
+
+fn session_on(isa: Isa, graph: &Graph, threads: usize, weights: &Weights) -> Session {
+    let purpose = Purpose::Training;
+    let options = Options { batch: BATCH, threads, isa, purpose };
+    compile(graph, &options).expect("a program").session(weights).expect("a session")
+}
+
+/// Every model with every instruction set.
+fn models_and_isas() -> impl Iterator<Item = (&'static str, Isa)> {
+    MODELS.into_iter().flat_map(|text| Isa::available().map(move |isa| (text, isa)))
 }
 
 fn hyper(graph: &Graph) -> Vec<Hyper> {
@@ -68,14 +80,15 @@ fn everything(session: &mut Session, data: &Data, images: usize) -> (Vec<Vec<u32
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    for text in MODELS {
+    for (text, isa) in models_and_isas() {
         let graph = graph(text);
         let data = Data::draw(&graph, BATCH, 1);
         for images in [BATCH, 10, 1] {
-            let one = everything(&mut session(&graph, 1, &data.weights), &data, images);
+            let one = everything(&mut session_on(isa, &graph, 1, &data.weights), &data, images);
             for threads in [2, 3] {
-                let more = everything(&mut session(&graph, threads, &data.weights), &data, images);
-                assert!(one == more, "{text}: {images} images on {threads} threads");
+                let more =
+                    everything(&mut session_on(isa, &graph, threads, &data.weights), &data, images);
+                assert!(one == more, "{text}: {images} images, {isa}, {threads} threads");
             }
         }
     }
@@ -83,17 +96,17 @@ fn bits_do_not_depend_on_threads() {
 
 #[test]
 fn bits_do_not_depend_on_earlier_calls() {
-    for text in MODELS {
+    for (text, isa) in models_and_isas() {
         let graph = graph(text);
         let (data, other) = (Data::draw(&graph, BATCH, 2), Data::draw(&graph, BATCH, 3));
-        let fresh = everything(&mut session(&graph, 2, &data.weights), &data, 10);
-        let mut used = session(&graph, 2, &other.weights);
+        let fresh = everything(&mut session_on(isa, &graph, 2, &data.weights), &data, 10);
+        let mut used = session_on(isa, &graph, 2, &other.weights);
         everything(&mut used, &other, BATCH);
         let nans = Array4::from_elem(other.images.dim(), f32::NAN);
         everything(&mut used, &Data { images: nans, ..other }, BATCH);
         used.set_weights(&data.weights).expect("weights of the model");
         used.set_momentum(&Weights::zeros(&graph)).expect("momentum of the model");
-        assert!(everything(&mut used, &data, 10) == fresh, "{text}");
+        assert!(everything(&mut used, &data, 10) == fresh, "{text}: {isa}");
     }
 }
 
@@ -141,22 +154,24 @@ fn images_can_lie_in_any_order() {
 
 #[test]
 fn nan_reaches_what_the_interpreter_says() {
-    for text in MODELS {
+    for (text, isa) in models_and_isas() {
         let graph = graph(text);
         let mut data = Data::draw(&graph, 9, 7);
-        let clean =
-            session(&graph, 2, &data.weights).forward(data.images.view()).expect("an output");
+        let clean = session_on(isa, &graph, 2, &data.weights)
+            .forward(data.images.view())
+            .expect("an output");
         let (h, w) = (graph.input().height(), graph.input().width());
         data.images[[4, 0, h / 2, w / 2]] = f32::NAN;
-        let found =
-            session(&graph, 2, &data.weights).forward(data.images.view()).expect("an output");
+        let found = session_on(isa, &graph, 2, &data.weights)
+            .forward(data.images.view())
+            .expect("an output");
         let expected: ArrayD<f64> = interp::forward(
             &graph,
             &interp::arrays(&data.weights),
             data.images.mapv(f64::from).view(),
         );
         for ((at, found), expected) in found.indexed_iter().zip(&expected) {
-            assert_eq!(found.is_nan(), expected.is_nan(), "{text} at {at:?}");
+            assert_eq!(found.is_nan(), expected.is_nan(), "{text} at {at:?}: {isa}");
             if at[0] != 4 {
                 assert_eq!(
                     found.to_bits(),
@@ -181,7 +196,7 @@ fn odd_numbers_do_no_harm() {
         -0.0,
         1.0,
     ];
-    for text in MODELS {
+    for (text, isa) in models_and_isas() {
         let graph = graph(text);
         let data = Data::draw(&graph, BATCH, 8);
         for stride in [1, 3, 7] {
@@ -193,7 +208,7 @@ fn odd_numbers_do_no_harm() {
                 let few = values.iter_mut().enumerate().skip(1).step_by(17 * stride);
                 few.for_each(|(index, x)| *x = odd[index % odd.len()]);
             }
-            everything(&mut session(&graph, 2, &strange.weights), &strange, BATCH);
+            everything(&mut session_on(isa, &graph, 2, &strange.weights), &strange, BATCH);
         }
     }
 }
