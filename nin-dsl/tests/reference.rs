@@ -8,6 +8,7 @@ use std::fs;
 use nin_dsl::layer::{Arg, Default, Kind, LAYERS, Layer, Takes, Yields};
 use nin_dsl::{Code, Number, Source, format, limits, read};
 
+const TEXT: &str = include_str!("../../docs/language.md");
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/language.md");
 
 fn takes(takes: Takes) -> &'static str {
@@ -109,15 +110,14 @@ fn replaced(text: &str, mark: &str, part: &str) -> String {
 
 #[test]
 fn the_reference_is_up_to_date() {
-    let text = fs::read_to_string(FILE).expect("the reference");
     let parts = [("layers", layers()), ("limits", limits()), ("codes", codes())];
     let generated =
-        parts.iter().fold(text.clone(), |text, (mark, part)| replaced(&text, mark, part));
+        parts.iter().fold(TEXT.to_owned(), |text, (mark, part)| replaced(&text, mark, part));
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(FILE, &generated).expect("the reference is written");
     } else {
         assert!(
-            text == generated,
+            TEXT == generated,
             "docs/language.md is stale: run with UPDATE_DOCS=1 to write it anew"
         );
     }
@@ -125,8 +125,7 @@ fn the_reference_is_up_to_date() {
 
 #[test]
 fn the_examples_are_models() {
-    let text = fs::read_to_string(FILE).expect("the reference");
-    let examples: Vec<&str> = text.split("```nin\n").skip(1).collect();
+    let examples: Vec<&str> = TEXT.split("```nin\n").skip(1).collect();
     assert!(!examples.is_empty());
     for example in examples {
         let (example, _) = example.split_once("```").expect("an example ends");
