@@ -12,6 +12,7 @@ pub mod error;
 pub mod exec;
 pub mod file;
 pub mod fuse;
+pub mod geometry;
 pub mod interp;
 mod jit;
 pub mod kernel;

@@ -14,7 +14,8 @@ use nin_dsl::shape::Shape;
 
 use crate::autodiff::{self, Tensor};
 use crate::fuse::{self, Block, Domain, StageOp};
-use crate::kernel::{ConvGeometry, Registers, Tile, TileShape};
+use crate::geometry::ConvGeometry;
+use crate::kernel::{Registers, Tile, TileShape};
 
 pub use arena::{Buffer, BufferKey, Extent};
 

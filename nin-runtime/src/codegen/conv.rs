@@ -5,9 +5,8 @@ use cranelift_codegen::ir::types::{F32, F32X4};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::{Emitter, LANES};
-use crate::kernel::{
-    ConvGeometry, Correlation, Dot, Epilogue, Group, Init, Kernel, Tile, TileRun, TileShape,
-};
+use crate::geometry::{ConvGeometry, Correlation, TileRun};
+use crate::kernel::{Dot, Epilogue, Group, Init, Kernel, Tile, TileShape};
 
 /// Addresses a correlation works on.
 #[derive(Clone, Copy)]

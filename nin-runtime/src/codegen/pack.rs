@@ -9,7 +9,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use super::context;
 use super::emitter::Emitter;
 use crate::abi::Context;
-use crate::kernel::{ConvGeometry, GradPhase};
+use crate::geometry::{ConvGeometry, GradPhase};
 use crate::plan::Plan;
 
 /// Rebuilds the prepared forms of the convolutions numbered `begin..end`.
