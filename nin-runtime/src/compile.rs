@@ -42,7 +42,7 @@ const MAX_BATCH: usize = 1 << 20;
 const MAX_THREADS: usize = 1024;
 
 impl Default for Options {
-    /// Inference on one image at a time up to 128, on every core, with the best instruction set.
+    /// Inference on up to 128 images a call, on every core, with the best instruction set.
     fn default() -> Options {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Options { batch: 128, threads, isa: Isa::Auto, purpose: Purpose::Inference }

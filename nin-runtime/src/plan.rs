@@ -2,7 +2,7 @@
 //!
 //! How a batch is cut into slices and chunks, which stages run band by band, the algorithm of each convolution, where
 //! every tensor lies in the arena, and where weights and their prepared forms lie. A plan depends on the model, the batch
-//! and the target's tile shape, never on threads, cache sizes or timings: the same plan gives the same bits anywhere.
+//! and the target's vector registers, never on threads, cache sizes or timings: the same plan gives the same bits anywhere.
 
 mod arena;
 mod display;

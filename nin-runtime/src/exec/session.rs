@@ -14,7 +14,8 @@ use crate::jit::call::{Hyper, TrainBatch};
 use crate::plan;
 use crate::weights::Weights;
 
-/// A program with weights, ready to run. Nothing is allocated in a call but its result.
+/// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a call allocates its
+/// result and the list of what each thread has to do.
 pub struct Session {
     program: Program,
     threads: Threads,
