@@ -3,6 +3,7 @@
 pub(crate) mod memory;
 mod program;
 mod session;
+pub(crate) mod team;
 pub(crate) mod threads;
 
 pub(crate) use program::Inner;

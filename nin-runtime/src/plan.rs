@@ -375,7 +375,8 @@ fn steps(graph: &Graph, block: &Block, convs: &[ConvPlan]) -> Vec<Step> {
                 end += 1;
             }
         }
-        if end - next > 1 {
+        // Whoever shares an image's rows needs bands, of however many convolutions.
+        if conv(next).is_some_and(|conv| end - next > 1 || conv.geometry.is_pointwise()) {
             let shapes = (next..end).map(|index| graph.node(stages[index].node).shape);
             let widest =
                 shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
@@ -435,7 +436,50 @@ impl Plan {
     }
 }
 
+/// A part of a pass that one call can run: a step of a block that walks image by image, or a whole block that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The block's number in the pass.
+    pub block: usize,
+    /// The step's number in the block.
+    pub step: Option<usize>,
+    /// Rows that can be shared between threads; 1 if it cannot be.
+    pub rows: usize,
+}
+
 impl Pass {
+    /// The parts, in order: together they are the pass over one image.
+    pub fn parts(&self, graph: &Graph) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (block, planned) in self.blocks.iter().enumerate() {
+            match planned.block.domain {
+                Domain::Image => {
+                    for (step, planned) in planned.steps.iter().enumerate() {
+                        let rows = self.rows(graph, block, planned);
+                        parts.push(Part { block, step: Some(step), rows });
+                    }
+                }
+                Domain::Chunk => parts.push(Part { block, step: None, rows: 1 }),
+            }
+        }
+        parts
+    }
+
+    /// Rows of a step's output that it makes one by one; 1 if it works on the image as a whole.
+    pub fn rows(&self, graph: &Graph, block: usize, step: &Step) -> usize {
+        let index = match step {
+            Step::Whole(index) => *index,
+            Step::Banded { stages, .. } => stages.start,
+        };
+        let stage = &self.blocks[block].block.stages[index];
+        let by_rows = matches!(stage.op, StageOp::Forward { .. })
+            && matches!(
+                graph.node(stage.node).op,
+                Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. }
+            );
+        if by_rows { graph.node(stage.node).shape.height() } else { 1 }
+    }
+
     /// Where a tensor lies.
     pub fn buffer(&self, graph: &Graph, tensor: Tensor) -> &Buffer {
         let key =

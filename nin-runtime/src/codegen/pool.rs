@@ -35,10 +35,11 @@ struct Pixels {
     columns: (Value, Value),
 }
 
-/// Runs `body` for every output pixel; it gets the pixel's index and the input pixels under it.
+/// Runs `body` for every output pixel of rows `lo..hi`; it gets the pixel's index and the input pixels under it.
 fn windows(
     e: &mut Emitter<'_>,
     pool: &Pool,
+    (lo, hi): (Value, Value),
     mut body: impl FnMut(&mut Emitter<'_>, Value, &Pixels),
 ) {
     let Window { kernel, stride, pad } = pool.window;
@@ -49,7 +50,7 @@ fn windows(
         let (zero, inputs) = (e.int(0), e.size(inputs));
         (e.max(first, zero), e.min(end, inputs))
     };
-    e.count(pool.output.height(), |e, y| {
+    e.range(lo, hi, 1, |e, y| {
         let rows = clip(e, y, kernel.0, pool.input.height());
         e.count(pool.output.width(), |e, x| {
             let columns = clip(e, x, kernel.1, pool.input.width());
@@ -96,10 +97,16 @@ fn wins(e: &mut Emitter<'_>, value: Value, best: Value) -> Value {
     e.b.ins().bor(larger, first_nan)
 }
 
-/// The forward pass.
-pub(super) fn forward(e: &mut Emitter<'_>, pool: &Pool, input: Value, output: Value) {
+/// The forward pass over output rows `lo..hi`.
+pub(super) fn forward(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    rows: (Value, Value),
+    input: Value,
+    output: Value,
+) {
     let channels = pool.input.channels();
-    windows(e, pool, |e, pixel, pixels| {
+    windows(e, pool, rows, |e, pixel, pixels| {
         let written = e.at(output, pixel, channels);
         e.lanes(channels, |e, ty, channel| {
             let from = e.at(input, channel, 1);
@@ -150,7 +157,8 @@ pub(super) struct GradOperands {
 pub(super) fn input_grad(e: &mut Emitter<'_>, pool: &Pool, operands: GradOperands) {
     let channels = pool.input.channels();
     zero(e, operands.result, pool.input.elements());
-    windows(e, pool, |e, pixel, pixels| {
+    let rows = (e.int(0), e.size(pool.output.height()));
+    windows(e, pool, rows, |e, pixel, pixels| {
         let grad = e.at(operands.grad, pixel, channels);
         e.lanes(channels, |e, ty, channel| {
             let at = e.at(grad, channel, 1);

@@ -117,7 +117,14 @@ impl Session {
         let images = images.as_slice().expect("standard layout is contiguous");
         let mut results = vec![0.0; n * output.elements()];
         let callee = self.program.callee();
-        callee.infer(n, images, &mut results, &self.prepared, &mut self.arenas).run(&self.threads);
+        let (prepared, arenas) = (&self.prepared, &mut self.arenas);
+        // Fewer images than threads are too few to go round.
+        let calls = if n < self.threads.count() {
+            callee.infer_together(n, images, &mut results, prepared, arenas)
+        } else {
+            callee.infer(n, images, &mut results, prepared, arenas)
+        };
+        calls.run(&self.threads);
         let dims: Vec<usize> = [n].into_iter().chain(output.dims()).collect();
         Ok(ArrayD::from_shape_vec(IxDyn(&dims), results).expect("sized for the shape"))
     }

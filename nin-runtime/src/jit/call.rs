@@ -12,8 +12,9 @@ use super::CodeMemory;
 use crate::abi::Context;
 use crate::error::Error;
 use crate::exec::memory::Floats;
+use crate::exec::team::Barrier;
 use crate::exec::threads::Threads;
-use crate::kernel::Entry;
+use crate::kernel::{Entry, PassKind};
 use crate::plan::Plan;
 
 /// A program's code with what its calls are checked against.
@@ -26,17 +27,19 @@ pub(crate) struct Callee<'a> {
 
 /// Calls of one entry, a list for each thread.
 ///
-/// Invariant: every context's pointers are to buffers borrowed for `'a`, sized as the plan says; no two threads write the
-/// same part of a buffer, nor one what another reads.
+/// Invariant: every context's pointers are to buffers borrowed for `'a`, sized as the plan says; between two meetings no two
+/// threads write the same part of a buffer, nor one what another reads. With a barrier all lanes are of one length.
 pub(crate) struct Calls<'a> {
     code: &'a CodeMemory,
     entry: Entry,
     lanes: Vec<Lane>,
+    /// Where all lanes meet after each of their calls, if they share an image.
+    barrier: Option<Barrier>,
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-/// The contexts one thread calls with, in order.
-struct Lane(Vec<Context>);
+/// The contexts one thread calls with, in order; without one it only meets the others.
+struct Lane(Vec<Option<Context>>);
 
 // SAFETY: a lane is read by one thread at a time; what its pointers lead to is divided as the invariant of `Calls` says.
 unsafe impl Sync for Lane {}
@@ -97,6 +100,7 @@ const NOTHING: Context = Context {
     results: std::ptr::null_mut(),
     correct: std::ptr::null_mut(),
     arena: std::ptr::null_mut(),
+    shared: std::ptr::null_mut(),
     store: std::ptr::null_mut(),
     statistics: std::ptr::null_mut(),
     weights: std::ptr::null_mut(),
@@ -105,6 +109,9 @@ const NOTHING: Context = Context {
     momentum: std::ptr::null_mut(),
     begin: 0,
     end: 0,
+    part: 0,
+    first: 0,
+    image: 0,
     dropout: 0,
     step: 0,
     seed: 0,
@@ -119,6 +126,12 @@ impl Context {
     fn over(self, range: Range<usize>) -> Context {
         Context { begin: range.start as u64, end: range.end as u64, ..self }
     }
+
+    /// Bands and whole images in one arena.
+    fn alone_in(self, arena: &mut Floats) -> Context {
+        let arena = arena.as_mut_ptr();
+        Context { arena, shared: arena, ..self }
+    }
 }
 
 impl Calls<'_> {
@@ -126,8 +139,13 @@ impl Calls<'_> {
     pub(crate) fn run(self, threads: &Threads) {
         threads.run(self.lanes.len(), |lane| {
             for context in &self.lanes[lane].0 {
-                // SAFETY: the invariant of `Calls`, which the constructors establish.
-                unsafe { self.code.call(self.entry, context) };
+                if let Some(context) = context {
+                    // SAFETY: the invariant of `Calls`, which the constructors establish.
+                    unsafe { self.code.call(self.entry, context) };
+                }
+                if let Some(barrier) = &self.barrier {
+                    barrier.wait();
+                }
             }
         });
     }
@@ -142,7 +160,7 @@ fn share(total: usize, grain: usize, part: usize, parts: usize) -> Range<usize> 
 
 impl<'a> Callee<'a> {
     fn calls(self, entry: Entry, lanes: Vec<Lane>) -> Calls<'a> {
-        Calls { code: self.code, entry, lanes, borrowed: PhantomData }
+        Calls { code: self.code, entry, lanes, barrier: None, borrowed: PhantomData }
     }
 
     /// Rebuilds every prepared form of the weights.
@@ -164,7 +182,7 @@ impl<'a> Callee<'a> {
             let least =
                 lanes.iter_mut().min_by_key(|(load, _)| *load).expect("at least one thread");
             least.0 += work;
-            least.1.0.push(base.over(number..number + 1));
+            least.1.0.push(Some(base.over(number..number + 1)));
         }
         self.calls(Entry::Prepare, lanes.into_iter().map(|(_, lane)| lane).collect())
     }
@@ -192,9 +210,55 @@ impl<'a> Callee<'a> {
         let lane = |(part, arena): (usize, &mut Floats)| {
             assert_eq!(arena.len(), self.plan.arena());
             let range = share(n, self.plan.chunk, part, parts);
-            Lane(vec![Context { arena: arena.as_mut_ptr(), ..base }.over(range)])
+            Lane(vec![Some(base.alone_in(arena).over(range))])
         };
         self.calls(Entry::Infer, arenas.iter_mut().enumerate().map(lane).collect())
+    }
+
+    /// Carries `n` images to their results, one after the other, each by all threads together: part by part, every thread a
+    /// share of the rows.
+    pub(crate) fn infer_together(
+        self,
+        n: usize,
+        images: &'a [f32],
+        results: &'a mut [f32],
+        prepared: &'a Floats,
+        arenas: &'a mut [Floats],
+    ) -> Calls<'a> {
+        assert_eq!(images.len(), n * self.graph.input().elements());
+        assert_eq!(results.len(), n * self.graph.output().elements());
+        assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
+        let pointers: Vec<*mut f32> = arenas.iter_mut().map(Floats::as_mut_ptr).collect();
+        let base = Context {
+            images: images.as_ptr(),
+            results: results.as_mut_ptr(),
+            prepared: prepared.as_ptr().cast_mut(),
+            // The first thread's bands lie beside the whole images, as they do when it works alone.
+            shared: pointers[0],
+            ..NOTHING
+        };
+        let parts = self.plan.inference.parts(self.graph);
+        let members = pointers.len();
+        let lane = |(member, &arena): (usize, &*mut f32)| {
+            let base = Context { arena, ..base };
+            let of_image = |first: usize| {
+                let base = Context { first: first as u64, ..base };
+                let shares = parts.iter().enumerate().map(move |(number, part)| {
+                    let range = share(part.rows, 1, member, members);
+                    // A block that is no part of an image takes so many.
+                    let image = u64::from(part.step.is_none());
+                    let context = Context { part: number as u64, image, ..base };
+                    (!range.is_empty()).then(|| context.over(range))
+                });
+                let export = Context { part: parts.len() as u64, ..base };
+                shares.chain([(member == 0).then_some(export)])
+            };
+            Lane((0..n).flat_map(of_image).collect())
+        };
+        let lanes = pointers.iter().enumerate().map(lane).collect();
+        let part = Entry::Part { pass: PassKind::Inference };
+        Calls { barrier: Some(Barrier::new(members)), ..self.calls(part, lanes) }
     }
 
     /// Runs every slice of a batch through a phase: slice `s` on thread `s mod threads`. Each leaves its sums in its part
@@ -238,10 +302,9 @@ impl<'a> Callee<'a> {
             let thread = slice % arenas.len();
             let arena = &mut arenas[thread];
             assert_eq!(arena.len(), self.plan.arena());
-            let context =
-                Context { gradients: sums.as_mut_ptr(), arena: arena.as_mut_ptr(), ..base };
+            let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
             let range = (slice * images).min(n)..((slice + 1) * images).min(n);
-            lanes[thread].0.push(context.over(range));
+            lanes[thread].0.push(Some(context.over(range)));
         }
         self.calls(Entry::Train { phase }, lanes)
     }
@@ -264,7 +327,7 @@ impl<'a> Callee<'a> {
             statistics: memory.statistics.as_mut_ptr(),
             ..NOTHING
         };
-        self.calls(Entry::Gather { phase }, vec![Lane(vec![context.over(0..n)])])
+        self.calls(Entry::Gather { phase }, vec![Lane(vec![Some(context.over(0..n))])])
     }
 
     /// Moves the running statistics towards those of the batch.
@@ -273,7 +336,7 @@ impl<'a> Callee<'a> {
         self.check(memory);
         let (weights, statistics) = (weights.as_mut_ptr(), memory.statistics.as_mut_ptr());
         let context = Context { weights, statistics, ..NOTHING };
-        self.calls(Entry::Track, vec![Lane(vec![context])])
+        self.calls(Entry::Track, vec![Lane(vec![Some(context)])])
     }
 
     fn check(self, memory: &StepMemory) {
@@ -288,7 +351,8 @@ impl<'a> Callee<'a> {
         self.check(memory);
         let base = Context { gradients: memory.sums.as_mut_ptr(), ..NOTHING };
         let total = self.plan.weight_floats;
-        let lane = |part| Lane(vec![base.over(share(total, crate::plan::ALIGN, part, threads))]);
+        let lane =
+            |part| Lane(vec![Some(base.over(share(total, crate::plan::ALIGN, part, threads)))]);
         self.calls(Entry::Reduce, (0..threads).map(lane).collect())
     }
 
@@ -324,7 +388,7 @@ impl<'a> Callee<'a> {
                     decay: hyper.decay,
                     ..base
                 };
-                context.over(offset + range.start..offset + range.end)
+                Some(context.over(offset + range.start..offset + range.end))
             });
             Lane(contexts.collect())
         };
