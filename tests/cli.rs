@@ -418,7 +418,17 @@ fn files_are_laid_out_and_checked() {
 fn codes_are_explained() {
     let bench = Bench::new();
     assert!(bench.run("explain n012").starts_with("error[N012]: an argument given twice\n\n"));
-    assert!(bench.run("explain").lines().count() > 30);
+    let all = bench.run("explain");
+    assert!(all.lines().count() > 30);
+    for line in all.lines() {
+        let [code, severity, title] = *line.splitn(3, "  ").collect::<Vec<_>>() else {
+            panic!("{line}");
+        };
+        let explained = bench.run(&format!("explain {code}"));
+        let begins = format!("{}[{code}]: {}\n\n", severity.trim(), title.trim());
+        assert!(explained.starts_with(&begins), "{explained}");
+        assert!(explained.len() > begins.len() + 50, "{code} is hardly explained");
+    }
     assert!(bench.fails(2, "explain N999").contains("N999"));
 }
 
