@@ -47,8 +47,9 @@ pub mod public {
     nin_macros::nin! {
         /// Every kind of parameter.
         pub model Kinds(whole = 2 * 3, negative = -1, real = 1.0, small = -1e-7, large = 1e300) <
-            input(1, 4, 4) conv(whole + negative)
+            input(1, 4, 4)
             dropout(real / 2 + small + 1 / large)
+            conv(whole + negative)
         >
     }
 }
