@@ -411,6 +411,11 @@ fn files_are_laid_out_and_checked() {
     bench.run("fmt --check b.nin");
     fs::write(bench.path("bad.nin"), "model Bad < input(1, 8, 8").unwrap();
     assert!(bench.fails(1, "fmt bad.nin").contains("error[N001]"));
+    // Each file is judged, and what is wrong is said even if nothing else is.
+    fs::write(bench.path("c.nin"), text).unwrap();
+    let errors = bench.fails(1, "-q fmt --check bad.nin c.nin b.nin");
+    assert!(errors.contains("error[N001]") && errors.contains("c.nin is not laid out"), "{errors}");
+    assert!(!errors.contains("b.nin"), "{errors}");
     assert!(bench.fails(1, "fmt absent.nin").contains("absent.nin"));
 }
 
