@@ -186,7 +186,7 @@ fn check_describes_a_model_in_json() {
 #[test]
 fn every_stage_can_be_shown() {
     let bench = Bench::new();
-    for stage in ["ast", "graph", "train", "fused", "plan", "clif", "asm", "dot"] {
+    for stage in ["ast", "graph", "train", "fused", "plan", "clif", "asm", "dot", "svg"] {
         let text = bench.run(&format!("show m.nin --stage {stage} --batch 4"));
         assert!(text.lines().count() > 3, "{stage}: {text}");
     }
@@ -194,6 +194,18 @@ fn every_stage_can_be_shown() {
     fs::write(bench.path("again.nin"), bench.run("show m.nin --stage ast")).unwrap();
     let graph = |file: &str| bench.run(&format!("show {file} --stage graph"));
     assert_eq!(graph("m.nin"), graph("again.nin"));
+}
+
+/// With `UPDATE_DOCS=1` in the environment it is drawn anew.
+#[test]
+fn the_picture_in_the_readme_is_what_show_draws() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/nin-cifar10.svg");
+    let line = format!("show {} --stage svg", model("nin-cifar10.nin").display());
+    let drawn = Bench::new().run(&line);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&file, &drawn).unwrap();
+    }
+    assert!(fs::read_to_string(&file).unwrap() == drawn, "{} is out of date", file.display());
 }
 
 #[test]

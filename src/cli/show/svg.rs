@@ -4,9 +4,12 @@
 
 mod chain;
 mod layout;
+mod measure;
 mod page;
 mod pen;
 mod scene;
+#[cfg(test)]
+mod tests;
 
 use nin::Graph;
 

@@ -1,6 +1,7 @@
 //! The network itself, in its places: frames, volumes, arrows, and what is written on them.
 
-use super::layout::{FramePiece, Layout, PILL, Placed, Row, Solid, TURN, What};
+use super::layout::{FramePiece, Layout, Placed, Row, TURN};
+use super::measure::{PILL, Solid, What};
 use super::pen::{Escaped, N, cut, line};
 use super::scene::{FrameKind, Volume, written};
 

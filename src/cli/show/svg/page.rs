@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use nin::Graph;
 
 use super::chain::chain;
-use super::layout::{Layout, TEXT, TURN, text_width};
+use super::layout::{Layout, TURN};
+use super::measure::{TEXT, text_width};
 use super::pen::{Escaped, N, cut, line};
 use super::scene::{Look, Part, written};
 use crate::cli::check::{bytes, grouped};

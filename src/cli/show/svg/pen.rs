@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::layout::text_width;
+use super::measure::text_width;
 
 /// A length with one decimal, if it needs it.
 #[derive(Clone, Copy)]
