@@ -113,8 +113,8 @@ fn reserved(name: &ast::Name, what: &str) -> Option<Diagnostic> {
 }
 
 fn is_taken(name: &str) -> bool {
-    let reserved = [layer::RESERVED, VALUE_WORDS, ast::NO_IDENTIFIERS];
-    layer::find(name).is_some() || reserved.iter().any(|words| words.contains(&name))
+    let taken = [VALUE_WORDS, ast::NO_IDENTIFIERS];
+    layer::find(name).is_some() || taken.iter().any(|words| words.contains(&name))
 }
 
 /// A parameter of a model or a block.

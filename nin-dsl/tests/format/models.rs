@@ -173,7 +173,7 @@ impl Writer {
             Kind::PoolPadding => self.whole(kernel / 2, scope),
             Kind::Rounding => self.dice.one(&["floor", "ceil"]).to_owned(),
             Kind::Switch => self.dice.one(&["0", "1"]).to_owned(),
-            Kind::Probability | Kind::NonNegative => self.real(scope),
+            Kind::Probability | Kind::NonNegative | Kind::Eps | Kind::Share => self.real(scope),
         }
     }
 

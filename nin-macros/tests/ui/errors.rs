@@ -112,13 +112,6 @@ model softmax(conv = 8, same = 1, self = 2) <
 }
 }
 
-fn n003_not_yet() {
-let _ =
-nin_macros::nin! {
-< input(1, 28, 28) conv(8) batchnorm gap >
-};
-}
-
 mod n004_doc_in_chain {
 nin_macros::nin! {
 model Small <
@@ -406,6 +399,7 @@ nin_macros::nin! {
     dropout(-0.1)
     fc(268435457)
     leaky_relu(-0.5) leaky_relu(slope = 1e9)
+    batchnorm(0) batchnorm(momentum = 1.5) batchnorm(eps = 2, momentum = -1)
 >
 };
 }

@@ -73,6 +73,7 @@ pub(super) enum Look {
     Softmax,
     Relu,
     LeakyRelu,
+    BatchNorm,
 }
 
 impl Look {
@@ -88,6 +89,7 @@ impl Look {
             Look::Softmax => "softmax",
             Look::Relu => "ReLU",
             Look::LeakyRelu => "leaky ReLU",
+            Look::BatchNorm => "batch norm",
         }
     }
 
@@ -104,6 +106,7 @@ impl Look {
             Look::Softmax => "#62a862",
             Look::Relu => "#f0c23c",
             Look::LeakyRelu => "#c3cf55",
+            Look::BatchNorm => "#d98bb0",
         }
     }
 }
@@ -220,7 +223,7 @@ fn makes_volume(op: Op) -> bool {
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
         | Op::Softmax => true,
-        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => false,
+        Op::Relu | Op::LeakyRelu { .. } | Op::BatchNorm { .. } | Op::Dropout { .. } => false,
     }
 }
 
@@ -258,6 +261,7 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         Op::LeakyRelu { slope } => {
             push_band(Look::LeakyRelu, format!("leaky relu {slope}"), note, parts);
         }
+        Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
         Op::Dropout { p, .. } => {
             parts.push(Part::Step(Step { text: format!("dropout {p}"), note }));
         }
