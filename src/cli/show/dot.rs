@@ -60,3 +60,24 @@ fn quoted(text: &str) -> String {
     }
     quoted + "\""
 }
+
+#[cfg(test)]
+mod tests {
+    use nin::Model;
+
+    use super::*;
+
+    #[test]
+    fn groups_nest_and_names_are_quoted() {
+        let text = "block b(c) < conv(c) > < input(1, 8, 8) repeat(2) < b(3) relu > gap >";
+        let model = Model::from_text("a \"b\" \\ c", text, &[]).expect("a model");
+        let drawn = dot(model.graph());
+        assert!(drawn.starts_with(r#"digraph "a \"b\" \\ c" {"#), "{drawn}");
+        let shape: String = drawn.matches(['{', '}']).collect();
+        // The input's layer, two passes with a block of one layer and another layer, and the last layer.
+        assert_eq!(shape, format!("{{{{}}{}{{}}}}", "{{{}}{}}".repeat(2)));
+        for label in ["pass 1 of 2", "pass 2 of 2", "b(3)", "conv2", "gap1", "  3x8x8", "  3"] {
+            assert!(drawn.contains(&format!("label=\"{label}\"")), "{label} in {drawn}");
+        }
+    }
+}
