@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayView4, IxDyn};
+use ndarray::{ArrayD, ArrayView4, Axis, IxDyn, s};
 use nin_dsl::shape::Shape;
 
 use super::memory::Floats;
+use super::profile::{self, PartTime};
 use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
@@ -220,6 +221,59 @@ impl Session {
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
         Ok(StepOutcome { loss: sum / n as f64, correct })
+    }
+
+    /// How long each part of a forward call takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]`.
+    ///
+    /// # Errors
+    /// As [`Session::forward`].
+    pub fn profile_forward(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        runs: usize,
+    ) -> Result<Vec<PartTime>, Error> {
+        self.check_images(&images)?;
+        let (graph, plan) = (self.program.graph(), self.program.plan());
+        let images = images.slice(s![..plan.chunk.min(images.len_of(Axis(0))), .., .., ..]);
+        let n = images.len_of(Axis(0));
+        let images = images.as_standard_layout();
+        let images = images.as_slice().expect("standard layout is contiguous");
+        let mut results = vec![0.0; n * graph.output().elements()];
+        let (prepared, arena) = (&self.prepared, &mut self.arenas[0]);
+        let calls = self.program.callee().infer_parts(n, images, &mut results, prepared, arena);
+        Ok(profile::measure(graph, &plan.inference, (runs, n), || calls.run()))
+    }
+
+    /// How long each part of a training step takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]` with
+    /// labels `[N]`; what a step does once a batch is not among them. No weight changes.
+    ///
+    /// # Errors
+    /// As [`Session::step`].
+    pub fn profile_step(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        labels: &[u32],
+        runs: usize,
+    ) -> Result<Vec<PartTime>, Error> {
+        let n = self.check_images(&images)?;
+        self.check_labels(n, labels)?;
+        let (graph, plan) = (self.program.graph(), self.program.plan());
+        let (Some(training), Some(pass)) = (&mut self.training, &plan.training) else {
+            return Err(Error::NotTrainable);
+        };
+        let n = n.min(plan.chunk);
+        let images = images.slice(s![..n, .., .., ..]);
+        let images = images.as_standard_layout();
+        let mut batch = TrainBatch {
+            images: images.as_slice().expect("standard layout is contiguous"),
+            labels: &labels[..n],
+            losses: &mut training.losses[..n],
+            correct: &mut training.correct[..n],
+            dropout: Some((0, 0)),
+        };
+        let (memory, arena) = (&mut training.memory, &mut self.arenas[0]);
+        let calls = self.program.callee().train_parts(&mut batch, &self.prepared, memory, arena);
+        Ok(profile::measure(graph, pass, (runs, n), || calls.run()))
     }
 
     /// The weights as they are now.

@@ -5,6 +5,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use nin_dsl::graph::Graph;
 
@@ -151,6 +152,26 @@ impl Calls<'_> {
     }
 }
 
+/// Calls of the parts of a pass on this thread, each with its part's number.
+pub(crate) struct TimedCalls<'a> {
+    calls: Calls<'a>,
+    numbers: Vec<usize>,
+}
+
+impl TimedCalls<'_> {
+    /// Runs them and returns how long each took, with its part's number.
+    pub(crate) fn run(&self) -> Vec<(usize, Duration)> {
+        let contexts = self.calls.lanes.iter().flat_map(|lane| &lane.0).flatten();
+        let timed = |(context, &number): (&Context, &usize)| {
+            let start = Instant::now();
+            // SAFETY: the invariant of `Calls`, which the constructors establish.
+            unsafe { self.calls.code.call(self.calls.entry, context) };
+            (number, start.elapsed())
+        };
+        contexts.zip(&self.numbers).map(timed).collect()
+    }
+}
+
 /// The range of part `part` of `parts` of `0..total`, cut at multiples of `grain`.
 fn share(total: usize, grain: usize, part: usize, parts: usize) -> Range<usize> {
     let grains = total.div_ceil(grain);
@@ -261,6 +282,77 @@ impl<'a> Callee<'a> {
         Calls { barrier: Some(Barrier::new(members)), ..self.calls(part, lanes) }
     }
 
+    /// Carries one chunk of `n` images to their results, part by part in the order of [`Callee::infer`].
+    pub(crate) fn infer_parts(
+        self,
+        n: usize,
+        images: &'a [f32],
+        results: &'a mut [f32],
+        prepared: &'a Floats,
+        arena: &'a mut Floats,
+    ) -> TimedCalls<'a> {
+        assert!(n <= self.plan.chunk);
+        assert_eq!(images.len(), n * self.graph.input().elements());
+        assert_eq!(results.len(), n * self.graph.output().elements());
+        assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert_eq!(arena.len(), self.plan.arena());
+        let base = Context {
+            images: images.as_ptr(),
+            results: results.as_mut_ptr(),
+            prepared: prepared.as_ptr().cast_mut(),
+            ..NOTHING
+        };
+        self.parts(PassKind::Inference, n, base.alone_in(arena))
+    }
+
+    /// Carries one chunk of a batch through the parts of a training step, in the order of [`Callee::train`]. Statistics of
+    /// the batch are not gathered: the times are right, the gradients of a model with batch normalisation are not.
+    pub(crate) fn train_parts(
+        self,
+        batch: &'a mut TrainBatch<'_>,
+        prepared: &'a Floats,
+        memory: &'a mut StepMemory,
+        arena: &'a mut Floats,
+    ) -> TimedCalls<'a> {
+        let n = batch.labels.len();
+        assert!(n <= self.plan.chunk);
+        assert_eq!(arena.len(), self.plan.arena());
+        let base = self.train_context(batch, prepared, memory);
+        let base = Context { gradients: memory.sums.as_mut_ptr(), ..base };
+        self.parts(PassKind::Training, n, base.alone_in(arena))
+    }
+
+    /// Every part of a pass on `n` images of a chunk: a block's steps on one image, then on the next.
+    fn parts(self, pass: PassKind, n: usize, base: Context) -> TimedCalls<'a> {
+        let parts = match pass {
+            PassKind::Inference => self.plan.inference.parts(self.graph),
+            PassKind::Training => {
+                let training = self.plan.training.as_ref();
+                training.expect("the plan trains (a bug in nin)").parts(self.graph)
+            }
+        };
+        let (mut numbers, mut contexts) = (Vec::new(), Vec::new());
+        let mut call = |number: usize, image: usize, rows: usize| {
+            let context = Context { part: number as u64, image: image as u64, ..base };
+            numbers.push(number);
+            contexts.push(Some(context.over(0..rows)));
+        };
+        let mut first = 0;
+        for block in parts.chunk_by(|a, b| a.block == b.block) {
+            for image in 0..n {
+                for (number, part) in (first..).zip(block) {
+                    match part.step {
+                        Some(_) => call(number, image, part.rows),
+                        None if image == 0 => call(number, n, 1),
+                        None => {}
+                    }
+                }
+            }
+            first += block.len();
+        }
+        TimedCalls { calls: self.calls(Entry::Part { pass }, vec![Lane(contexts)]), numbers }
+    }
+
     /// Runs every slice of a batch through a phase: slice `s` on thread `s mod threads`. Each leaves its sums in its part
     /// of `memory.sums`.
     pub(crate) fn train(
@@ -272,6 +364,28 @@ impl<'a> Callee<'a> {
         arenas: &'a mut [Floats],
     ) -> Calls<'a> {
         let n = batch.labels.len();
+        let base = self.train_context(batch, prepared, memory);
+        let images = self.plan.slice_images();
+        let mut lanes: Vec<Lane> = arenas.iter().map(|_| Lane(Vec::new())).collect();
+        for (slice, sums) in memory.sums.parts_mut(self.plan.slice_floats).enumerate() {
+            let thread = slice % arenas.len();
+            let arena = &mut arenas[thread];
+            assert_eq!(arena.len(), self.plan.arena());
+            let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
+            let range = (slice * images).min(n)..((slice + 1) * images).min(n);
+            lanes[thread].0.push(Some(context.over(range)));
+        }
+        self.calls(Entry::Train { phase }, lanes)
+    }
+
+    /// What all slices of a batch have in common.
+    fn train_context(
+        self,
+        batch: &mut TrainBatch<'_>,
+        prepared: &Floats,
+        memory: &mut StepMemory,
+    ) -> Context {
+        let n = batch.labels.len();
         let classes = self.graph.node(self.graph.logits()).shape.elements();
         assert!(n <= self.plan.batch);
         assert!(batch.labels.iter().all(|&label| (label as usize) < classes));
@@ -279,9 +393,9 @@ impl<'a> Callee<'a> {
         assert_eq!((batch.losses.len(), batch.correct.len()), (n, n));
         assert_eq!(prepared.len(), self.plan.prepared_floats);
         self.check(memory);
-        let StepMemory { sums, statistics, store } = memory;
+        let StepMemory { statistics, store, .. } = memory;
         let (seed, step) = batch.dropout.unwrap_or_default();
-        let base = Context {
+        Context {
             images: batch.images.as_ptr(),
             labels: batch.labels.as_ptr(),
             results: batch.losses.as_mut_ptr(),
@@ -295,18 +409,7 @@ impl<'a> Callee<'a> {
             step,
             per_image: 1.0 / n as f32,
             ..NOTHING
-        };
-        let images = self.plan.slice_images();
-        let mut lanes: Vec<Lane> = arenas.iter().map(|_| Lane(Vec::new())).collect();
-        for (slice, sums) in sums.parts_mut(self.plan.slice_floats).enumerate() {
-            let thread = slice % arenas.len();
-            let arena = &mut arenas[thread];
-            assert_eq!(arena.len(), self.plan.arena());
-            let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
-            let range = (slice * images).min(n)..((slice + 1) * images).min(n);
-            lanes[thread].0.push(Some(context.over(range)));
         }
-        self.calls(Entry::Train { phase }, lanes)
     }
 
     /// Makes what the phase after `phase` needs of the sums of `n` images.
