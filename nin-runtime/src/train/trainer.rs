@@ -46,14 +46,14 @@ impl Default for Machine {
 /// use std::ops::ControlFlow;
 ///
 /// use ndarray::Array4;
-/// use nin_runtime::data::{Dataset, Images, Split};
+/// use nin_runtime::data::{Dataset, Split};
 /// use nin_runtime::model::Model;
 /// use nin_runtime::train::{Event, Recipe, Trainer};
 ///
 /// // Bright images are of class 1.
 /// let split = |n: usize| {
 ///     let images = Array4::from_shape_fn((n, 1, 6, 6), |(n, ..)| (n % 2 * 200) as u8);
-///     Split::new(Images::Bytes(images), (0..n as u32).map(|n| n % 2).collect())
+///     Split::new(images, (0..n as u32).map(|n| n % 2).collect())
 /// };
 /// let classes = vec!["dark".to_owned(), "bright".to_owned()];
 /// let data = Dataset::new("halves", split(64)?, split(16)?, classes)?;

@@ -1,0 +1,217 @@
+//! [`DataError`]: why there is no dataset, or not for this model.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nin_dsl::shape::Shape;
+
+/// The two halves of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// What is learnt from.
+    Train,
+    /// What is held back.
+    Test,
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Set::Train => "training",
+            Set::Test => "test",
+        })
+    }
+}
+
+/// Why there is no dataset, or not for this model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file system said no.
+    #[error("{}: {error}", file.display())]
+    Io {
+        /// The file or folder.
+        file: PathBuf,
+        /// What the file system said.
+        error: io::Error,
+    },
+    /// A file is truncated, or something else than its name says.
+    #[error("{}: expected {expected}, found {found}", file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// There is no folder of this name.
+    #[error("{}: there is no such folder; nin looks for {} in it", folder.display(), quoted(looked_for))]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What it should hold.
+        looked_for: Vec<String>,
+    },
+    /// A folder lacks a file of the dataset.
+    #[error("{}: no {what} here; nin looks for {}", folder.display(), quoted(looked_for))]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+        /// What the missing file holds.
+        what: String,
+        /// The names it may have.
+        looked_for: Vec<String>,
+    },
+    /// A number of labels that is not that of the images.
+    #[error("{images} images and {labels} labels: each image needs one")]
+    Counts {
+        /// Number of images.
+        images: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// More images than can be numbered in 32 bits.
+    #[error("{images} images are too many: nin numbers them in 32 bits")]
+    TooMany {
+        /// Number of images.
+        images: usize,
+    },
+    /// A set without images.
+    #[error("there is no {set} image")]
+    Empty {
+        /// The set.
+        set: Set,
+    },
+    /// Images without a pixel.
+    #[error("images of {}x{}x{} hold no pixel", dims[0], dims[1], dims[2])]
+    NoPixel {
+        /// Channels, height and width of an image.
+        dims: [usize; 3],
+    },
+    /// An image of another shape than the first.
+    #[error(
+        "image {image} is {}x{}x{}, and the first is {}x{}x{}: all must have one shape",
+        found[0], found[1], found[2], expected[0], expected[1], expected[2]
+    )]
+    Ragged {
+        /// The image's index.
+        image: usize,
+        /// Its channels, height and width.
+        found: [usize; 3],
+        /// Those of the first image.
+        expected: [usize; 3],
+    },
+    /// A pixel that is infinite or not a number.
+    #[error("image {image} holds a number that is not finite")]
+    NotFinite {
+        /// The image's index.
+        image: usize,
+    },
+    /// Training and test images of different shapes.
+    #[error("training images are {train}, test images {test}: they must have one shape")]
+    Shapes {
+        /// Shape of the training images.
+        train: Shape,
+        /// Shape of the test images.
+        test: Shape,
+    },
+    /// A label that no class has.
+    #[error(
+        "{set} image {image} has the label {label}; with {classes} classes, labels are below {classes}"
+    )]
+    Label {
+        /// The image's set.
+        set: Set,
+        /// Its index.
+        image: usize,
+        /// Its label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Constants that cannot normalise these images.
+    #[error(
+        "normalisation of {images} images needs {} finite means and as many deviations above 0",
+        images.channels()
+    )]
+    Normalisation {
+        /// The images' shape.
+        images: Shape,
+    },
+    /// The system gave no memory for the images.
+    #[error("no memory for {bytes} bytes of images: take fewer or smaller ones")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// Something is wrong with what came from a file or carries a name.
+    #[error("{place}: {problem}")]
+    In {
+        /// The file's or dataset's name.
+        place: String,
+        /// What is wrong.
+        problem: Box<DataError>,
+    },
+    /// The images are not what the model reads.
+    #[error("the model reads {model} images, and those of {data} are {images}: {}", remedy(*model, *images))]
+    Input {
+        /// The model's input.
+        model: Shape,
+        /// The dataset's name.
+        data: String,
+        /// The shape of its images.
+        images: Shape,
+    },
+    /// The model's outputs are not one a class.
+    #[error(
+        "the model has {model} outputs, and {data} has {classes} classes: give the model's last convolution (or `fc`) \
+         {classes} channels"
+    )]
+    Classes {
+        /// The model's output.
+        model: Shape,
+        /// The dataset's name.
+        data: String,
+        /// Its classes.
+        classes: usize,
+    },
+}
+
+impl DataError {
+    /// The same, with where it was found.
+    pub(super) fn within(self, place: impl fmt::Display) -> DataError {
+        DataError::In { place: place.to_string(), problem: Box::new(self) }
+    }
+
+    /// The file system's error about a file or folder.
+    pub(super) fn io(file: &Path, error: io::Error) -> DataError {
+        DataError::Io { file: file.to_owned(), error }
+    }
+
+    /// A folder of which something is missing, perhaps all of it.
+    pub(super) fn missing(folder: &Path, what: impl Into<String>, names: &[&str]) -> DataError {
+        let looked_for = names.iter().map(|&name| name.to_owned()).collect();
+        let (folder, exists) = (folder.to_owned(), folder.is_dir());
+        match exists {
+            true => DataError::Missing { folder, what: what.into(), looked_for },
+            false => DataError::NoFolder { folder, looked_for },
+        }
+    }
+}
+
+/// `` `a`, `b` ``.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// What to do about images that a model does not read.
+fn remedy(model: Shape, images: Shape) -> String {
+    let (c, h, w) = (images.channels(), images.height(), images.width());
+    if (model.channels(), model.height(), model.width()) == (w, c, h) {
+        return "they seem to lie with their channels last: save `numpy.moveaxis(x, -1, 1)`"
+            .to_owned();
+    }
+    format!("write `input({c}, {h}, {w})` in the model")
+}
