@@ -4,8 +4,11 @@
 
 mod error;
 mod idx;
+mod images;
 mod mnist;
 mod normalise;
+pub mod npy;
+mod picture;
 mod spec;
 mod split;
 
@@ -14,6 +17,7 @@ use nin_dsl::shape::Shape;
 
 pub use error::{DataError, Set};
 pub use normalise::Normalisation;
+pub use picture::Picture;
 pub use spec::{Spec, UnknownSpec, kinds};
 pub use split::{Images, Split};
 

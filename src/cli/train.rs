@@ -27,7 +27,7 @@ pub(crate) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     variant: VariantArgs,
-    /// The dataset: `mnist-10k`, or a kind and a folder, `mnist:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Option<Spec>,
     /// Settings to start from; other options override them.

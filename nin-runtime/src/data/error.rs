@@ -46,6 +46,14 @@ pub enum DataError {
         /// What is there.
         found: String,
     },
+    /// A file is no image that nin reads.
+    #[error("{}: not read as PNG: {problem}", file.display())]
+    Picture {
+        /// The file.
+        file: PathBuf,
+        /// What its reader said.
+        problem: String,
+    },
     /// There is no folder of this name.
     #[error("{}: there is no such folder; nin looks for {} in it", folder.display(), quoted(looked_for))]
     NoFolder {
@@ -63,6 +71,35 @@ pub enum DataError {
         what: String,
         /// The names it may have.
         looked_for: Vec<String>,
+    },
+    /// Training and test images are not of the same classes.
+    #[error(
+        "{}: `train` and `test` must hold the same folders, one a class{}{}; an empty folder says that a class has no \
+         test image",
+        folder.display(), lacks("test", only_train), lacks("train", only_test)
+    )]
+    Disagreeing {
+        /// The dataset's folder.
+        folder: PathBuf,
+        /// Classes without a folder of test images.
+        only_train: Vec<String>,
+        /// Classes without a folder of training images.
+        only_test: Vec<String>,
+    },
+    /// An image of another size than the first.
+    #[error(
+        "{} is {}x{} (height x width), and {} is {}x{}: all images of a dataset must have one size",
+        file.display(), found[0], found[1], first.display(), expected[0], expected[1]
+    )]
+    Sizes {
+        /// The image's file.
+        file: PathBuf,
+        /// Its height and width.
+        found: [usize; 2],
+        /// The first image's file.
+        first: PathBuf,
+        /// The first image's height and width.
+        expected: [usize; 2],
     },
     /// A number of labels that is not that of the images.
     #[error("{images} images and {labels} labels: each image needs one")]
@@ -204,6 +241,17 @@ impl DataError {
 /// `` `a`, `b` ``.
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// `` ; `test` lacks `cat` and 3 more ``, if anything is lacking.
+fn lacks(set: &str, missing: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = quoted(&missing[..missing.len().min(SHOWN)]);
+    match missing.len() {
+        0 => String::new(),
+        count if count > SHOWN => format!("; `{set}` lacks {shown} and {} more", count - SHOWN),
+        _ => format!("; `{set}` lacks {shown}"),
+    }
 }
 
 /// What to do about images that a model does not read.
