@@ -34,6 +34,14 @@ pub enum TrainError {
     /// The recipe cannot be followed.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// A recipe's file is none that can be followed.
+    #[error("{}:{error}", file.display())]
+    RecipeFile {
+        /// The file.
+        file: PathBuf,
+        /// Where and what is wrong in it.
+        error: RecipeError,
+    },
     /// The data does not fit the model.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -47,12 +55,12 @@ pub enum TrainError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// A file of the run folder could not be read or written.
-    #[error("{}: {source}", file.display())]
+    #[error("{}: {error}", file.display())]
     Io {
         /// The file or folder.
         file: PathBuf,
         /// What the file system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The folder holds a run already.
     #[error(

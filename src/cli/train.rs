@@ -12,7 +12,7 @@ use nin::data::Spec;
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
 use nin::{Dataset, Isa, Model, Trainer};
 
-use super::options::{MachineArgs, Usage, VariantArgs, batch, read_recipe, read_weights};
+use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights};
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::{INTERRUPTED, check};
@@ -130,7 +130,7 @@ fn unchanged(folder: &RunFolder, given: Option<Model>) -> anyhow::Result<Model> 
 
 /// Defaults, then the recipe's file, then the options.
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    let recipe = args.recipe.as_deref().map(read_recipe).transpose()?.unwrap_or_default();
+    let recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
     // A folder is kept so that a run is resumed from any working directory.
     let in_file = recipe.data.as_deref().map(str::parse::<Spec>).transpose()?;
     let data = args.data.clone().or(in_file).map(|spec| spec.absolute().to_string());

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::TrainError;
 use super::checkpoint::{Checkpoint, Progress};
 use super::recipe::Recipe;
-use super::{RecipeError, TrainError};
 use crate::codegen::Isa;
 use crate::file::write_atomically;
 use crate::model::Model;
@@ -86,7 +86,7 @@ impl RunFolder {
         if folder.file(RECIPE).exists() || folder.file(LAST).exists() {
             return Err(TrainError::Occupied { folder: folder.path });
         }
-        fs::create_dir_all(&folder.path).map_err(|source| io_error(&folder.path, source))?;
+        fs::create_dir_all(&folder.path).map_err(|error| io_error(&folder.path, error))?;
         Ok(folder)
     }
 
@@ -133,14 +133,7 @@ impl RunFolder {
     /// # Errors
     /// A file that cannot be read or is no recipe any more.
     pub fn recipe(&self) -> Result<Recipe, TrainError> {
-        let file = self.file(RECIPE);
-        let text = self.read(RECIPE)?;
-        Ok(Recipe::from_toml(&text).map_err(|error| match error {
-            RecipeError::Syntax(problem) => {
-                RecipeError::Syntax(format!("{}: {problem}", file.display()))
-            }
-            RecipeError::Range { .. } => error,
-        })?)
+        Recipe::from_file(&self.file(RECIPE))
     }
 
     /// The instruction set the run began with, which its bits depend on.
@@ -163,7 +156,7 @@ impl RunFolder {
 
     fn read(&self, name: &str) -> Result<String, TrainError> {
         let file = self.file(name);
-        fs::read_to_string(&file).map_err(|source| io_error(&file, source))
+        fs::read_to_string(&file).map_err(|error| io_error(&file, error))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -190,7 +183,7 @@ impl Recorder {
         ];
         for (name, text) in texts {
             let file = folder.file(name);
-            write_atomically(&file, text.as_bytes()).map_err(|source| io_error(&file, source))?;
+            write_atomically(&file, text.as_bytes()).map_err(|error| io_error(&file, error))?;
         }
         Recorder::open(folder)
     }
@@ -206,14 +199,14 @@ impl Recorder {
             Err(_) => false,
         };
         let kept: String = text.lines().filter(known).map(|line| format!("{line}\n")).collect();
-        write_atomically(&file, kept.as_bytes()).map_err(|source| io_error(&file, source))?;
+        write_atomically(&file, kept.as_bytes()).map_err(|error| io_error(&file, error))?;
         Recorder::open(folder)
     }
 
     fn open(folder: RunFolder) -> Result<Recorder, TrainError> {
         let file = folder.file(METRICS);
         let opened = OpenOptions::new().append(true).open(&file);
-        let metrics = opened.map_err(|source| io_error(&file, source))?;
+        let metrics = opened.map_err(|error| io_error(&file, error))?;
         Ok(Recorder { folder, metrics: BufWriter::new(metrics), flushed: Instant::now() })
     }
 
@@ -231,13 +224,13 @@ impl Recorder {
             self.flushed = Instant::now();
             written.and_then(|()| self.metrics.flush())
         };
-        written.map_err(|source| io_error(&self.folder.file(METRICS), source))
+        written.map_err(|error| io_error(&self.folder.file(METRICS), error))
     }
 
     /// Writes a checkpoint. The metrics go first: a crash in between leaves lines too many, which a resume cuts off.
     pub(super) fn save(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<(), TrainError> {
         let flushed = self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_data());
-        flushed.map_err(|source| io_error(&self.folder.file(METRICS), source))?;
+        flushed.map_err(|error| io_error(&self.folder.file(METRICS), error))?;
         if best {
             checkpoint.save(&self.folder.best())?;
         }
@@ -245,6 +238,6 @@ impl Recorder {
     }
 }
 
-fn io_error(file: &Path, source: std::io::Error) -> TrainError {
-    TrainError::Io { file: file.to_owned(), source }
+fn io_error(file: &Path, error: std::io::Error) -> TrainError {
+    TrainError::Io { file: file.to_owned(), error }
 }

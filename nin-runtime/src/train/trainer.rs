@@ -473,9 +473,7 @@ fn divided(images: usize, recipe: &Recipe) -> Result<(Vec<u32>, Vec<u32>), Recip
     }
     let held_back = (images as f64 * recipe.validation).round() as usize;
     if held_back == 0 || held_back == images {
-        let allowed = "a share that leaves images on both sides";
-        let (name, value) = ("validation", recipe.validation);
-        return Err(RecipeError::Range { name, value, allowed });
+        return Err(RecipeError::Division { share: recipe.validation, held_back, images });
     }
     let mut validation = shuffled(&all, recipe.seed, Stream::Validation, 0);
     let mut train = validation.split_off(held_back);
