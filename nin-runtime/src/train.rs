@@ -71,6 +71,25 @@ pub enum TrainError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A folder for a run holds a file that the run would write over.
+    #[error("{} is there already, and a run would write over it: choose another folder", file.display())]
+    Taken {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file system makes no folder for a run.
+    #[error("{}: the run's folder cannot be made: {error}; choose another by `--out`", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the file system said.
+        error: io::Error,
+    },
+    /// Weights to start from that are of no use.
+    #[error(
+        "some of the weights to start from are not finite: their training diverged, or they are damaged"
+    )]
+    NotFinite,
     /// A checkpoint's metadata is missing or makes no sense.
     #[error("{}: not a checkpoint of a run: {problem}", file.display())]
     Checkpoint {

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,13 +71,20 @@ fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
-/// A number from 0 to below 1.
+/// A number between 0 and 1.
 fn share(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|x| (0.0..1.0).contains(x));
-    number.ok_or_else(|| "expected a number from 0 to below 1".to_owned())
+    let number = text.parse().ok().filter(|&x| 0.0 < x && x < 1.0);
+    number.ok_or_else(|| {
+        "expected a number above 0 and below 1; without `--val` no image is held back".to_owned()
+    })
 }
 
 pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    if args.model.is_none() && (args.variant.deny_warnings || !args.variant.define.is_empty()) {
+        let problem = "`-D` and `--deny-warnings` are about a model's file, and none is named: the run's model is \
+                       taken from its folder as it is";
+        return Err(Usage(problem.to_owned()).into());
+    }
     let given = args.model.as_deref();
     let model = given.map(|file| args.variant.load(file, terminal)).transpose()?;
     let machine = args.machine.machine();
@@ -102,6 +109,9 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             let Some(data) = &recipe.data else {
                 return Err(Usage("give the dataset, such as `--data mnist-10k`".to_owned()).into());
             };
+            if let Some(folder) = &args.out {
+                RunFolder::check_vacant(folder)?;
+            }
             let data = load(&data.parse()?, terminal)?;
             let trainer = start(args, &model, &data, recipe, machine)?;
             go(trainer, &model, &data, terminal)
@@ -134,8 +144,11 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     // A folder is kept so that a run is resumed from any working directory.
     let in_file = recipe.data.as_deref().map(str::parse::<Spec>).transpose()?;
     let data = args.data.clone().or(in_file).map(|spec| spec.absolute().to_string());
+    let weights = args.weights.clone().or(recipe.weights.map(PathBuf::from));
+    let weights = weights.map(|file| path::absolute(&file).unwrap_or(file));
     let recipe = Recipe {
         data,
+        weights: weights.map(|file| file.display().to_string()),
         epochs: args.epochs.unwrap_or(recipe.epochs),
         batch: args.batch.unwrap_or(recipe.batch),
         lr: args.lr.unwrap_or(recipe.lr),
@@ -155,9 +168,11 @@ fn start<'d>(
     recipe: Recipe,
     machine: Machine,
 ) -> anyhow::Result<Trainer<'d>> {
+    let given = recipe.weights.as_ref().map(Path::new);
+    let given = given.map(|file| read_weights(file, model.graph())).transpose()?;
     let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
-    if let Some(file) = &args.weights {
-        trainer.start_from(&read_weights(file, model.graph())?.0)?;
+    if let Some((weights, _)) = &given {
+        trainer.start_from(weights)?;
     }
     let folder = match &args.out {
         Some(folder) => RunFolder::create(folder)?,

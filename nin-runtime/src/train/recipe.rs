@@ -28,6 +28,9 @@ pub struct Recipe {
     /// The dataset as `--data` has it, for the command line; the library is given its dataset as a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// The file of the weights to start from in place of fresh ones, for the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// How often every training image is seen.
     pub epochs: u32,
     /// Images a step; the last step of an epoch has what is left.
@@ -154,6 +157,7 @@ impl Default for Recipe {
     fn default() -> Recipe {
         Recipe {
             data: None,
+            weights: None,
             epochs: 10,
             batch: 128,
             seed: 1,

@@ -217,8 +217,11 @@ impl<'d> Trainer<'d> {
     /// Starts from given weights in place of fresh ones.
     ///
     /// # Errors
-    /// Weights of another model.
+    /// Weights of another model, and weights that are not finite.
     pub fn start_from(&mut self, weights: &Weights) -> Result<(), TrainError> {
+        if !weights.is_finite() {
+            return Err(TrainError::NotFinite);
+        }
         Ok(self.session.set_weights(weights)?)
     }
 
@@ -258,9 +261,12 @@ impl<'d> Trainer<'d> {
                  weights: `--weights`)",
             ));
         }
-        let checkpoint = Checkpoint::read(&folder.last(), model.graph())?;
-        if checkpoint.info != trainer.info {
-            return Err(differs("the data is not what it was"));
+        let checkpoint = Checkpoint::read(&folder.last(), model.graph()).map_err(|error| {
+            differs(&format!("{error} (a new run can start from other weights: `--weights`)"))
+        })?;
+        let images = trainer.train.len();
+        if let Some(problem) = checkpoint.differs(&trainer.info, &trainer.recipe, images) {
+            return Err(differs(problem));
         }
         trainer.session.set_weights(&checkpoint.weights)?;
         trainer.session.set_momentum(&checkpoint.momentum)?;

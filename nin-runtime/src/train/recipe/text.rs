@@ -26,6 +26,7 @@ enum Kind {
 /// The settings of a [`Recipe`] as its text has them.
 const SETTINGS: &[(&str, Kind)] = &[
     ("data", Kind::Text),
+    ("weights", Kind::Text),
     ("epochs", Kind::Whole(1, u32::MAX as u64)),
     ("batch", Kind::Whole(1, MAX_BATCH as u64)),
     ("seed", Kind::Whole(0, i64::MAX as u64)),
@@ -191,7 +192,7 @@ mod tests {
             ("epoch = 3", "1:1: there is no setting `epoch`; did you mean `epochs`?"),
             (
                 "\n learning_rate = 1",
-                "2:2: there is no setting `learning_rate`; there are `data`, `epochs`, ",
+                "2:2: there is no setting `learning_rate`; there are `data`, `weights`, `epochs`, ",
             ),
             (
                 "[schedule]\nwarmpu = 1",
@@ -261,6 +262,7 @@ mod tests {
         }
         let recipe = Recipe {
             data: Some("mnist-10k".to_owned()),
+            weights: Some("w.safetensors".to_owned()),
             schedule: Schedule::Cosine { warmup: 0.5 },
             init: Init::Gaussian { std: 1.0 },
             normalisation: Some(Normalisation { mean: vec![0.0], deviation: vec![1.0] }),
