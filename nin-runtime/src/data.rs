@@ -113,7 +113,8 @@ impl Dataset {
         }
         if output != (Shape::Vector { n: self.classes.len() }) {
             let (data, classes) = (self.name.clone(), self.classes.len());
-            return Err(DataError::Classes { model: output, data, classes });
+            let smallest = self.train.labels().iter().copied().min().unwrap_or(0);
+            return Err(DataError::Classes { model: output, data, classes, smallest });
         }
         Ok(())
     }

@@ -91,7 +91,7 @@ pub enum TrainError {
     )]
     NotFinite,
     /// A checkpoint's metadata is missing or makes no sense.
-    #[error("{}: not a checkpoint of a run: {problem}", file.display())]
+    #[error("{}: not as a run of nin writes it: {problem}", file.display())]
     Checkpoint {
         /// The file.
         file: PathBuf,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use nin::data::Spec;
-use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
+use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
 use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights};
@@ -105,14 +105,11 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             go(trainer, &model, &data, terminal)
         }
         (None, Some(model)) => {
-            let recipe = recipe(args)?;
-            let Some(data) = &recipe.data else {
-                return Err(Usage("give the dataset, such as `--data mnist-10k`".to_owned()).into());
-            };
+            let (recipe, data) = recipe(args)?;
             if let Some(folder) = &args.out {
                 RunFolder::check_vacant(folder)?;
             }
-            let data = load(&data.parse()?, terminal)?;
+            let data = load(&data, terminal)?;
             let trainer = start(args, &model, &data, recipe, machine)?;
             go(trainer, &model, &data, terminal)
         }
@@ -138,16 +135,18 @@ fn unchanged(folder: &RunFolder, given: Option<Model>) -> anyhow::Result<Model> 
     }
 }
 
-/// Defaults, then the recipe's file, then the options.
-fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+/// Defaults, then the recipe's file, then the options; and the dataset.
+fn recipe(args: &Args) -> anyhow::Result<(Recipe, Spec)> {
     let recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
-    // A folder is kept so that a run is resumed from any working directory.
     let in_file = recipe.data.as_deref().map(str::parse::<Spec>).transpose()?;
-    let data = args.data.clone().or(in_file).map(|spec| spec.absolute().to_string());
+    let data = args.data.clone().or(in_file);
+    let data =
+        data.ok_or_else(|| Usage("give the dataset, such as `--data mnist-10k`".to_owned()))?;
     let weights = args.weights.clone().or(recipe.weights.map(PathBuf::from));
     let weights = weights.map(|file| path::absolute(&file).unwrap_or(file));
     let recipe = Recipe {
-        data,
+        // Paths are kept so that a run is resumed from any working directory.
+        data: Some(data.clone().absolute().to_string()),
         weights: weights.map(|file| file.display().to_string()),
         epochs: args.epochs.unwrap_or(recipe.epochs),
         batch: args.batch.unwrap_or(recipe.batch),
@@ -157,7 +156,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         ..recipe
     };
     recipe.check()?;
-    Ok(recipe)
+    Ok((recipe, data))
 }
 
 /// A new run in a new folder.
@@ -168,7 +167,8 @@ fn start<'d>(
     recipe: Recipe,
     machine: Machine,
 ) -> anyhow::Result<Trainer<'d>> {
-    let given = recipe.weights.as_ref().map(Path::new);
+    // As it was given, if it was: that is how messages should name it.
+    let given = args.weights.as_deref().or(recipe.weights.as_ref().map(Path::new));
     let given = given.map(|file| read_weights(file, model.graph())).transpose()?;
     let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
     if let Some((weights, _)) = &given {
@@ -183,14 +183,15 @@ fn start<'d>(
 }
 
 /// `runs/<model>-<n>` with the first number that is free.
-fn new_folder(model: &str) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(RUNS).context(RUNS)?;
+fn new_folder(model: &str) -> Result<PathBuf, TrainError> {
+    let failed = |folder: &Path, error| TrainError::NoFolder { folder: folder.to_owned(), error };
+    std::fs::create_dir_all(RUNS).map_err(|error| failed(Path::new(RUNS), error))?;
     for number in 1.. {
         let folder = Path::new(RUNS).join(format!("{model}-{number}"));
         match std::fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+            Err(error) => return Err(failed(&folder, error)),
         }
     }
     unreachable!("there is always a free number")

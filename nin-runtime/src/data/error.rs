@@ -55,10 +55,12 @@ pub enum DataError {
         problem: String,
     },
     /// There is no folder of this name.
-    #[error("{}: there is no such folder; nin looks for {} in it", folder.display(), quoted(looked_for))]
+    #[error("{}: {found}; nin looks for a folder with {}", folder.display(), quoted(looked_for))]
     NoFolder {
         /// The folder.
         folder: PathBuf,
+        /// What is there.
+        found: &'static str,
         /// What it should hold.
         looked_for: Vec<String>,
     },
@@ -170,7 +172,7 @@ pub enum DataError {
     },
     /// Constants that cannot normalise these images.
     #[error(
-        "normalisation of {images} images needs {} finite means and as many deviations above 0",
+        "`normalisation` of {images} images must have a finite mean and a deviation above 0 for each of the {} channels",
         images.channels()
     )]
     Normalisation {
@@ -204,7 +206,7 @@ pub enum DataError {
     /// The model's outputs are not one a class.
     #[error(
         "the model has {model} outputs, and {data} has {classes} classes: give the model's last convolution (or `fc`) \
-         {classes} channels"
+         {classes} channels{}", uncounted(*smallest)
     )]
     Classes {
         /// The model's output.
@@ -213,6 +215,8 @@ pub enum DataError {
         data: String,
         /// Its classes.
         classes: usize,
+        /// Its smallest label.
+        smallest: u32,
     },
 }
 
@@ -230,11 +234,12 @@ impl DataError {
     /// A folder of which something is missing, perhaps all of it.
     pub(super) fn missing(folder: &Path, what: impl Into<String>, names: &[&str]) -> DataError {
         let looked_for = names.iter().map(|&name| name.to_owned()).collect();
-        let (folder, exists) = (folder.to_owned(), folder.is_dir());
-        match exists {
-            true => DataError::Missing { folder, what: what.into(), looked_for },
-            false => DataError::NoFolder { folder, looked_for },
+        let folder = folder.to_owned();
+        if folder.is_dir() {
+            return DataError::Missing { folder, what: what.into(), looked_for };
         }
+        let found = if folder.exists() { "this is a file" } else { "there is no such folder" };
+        DataError::NoFolder { folder, found, looked_for }
     }
 }
 
@@ -251,6 +256,16 @@ fn lacks(set: &str, missing: &[String]) -> String {
         0 => String::new(),
         count if count > SHOWN => format!("; `{set}` lacks {shown} and {} more", count - SHOWN),
         _ => format!("; `{set}` lacks {shown}"),
+    }
+}
+
+/// What to say about labels that do not begin with the first class.
+fn uncounted(smallest: u32) -> String {
+    match smallest {
+        0 => String::new(),
+        _ => format!(
+            "; or do the labels count from {smallest}? nin's count from 0, and no label is 0"
+        ),
     }
 }
 

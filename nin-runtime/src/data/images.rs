@@ -302,9 +302,15 @@ mod tests {
         }
         let error = images(Path::new("/no/such/folder")).unwrap_err().to_string();
         assert!(
-            error.contains("there is no such folder; nin looks for `train/CLASS/*.png`"),
+            error.contains("there is no such folder; nin looks for a folder with `train/"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn images_that_no_machine_has_room_for_are_an_error() {
+        assert!(matches!(room(usize::MAX / 8, 8), Err(DataError::Memory { .. })));
+        assert!(matches!(room(usize::MAX, 3), Err(DataError::Memory { bytes: usize::MAX })));
     }
 
     /// Which of several damaged files is named does not depend on which thread was faster.

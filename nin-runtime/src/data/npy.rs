@@ -364,4 +364,20 @@ mod tests {
         assert!(error(&text("'<i8'", &"(".repeat(20))).contains("makes no sense"));
         assert!(error(&text("'<i8'", "[('a', '<i8')]")).contains("numbers of another kind"));
     }
+    /// No byte that is spoilt brings the reader down, whatever it makes of the array.
+    #[test]
+    fn any_byte_may_be_spoilt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.npy");
+        let whole = include_bytes!("../../tests/fixtures/arrays/bytes/train_labels.npy");
+        for at in 0..whole.len() {
+            for flip in [1, 2, 4, 0x80, 0xff] {
+                let mut bytes = whole.to_vec();
+                bytes[at] ^= flip;
+                fs::write(&file, &bytes).unwrap();
+                let _ = labels(&file);
+                let _ = images(&file);
+            }
+        }
+    }
 }

@@ -144,4 +144,23 @@ mod tests {
         huge.extend_from_slice(&whole[33..]);
         assert!(error(&huge).contains("numbers"));
     }
+    /// No byte that is spoilt brings the reader down, whatever it makes of the picture.
+    #[test]
+    fn any_byte_may_be_spoilt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.png");
+        for whole in [
+            include_bytes!("../../tests/fixtures/pictures/palette-4bit-transparent.png").as_slice(),
+            include_bytes!("../../tests/fixtures/pictures/grey-16bit.png"),
+        ] {
+            for at in 0..whole.len() {
+                for flip in [1, 0x80, 0xff] {
+                    let mut bytes = whole.to_vec();
+                    bytes[at] ^= flip;
+                    fs::write(&file, &bytes).unwrap();
+                    let _ = Picture::open(&file).and_then(Picture::read);
+                }
+            }
+        }
+    }
 }

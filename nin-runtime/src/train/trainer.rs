@@ -255,18 +255,18 @@ impl<'d> Trainer<'d> {
             folder: folder.path().to_owned(),
             problem: problem.to_owned(),
         };
-        if folder.plan()? != plan_text(trainer.session.program()) {
-            return Err(differs(
-                "another version of nin has planned it and would end in other bits (a new run can start from its \
-                 weights: `--weights`)",
-            ));
-        }
         let checkpoint = Checkpoint::read(&folder.last(), model.graph()).map_err(|error| {
             differs(&format!("{error} (a new run can start from other weights: `--weights`)"))
         })?;
         let images = trainer.train.len();
         if let Some(problem) = checkpoint.differs(&trainer.info, &trainer.recipe, images) {
             return Err(differs(problem));
+        }
+        if folder.plan()? != plan_text(trainer.session.program()) {
+            return Err(differs(
+                "another version of nin has planned it and would end in other bits (a new run can start from its \
+                 weights: `--weights`)",
+            ));
         }
         trainer.session.set_weights(&checkpoint.weights)?;
         trainer.session.set_momentum(&checkpoint.momentum)?;
