@@ -414,6 +414,7 @@ mod tests {
                 weight("conv1.bias", &[2], Role::Bias),
             ],
             layers: vec![],
+            groups: vec![],
         }
     }
 
