@@ -1,6 +1,7 @@
 //! Datasets: labelled images, kept as they are stored and turned into normalised floats one batch at a time.
 //!
-//! [`Dataset::new`] takes arrays from Rust; [`Spec`] reads the ones nin knows by name (`mnist-10k`, `mnist:DIR`).
+//! [`Dataset::new`] takes arrays from Rust; [`Spec`] reads the ones nin knows by name (`mnist-10k`, `mnist:DIR`) and those of
+//! image files and of NumPy arrays (`images:DIR`, `npy:DIR`).
 
 mod error;
 mod idx;
