@@ -5,6 +5,7 @@ mod program;
 mod session;
 pub(crate) mod threads;
 
+pub use memory::zeroed_images;
 pub(crate) use program::Inner;
 pub use program::Program;
 pub use session::{Session, StepOutcome, StepParams};

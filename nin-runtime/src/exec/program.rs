@@ -80,6 +80,15 @@ impl Program {
         self.inner.threads * self.inner.plan.arena() * size_of::<f32>()
     }
 
+    /// Bytes of one session's tensors: weights, what training keeps beside them, and arenas.
+    pub(crate) fn session_bytes(&self) -> usize {
+        let plan = &self.inner.plan;
+        // Momentum, and a gradient a slice.
+        let training = if plan.training.is_some() { 1 + plan.slices } else { 0 };
+        let weights = (1 + training) * plan.weight_floats + plan.prepared_floats;
+        weights * size_of::<f32>() + self.arena_bytes()
+    }
+
     /// How long it took from the checked graph to callable code.
     pub fn compile_time(&self) -> Duration {
         self.inner.compile_time
