@@ -1,13 +1,16 @@
 //! The `nin` command: arguments, exit codes and the way errors are told. A file a verb; nothing below here prints, reads
 //! the environment or exits.
 
+mod arrays;
 mod bench;
 mod check;
 mod eval;
 mod explain;
 mod fmt;
+mod help;
 mod images;
 mod init;
+mod manual;
 mod options;
 mod predict;
 mod progress;
@@ -21,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use help::examples;
 use options::Usage;
 use terminal::Terminal;
 
@@ -32,8 +36,27 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// A compiler for Network-In-Network models.
+///
+/// A model is a text, such as `models/digits.nin`. nin checks it, compiles it to machine code for this CPU, and trains and
+/// runs it.
+///
+/// Results go to standard output, everything else to standard error. The exit status is 0 if all went well, 1 if the
+/// model, the data or the environment is wrong, 2 if the command line is wrong, and 130 after Ctrl-C.
 #[derive(Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "nin",
+    bin_name = "nin",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    after_help = examples(&[
+        ("Look at a model", "nin check models/digits.nin"),
+        ("Train it on digits that ship inside nin", "nin train models/digits.nin --data mnist-10k"),
+        ("All about one verb", "nin help train"),
+    ])
+)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -67,6 +90,10 @@ enum Verb {
     Run(run::Args),
     /// Time the generated kernels.
     Bench(bench::Args),
+    /// Print a shell's completions of `nin`.
+    Completions(manual::CompletionsArgs),
+    /// Print or install the manual's pages.
+    Man(manual::ManArgs),
 }
 
 /// Runs the command.
@@ -91,6 +118,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Predict(args) => predict::predict(args, &terminal),
         Verb::Run(args) => run::run(args, &terminal),
         Verb::Bench(args) => bench::bench(args, &terminal),
+        Verb::Completions(args) => manual::completions(args, &terminal),
+        Verb::Man(args) => manual::man(args, &terminal),
     };
     match done {
         Ok(code) => code,

@@ -1,5 +1,7 @@
 //! The command as its users meet it: exit codes, messages, JSON, files, Ctrl-C.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -7,89 +9,10 @@ use std::process::{Command, Output, Stdio};
 use ndarray::{Array1, Array4, ArrayD};
 use serde_json::Value;
 
-const MODEL: &str = "
-model Bars(width = 6) <
-    input(1, 8, 8)
-    mlpconv(width, width)
-    maxpool(2)
-    dropout(0.2)
-    mlpconv(width, 10)
-    gap
-    softmax
->
-";
-
-/// A folder with a model, `m.nin`, and images it can learn, `data`.
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("m.nin"), MODEL).unwrap();
-        fs::create_dir(folder.path().join("data")).unwrap();
-        for (set, images) in [("train", 300), ("t10k", 60)] {
-            let classes = (0..images).map(|n| (n % 10) as u8);
-            let pixels = (0..images).flat_map(|n| (0..64).map(move |at| level(n, at / 8, at % 8)));
-            let write = |kind: &str, magic: u32, sizes: &[u32], body: Vec<u8>| {
-                let words =
-                    std::iter::once(&magic).chain(sizes).flat_map(|word| word.to_be_bytes());
-                let file = folder.path().join("data").join(format!("{set}-{kind}-ubyte"));
-                fs::write(file, words.chain(body).collect::<Vec<u8>>()).unwrap();
-            };
-            let count = images as u32;
-            write("labels-idx1", 0x801, &[count], classes.collect());
-            write("images-idx3", 0x803, &[count, 8, 8], pixels.collect());
-        }
-        Bench { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nin"));
-        command.args(line.split_whitespace()).current_dir(self.folder.path());
-        command
-    }
-
-    /// Runs a line that must succeed, and returns its standard output.
-    fn run(&self, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "nin {line}: {}\n{errors}", output.status);
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.run(line)).unwrap()
-    }
-
-    /// Runs a line that must fail with `code`, and returns its standard error.
-    fn fails(&self, code: i32, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "nin {line}: {errors}");
-        assert!(output.stdout.is_empty(), "nin {line} printed results");
-        errors
-    }
-}
-
-/// Class `n % 10` is a bar at its own place: five rows, five columns.
-fn level(n: usize, y: usize, x: usize) -> u8 {
-    let class = n % 10;
-    let on = if class < 5 { y == class + 1 } else { x == class - 4 };
-    if on { 255 } else { ((n * 37 + y * 11 + x * 5) % 40) as u8 }
-}
+use common::{Bench, MODEL, keys, level};
 
 fn model(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
-}
-
-fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[test]

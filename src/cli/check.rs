@@ -9,10 +9,16 @@ use nin_dsl::Source;
 use nin_dsl::graph::{Arg, Layer};
 use serde_json::{Map, Value, json};
 
+use super::help::examples;
 use super::options::ModelArgs;
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("The layers with their shapes and costs", "nin check models/digits.nin"),
+    ("A wider variant, for a program to read", "nin check models/digits.nin -D width=40 --json"),
+    ("A model from a pipe", "echo '< input(1, 28, 28) mlpconv(16, 10) gap softmax >' | nin check -"),
+]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,

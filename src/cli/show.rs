@@ -8,21 +8,27 @@ use clap::ValueEnum;
 use nin::{Graph, Model, Options, Purpose};
 use nin_runtime::compile::{self, Stage};
 
+use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, batch};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("How the layers become functions and where tensors lie", "nin show models/digits.nin --stage plan"),
+    ("The machine code for single images", "nin show models/digits.nin --stage asm --mode infer --batch 1 | less"),
+    ("A drawing, if Graphviz is installed", "nin show models/digits.nin --stage dot | dot -Tsvg -o digits.svg"),
+]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// What to print.
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "STAGE", value_enum)]
     stage: StageArg,
     /// What the program is for; `ast`, `graph` and `dot` are the same for both.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     mode: Mode,
     /// Images a call may hold.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch())]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch(), allow_negative_numbers = true)]
     batch: usize,
     #[command(flatten)]
     machine: MachineArgs,
