@@ -18,8 +18,8 @@ use super::train::load;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
-    ("On images that training has not seen", "nin eval models/digits.nin --weights runs/Digits-1/last.safetensors --data mnist-10k"),
-    ("On those it has, for a program to read", "nin eval models/digits.nin --weights runs/Digits-1/last.safetensors --data mnist-10k --split train --json"),
+    ("On images that training has not seen", "nin eval models/digits.nin --data mnist-10k \\\n    --weights runs/Digits-1/last.safetensors"),
+    ("On those it has, for a program to read", "nin eval models/digits.nin --data mnist-10k --split train --json \\\n    --weights runs/Digits-1/last.safetensors"),
 ]))]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -81,7 +81,7 @@ pub(crate) fn man(args: &ManArgs, terminal: &Terminal) -> anyhow::Result<ExitCod
 
 /// A command's page of the manual.
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
-    let page = Man::new(command.clone()).manual("nin");
+    let page = Man::new(command.clone()).source(concat!("nin ", env!("CARGO_PKG_VERSION")));
     let mut out = vec![];
     page.render_title(&mut out)?;
     page.render_name_section(&mut out)?;

@@ -19,8 +19,8 @@ use super::terminal::Terminal;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
-    ("What a picture shows", "nin predict models/digits.nin --weights runs/Digits-1/last.safetensors examples/seven.png"),
-    ("The likeliest class of each, for a program to read", "nin predict models/digits.nin --weights runs/Digits-1/last.safetensors --top 1 --json examples/*.png"),
+    ("What a picture shows", "nin predict models/digits.nin examples/seven.png \\\n    --weights runs/Digits-1/last.safetensors"),
+    ("The likeliest class of each, for a program to read", "nin predict models/digits.nin examples/*.png --top 1 --json \\\n    --weights runs/Digits-1/last.safetensors"),
 ]))]
 pub(crate) struct Args {
     #[command(flatten)]

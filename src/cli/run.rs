@@ -22,8 +22,8 @@ const BATCH: usize = 128;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
-    ("Weights and an image of zeros to begin with", "nin init models/digits.nin -o w.safetensors
-  python3 -c \"import numpy as np; np.save('x.npy', np.zeros((1, 1, 28, 28), 'f4'))\""),
+    ("Weights to begin with", "nin init models/digits.nin -o w.safetensors"),
+    ("An image of zeros", "python3 -c \"import numpy as n; n.save('x', n.zeros((1,1,28,28), 'f4'))\""),
     ("Its probabilities", "nin run models/digits.nin --weights w.safetensors --input x.npy -o y.npy"),
 ]))]
 pub(crate) struct Args {

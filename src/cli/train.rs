@@ -15,7 +15,7 @@ use nin::{Dataset, Isa, Model, Trainer};
 
 use super::help::examples;
 use super::options::{
-    MachineArgs, Usage, VariantArgs, batch, compiled, read_recipe, read_weights, seed, whole,
+    MachineArgs, Usage, VariantArgs, batch, read_recipe, read_weights, seed, whole,
 };
 use super::progress::Progress;
 use super::terminal::Terminal;
@@ -27,7 +27,7 @@ const RUNS: &str = "runs";
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
     ("Digits that ship inside nin, in under a minute", "nin train models/digits.nin --data mnist-10k"),
-    ("Wider and longer, the best weights chosen on a tenth of the images", "nin train models/digits.nin -D width=32 --data mnist-10k --epochs 20 --val 0.1"),
+    ("Wider and longer, the best weights chosen on a tenth of the images", "nin train models/digits.nin -D width=32 --data mnist-10k --epochs 20 \\\n    --val 0.1"),
     ("Go on with a run that was stopped", "nin train --resume runs/Digits-1"),
 ]))]
 pub(crate) struct Args {
@@ -281,7 +281,11 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
     if let Some(folder) = trainer.folder() {
         terminal.note(format_args!("run folder {}", folder.path().display()));
     }
-    compiled(program, terminal);
+    terminal.detail(format_args!(
+        "{} of machine code, {} of memory to work in",
+        check::bytes(program.code_bytes() as u64),
+        check::bytes(program.arena_bytes() as u64)
+    ));
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the process at once.
