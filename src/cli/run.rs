@@ -38,7 +38,8 @@ pub(crate) struct Args {
     /// Where to write the results: float32 [N, ...].
     #[arg(short, long, value_name = "Y.npy", value_hint = ValueHint::FilePath)]
     output: PathBuf,
-    /// The images' classes: int64 [N]. The mean loss over them goes to standard output, dropout off.
+    /// The images' classes: int64 [N]. The mean loss over them goes to standard output: that of a training step, with
+    /// dropout off.
     #[arg(long, value_name = "L.npy", value_hint = ValueHint::FilePath)]
     labels: Option<PathBuf>,
     /// Where to write the gradient of that loss for every weight.
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     write_atomically(&args.output, &npy).with_context(|| args.output.display().to_string())?;
     if let Some((loss, gradients)) = gradients {
         if let Some(file) = &args.grads {
-            weights::save(file, &gradients, None, &BTreeMap::new())?;
+            weights::save(file, gradients.trained(), None, &BTreeMap::new())?;
         }
         let mut out = terminal.results();
         writeln!(out, "{loss}")?;

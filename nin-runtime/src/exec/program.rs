@@ -75,18 +75,22 @@ impl Program {
         self.inner.code.bytes()
     }
 
-    /// Bytes of one session's arenas, all threads together.
+    /// Bytes of one session's arenas, all threads together, and of what a training step with batch normalisation keeps of
+    /// every image.
     pub fn arena_bytes(&self) -> usize {
-        self.inner.threads * self.inner.plan.arena() * size_of::<f32>()
+        let plan = &self.inner.plan;
+        (self.inner.threads * plan.arena() + plan.store()) * size_of::<f32>()
     }
 
     /// Bytes of one session's tensors: weights, what training keeps beside them, and arenas.
     pub(crate) fn session_bytes(&self) -> usize {
         let plan = &self.inner.plan;
-        // Momentum, and a gradient a slice.
-        let training = if plan.training.is_some() { 1 + plan.slices } else { 0 };
-        let weights = (1 + training) * plan.weight_floats + plan.prepared_floats;
-        weights * size_of::<f32>() + self.arena_bytes()
+        let weights = plan.weight_floats + plan.prepared_floats;
+        let (momentum, sums) = match plan.training {
+            Some(_) => (plan.weight_floats, plan.slices * plan.slice_floats),
+            None => (0, 0),
+        };
+        (weights + momentum + sums) * size_of::<f32>() + self.arena_bytes()
     }
 
     /// How long it took from the checked graph to callable code.
