@@ -40,9 +40,7 @@ pub(crate) fn check(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             if let (true, Some(ModelError::Invalid { text, diagnostics })) =
                 (args.json, error.downcast_ref())
             {
-                let name = Path::new(&*text.name).file_stem().map(|stem| stem.to_string_lossy());
-                let diagnostics = listed(text, diagnostics);
-                writeln!(out, "{}", json!({ "model": name, "diagnostics": diagnostics }))?;
+                writeln!(out, "{}", refused(text, diagnostics))?;
                 out.flush()?;
             }
             return Err(error);
@@ -197,6 +195,14 @@ fn described(graph: &Graph, source: &Source, diagnostics: &[Diagnostic]) -> Valu
         },
         "diagnostics": listed(source, diagnostics),
     })
+}
+
+/// What is known of a model that the checker refuses: the name it gives itself, or else its file's.
+fn refused(text: &Source, diagnostics: &[Diagnostic]) -> Value {
+    let read = nin_dsl::parse(text).map(|model| model.name.text);
+    let stem = || Path::new(&*text.name).file_stem().unwrap_or_default().to_string_lossy().into();
+    let name: String = read.unwrap_or_else(|_| stem());
+    json!({ "model": name, "diagnostics": listed(text, diagnostics) })
 }
 
 fn dims(shape: Shape) -> Value {

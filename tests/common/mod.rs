@@ -83,9 +83,11 @@ impl Bench {
         found
     }
 
-    /// Runs a line that must print one JSON object and nothing else.
+    /// Runs a line that must print one JSON object, on one line, and nothing else.
     pub fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.run(line)).unwrap()
+        let printed = self.run(line);
+        assert_eq!(printed.lines().count(), 1, "nin {line}: {printed}");
+        serde_json::from_str(&printed).unwrap()
     }
 
     /// Runs a line that must fail with `code`, and returns its standard error.
