@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use common::Bench;
+use common::{Bench, model};
 
 /// Holds a value against a form: an object has the form's members and no others, a list only items of the form's one; the
 /// words stand for types, and a member `*` for any number of members.
@@ -114,12 +114,11 @@ fn check_describes_every_model() {
         }
     }
     assert!(checked > 10, "only {checked} models");
-    let model =
-        bench.json(&format!("check {} --json", root.join("models/nin-cifar10.nin").display()));
-    assert_eq!((&model["model"], &model["input"]), (&json!("Cifar10"), &json!([3, 32, 32])));
-    assert_eq!(model["params"], json!({"width": 192, "classes": 10}));
-    assert_eq!(model["totals"]["params"], 966_986);
-    let layer = &model["layers"][1];
+    let cifar = bench.json(&format!("check {} --json", model("nin-cifar10.nin").display()));
+    assert_eq!((&cifar["model"], &cifar["input"]), (&json!("Cifar10"), &json!([3, 32, 32])));
+    assert_eq!(cifar["params"], json!({"width": 192, "classes": 10}));
+    assert_eq!(cifar["totals"]["params"], 966_986);
+    let layer = &cifar["layers"][1];
     assert_eq!((&layer["name"], &layer["kind"]), (&json!("mlpconv1"), &json!("mlpconv")));
     let args = json!({"channels": [192, 160, 96], "kernel": 5, "stride": 1, "pad": 2});
     assert_eq!(layer["args"], args);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -105,6 +105,11 @@ pub fn level(n: usize, y: usize, x: usize) -> u8 {
     let class = n % 10;
     let on = if class < 5 { y == class + 1 } else { x == class - 4 };
     if on { 255 } else { ((n * 37 + y * 11 + x * 5) % 40) as u8 }
+}
+
+/// One of the repository's models.
+pub fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
 }
 
 /// The keys of an object, in alphabetical order.
