@@ -67,8 +67,9 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every file and folder, with what is in it.
-    pub fn contents(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    /// Every file and folder, with a file's length and, unless it is long, its bytes.
+    pub fn contents(&self) -> BTreeMap<PathBuf, (u64, Option<Vec<u8>>)> {
+        const LONG: u64 = 1 << 20;
         let mut found = BTreeMap::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -77,7 +78,9 @@ impl Bench {
                 if path.is_dir() {
                     folders.push(path.clone());
                 }
-                found.insert(path.clone(), fs::read(path).ok());
+                let length = fs::metadata(&path).unwrap().len();
+                let bytes = (path.is_file() && length < LONG).then(|| fs::read(&path).unwrap());
+                found.insert(path, (length, bytes));
             }
         }
         found
