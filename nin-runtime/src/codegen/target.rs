@@ -142,6 +142,10 @@ impl Target {
         &self.registers
     }
 
+    pub(crate) fn is_x86_64(&self) -> bool {
+        self.isa.triple().architecture == target_lexicon::Architecture::X86_64
+    }
+
     pub(super) fn isa(&self) -> &dyn TargetIsa {
         &*self.isa
     }
