@@ -107,8 +107,7 @@ fn reserved(name: &ast::Name, what: &str) -> Option<Diagnostic> {
 fn is_taken(name: &str) -> bool {
     /// A parameter is a field in Rust, and these can be none, not even as raw identifiers.
     const NO_IDENTIFIER: &[&str] = &["_", "self", "Self", "super", "crate"];
-    let reserved = [layer::RESERVED, VALUE_WORDS, NO_IDENTIFIER];
-    layer::find(name).is_some() || reserved.iter().any(|words| words.contains(&name))
+    layer::find(name).is_some() || VALUE_WORDS.contains(&name) || NO_IDENTIFIER.contains(&name)
 }
 
 /// A parameter of a model or a block.

@@ -81,7 +81,6 @@ Numbers are written `12`, `0.5` or `1e-5`: digits on both sides of the point, an
 N003 Reserved Error "a reserved word" "
 The layers' words, `model`, `block`, `repeat`, `pub`, `ceil`, `floor` and `same` mean something already and cannot name a
 model, a block or a parameter; neither can `_`, `self`, `Self`, `super` and `crate`, which are no names in Rust.
-`batchnorm` is kept for the language and cannot be used yet.
 "
 N004 MisplacedDoc Error "a doc comment that documents nothing" "
 Doc comments (`///` and `/** */`) stand before `model` and `block` and nowhere else; `//!` and `/*! */` have no place in a model.

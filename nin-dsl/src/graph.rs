@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use self::build::{BuildError, Builder};
+use crate::limits;
 pub use crate::number::Number;
 use crate::shape::{Round, Shape, Window};
 use crate::span::Span;
@@ -95,8 +96,39 @@ pub enum Op {
         /// This dropout's number in the graph, from 0: a part of the counter its mask is hashed from.
         index: u32,
     },
+    /// `scale (x - mean) / sqrt(variance + eps) + shift`, channel by channel. Training takes mean and (biased) variance of
+    /// the whole batch and moves the running ones towards them; inference takes the running ones.
+    BatchNorm {
+        /// Keeps the divisor away from zero: at least [`limits::LEAST_EPS`].
+        eps: f64,
+        /// How far a step moves the running statistics: `running = (1 - momentum) running + momentum batch`.
+        momentum: f64,
+        /// What they read.
+        weights: BatchNormWeights,
+    },
     /// `exp(x) / sum exp(x)` over the channels; the last node, if present.
     Softmax,
+}
+
+/// The tensors of a [`Op::BatchNorm`], one number a channel in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchNormWeights {
+    /// Trained.
+    pub scale: WeightId,
+    /// Trained.
+    pub shift: WeightId,
+    /// Running mean.
+    pub mean: WeightId,
+    /// Running variance, of samples (unbiased).
+    pub variance: WeightId,
+}
+
+impl BatchNormWeights {
+    /// All of them, in the graph's order.
+    pub fn all(self) -> [WeightId; 4] {
+        let BatchNormWeights { scale, shift, mean, variance } = self;
+        [scale, shift, mean, variance]
+    }
 }
 
 /// One op, the shape it yields and the layer it came from.
@@ -117,16 +149,34 @@ pub enum Role {
     Kernel,
     /// A bias: `[out]`.
     Bias,
+    /// A batch normalisation's scale: `[channels]`.
+    Scale,
+    /// A batch normalisation's shift: `[channels]`.
+    Shift,
+    /// A batch normalisation's running mean: `[channels]`.
+    RunningMean,
+    /// A batch normalisation's running variance: `[channels]`.
+    RunningVariance,
 }
 
-/// A trainable tensor.
+impl Role {
+    /// Whether the loss has a gradient with respect to it; what is not trained is measured while others are.
+    pub fn is_trained(self) -> bool {
+        match self {
+            Role::Kernel | Role::Bias | Role::Scale | Role::Shift => true,
+            Role::RunningMean | Role::RunningVariance => false,
+        }
+    }
+}
+
+/// A tensor that a model is trained to, or measures while it is trained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weight {
     /// Its name in a weights file, such as `mlpconv1.cccp1.weight`.
     pub name: String,
     /// Its dimensions in a weights file.
     pub dims: Vec<usize>,
-    /// Kernel or bias.
+    /// What it is for.
     pub role: Role,
     /// The node that reads it.
     pub node: NodeId,
@@ -138,11 +188,11 @@ impl Weight {
         self.dims.iter().product()
     }
 
-    /// Inputs summed into one output: `in * kh * kw` of a kernel, 1 of a bias.
+    /// Inputs summed into one output: `in * kh * kw` of a kernel, 1 of anything else.
     pub fn fan_in(&self) -> usize {
         match self.role {
             Role::Kernel => self.dims[1..].iter().product(),
-            Role::Bias => 1,
+            Role::Bias | Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => 1,
         }
     }
 }
@@ -207,7 +257,8 @@ pub struct Graph {
     pub params: Vec<(String, Number)>,
     /// Ops in evaluation order.
     pub nodes: Vec<Node>,
-    /// Trainable tensors, in the order of the nodes that read them, kernel before bias.
+    /// Trained and measured tensors, in the order of the nodes that read them; a kernel before its bias, scale and shift
+    /// before running mean and variance.
     pub weights: Vec<Weight>,
     /// Layers in chain order, `input` included.
     pub layers: Vec<Layer>,
@@ -278,6 +329,7 @@ impl Graph {
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
             | Op::Softmax => 0,
         }
     }
@@ -321,6 +373,15 @@ impl Graph {
                     assert!((0.0..1.0).contains(&p), "{id}: dropout probability {p}");
                     assert_eq!(index, dropouts, "{id}: dropout number");
                     dropouts += 1;
+                    Some(input)
+                }
+                (Op::BatchNorm { eps, momentum, weights }, Some(input)) => {
+                    assert!(eps >= limits::LEAST_EPS && eps.is_finite(), "{id}: eps {eps}");
+                    assert!((0.0..=1.0).contains(&momentum), "{id}: momentum {momentum}");
+                    for weight in weights.all() {
+                        read[weight.index()] += 1;
+                        assert_eq!(self.weight(weight).dims, [input.channels()], "{id}: channels");
+                    }
                     Some(input)
                 }
                 (Op::GlobalAvgPool, Some(input)) => Some(Shape::Vector { n: input.channels() }),
@@ -399,6 +460,9 @@ impl Graph {
             Op::AvgPool { window, round } => format!("avgpool({operand}) {window} {round}"),
             Op::GlobalAvgPool => format!("gap({operand})"),
             Op::Dropout { p, index } => format!("dropout({operand}) p {p} mask {index}"),
+            Op::BatchNorm { eps, momentum, .. } => {
+                format!("batchnorm({operand}) eps {eps:e} momentum {momentum}")
+            }
             Op::Softmax => format!("softmax({operand})"),
         }
     }

@@ -18,3 +18,5 @@ pub const PARAMETERS_OF_ONE: usize = 256;
 pub const BLOCKS: usize = 1_000;
 /// Bytes of a model's text.
 pub const TEXT_BYTES: usize = 4 << 20;
+/// The least `eps` of a batch normalisation: a smaller one is lost beside any variance, and its root grows without use.
+pub const LEAST_EPS: f64 = 1e-12;

@@ -3,9 +3,10 @@
 use nin_dsl::graph::Layer;
 use nin_dsl::{Graph, Number, Source, Span, format, parse, read};
 
-const MODELS: [(&str, &str); 7] = [
+const MODELS: [(&str, &str); 8] = [
     ("digits", include_str!("../../models/digits.nin")),
     ("nin-cifar10", include_str!("../../models/nin-cifar10.nin")),
+    ("nin-cifar10-bn", include_str!("../../models/nin-cifar10-bn.nin")),
     ("nin-cifar100", include_str!("../../models/nin-cifar100.nin")),
     ("nin-cifar10-caffe", include_str!("../../models/nin-cifar10-caffe.nin")),
     ("nin-imagenet", include_str!("../../models/nin-imagenet.nin")),

@@ -21,17 +21,22 @@ pub struct Context {
     pub correct: *mut u32,
     /// This thread's arena.
     pub arena: *mut f32,
+    /// Train: what phases leave of each image for later ones.
+    pub store: *mut f32,
+    /// Train, gather, track: the statistics of the batch.
+    pub statistics: *mut f32,
     /// Weights, as the plan lays them out.
     pub weights: *mut f32,
     /// Prepared forms of the weights.
     pub prepared: *mut f32,
-    /// Train: this slice's gradients. Reduce: all slices' gradients, one after the other. Update: the first slice's.
+    /// Train: this slice's sums, its gradients first. Gather, reduce: all slices' sums, one after the other. Update: the
+    /// first slice's.
     pub gradients: *mut f32,
     /// Momentum, laid out as the weights.
     pub momentum: *mut f32,
-    /// First image, weight float or convolution of the range.
+    /// First image, weight float or preparation of the range. Gather: 0.
     pub begin: u64,
-    /// One past the last.
+    /// One past the last. Gather: images of the batch.
     pub end: u64,
     /// Train: 1 to drop elements, 0 to keep all.
     pub dropout: u64,

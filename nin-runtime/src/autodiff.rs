@@ -16,6 +16,8 @@ pub enum Tensor {
     Grad(NodeId),
     /// The gradient of the loss with respect to a weight, in the weight's dimensions.
     WeightGrad(WeightId),
+    /// Mean and biased variance of a batch normalisation's operand over the whole batch, `[2, channels]`.
+    Statistics(NodeId),
     /// The class of each image, `[N]`.
     Labels,
     /// Mean softmax cross entropy over the batch.
@@ -25,8 +27,11 @@ pub enum Tensor {
 /// How a tensor is computed from its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrainOp {
-    /// The node's own op, on its operand's value.
+    /// The node's own op, on its operand's value; a batch normalisation's second operand in training is the batch's
+    /// statistics.
     Forward(NodeId),
+    /// Mean and variance of a batch normalisation's operand over the batch.
+    Statistics(NodeId),
     /// `mean over images of (log sum exp(z) - z[label])` of logits `z`; operands: logits, labels.
     CrossEntropy,
     /// `(softmax(z) - onehot(label)) / batch`; operands: logits, labels.
@@ -36,8 +41,11 @@ pub enum TrainOp {
     InputGrad(NodeId),
     /// The gradient with respect to this node's kernel; operands: the gradient of the node's value, the operand's value.
     KernelGrad(NodeId),
-    /// The gradient with respect to this node's bias; operands: the gradient of the node's value.
+    /// The gradient with respect to this node's bias or shift; operands: the gradient of the node's value.
     BiasGrad(NodeId),
+    /// The gradient with respect to this node's scale; operands: the gradient of the node's value, the operand's value,
+    /// its statistics.
+    ScaleGrad(NodeId),
 }
 
 /// One computation of a training step.
@@ -63,7 +71,7 @@ pub struct TrainGraph {
 /// A final softmax is not evaluated: it is fused with the cross entropy. Nodes below the first weight get no gradient.
 pub fn differentiate(graph: &Graph) -> TrainGraph {
     let logits = graph.logits();
-    let mut nodes: Vec<TrainNode> = forward(graph, logits);
+    let mut nodes: Vec<TrainNode> = forward_in_training(graph, logits);
     let loss_reads = vec![Tensor::Value(logits), Tensor::Labels];
     nodes.push(TrainNode {
         op: TrainOp::CrossEntropy,
@@ -75,7 +83,8 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
         reads: loss_reads,
         writes: Tensor::Grad(logits),
     });
-    let Some(first_weighted) = graph.weights.iter().map(|weight| weight.node).min() else {
+    let trained = graph.weights.iter().filter(|weight| weight.role.is_trained());
+    let Some(first_weighted) = trained.map(|weight| weight.node).min() else {
         return TrainGraph { nodes };
     };
     for id in graph.ids().rev().skip_while(|&id| id > logits) {
@@ -85,32 +94,30 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
         }
         let grad = Tensor::Grad(id);
         let value = Tensor::Value(operand);
-        if let Op::Conv { weight, bias, .. } = graph.node(id).op {
-            nodes.push(TrainNode {
-                op: TrainOp::KernelGrad(id),
-                reads: vec![grad, value],
-                writes: Tensor::WeightGrad(weight),
-            });
-            if let Some(bias) = bias {
-                nodes.push(TrainNode {
-                    op: TrainOp::BiasGrad(id),
-                    reads: vec![grad],
-                    writes: Tensor::WeightGrad(bias),
-                });
+        let mut push = |op, reads, writes| nodes.push(TrainNode { op, reads, writes });
+        match graph.node(id).op {
+            Op::Conv { weight, bias, .. } => {
+                push(TrainOp::KernelGrad(id), vec![grad, value], Tensor::WeightGrad(weight));
+                if let Some(bias) = bias {
+                    push(TrainOp::BiasGrad(id), vec![grad], Tensor::WeightGrad(bias));
+                }
             }
+            Op::BatchNorm { weights, .. } => {
+                let reads = vec![grad, value, Tensor::Statistics(id)];
+                push(TrainOp::ScaleGrad(id), reads, Tensor::WeightGrad(weights.scale));
+                push(TrainOp::BiasGrad(id), vec![grad], Tensor::WeightGrad(weights.shift));
+            }
+            _ => {}
         }
         if id > first_weighted {
-            nodes.push(TrainNode {
-                op: TrainOp::InputGrad(id),
-                reads: [grad].into_iter().chain(saved(graph, id)).collect(),
-                writes: Tensor::Grad(operand),
-            });
+            let reads = [grad].into_iter().chain(saved(graph, id)).collect();
+            push(TrainOp::InputGrad(id), reads, Tensor::Grad(operand));
         }
     }
     TrainGraph { nodes }
 }
 
-/// The forward nodes up to and including `last`.
+/// The forward nodes up to and including `last`, as inference runs them.
 pub fn forward(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
     let node = |id: NodeId| TrainNode {
         op: TrainOp::Forward(id),
@@ -120,26 +127,48 @@ pub fn forward(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
     graph.ids().take_while(|&id| id <= last).map(node).collect()
 }
 
-/// What the rule for a node's input gradient reads of the forward pass.
-fn saved(graph: &Graph, id: NodeId) -> Option<Tensor> {
+/// The forward nodes of a training step: batch normalisations take the statistics of the batch.
+fn forward_in_training(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
+    let mut nodes = Vec::with_capacity(graph.nodes.len());
+    for mut node in forward(graph, last) {
+        if let TrainOp::Forward(id) = node.op
+            && let Op::BatchNorm { .. } = graph.node(id).op
+        {
+            let (op, writes) = (TrainOp::Statistics(id), Tensor::Statistics(id));
+            nodes.push(TrainNode { op, reads: node.reads.clone(), writes });
+            node.reads.push(writes);
+        }
+        nodes.push(node);
+    }
+    nodes
+}
+
+/// What the rule for a node's input gradient reads besides the gradient of its value.
+pub fn saved(graph: &Graph, id: NodeId) -> Vec<Tensor> {
+    let operand = || id.operand().map(Tensor::Value).into_iter();
     match graph.node(id).op {
         // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
         // A leaky one's value has its operand's sign, since the slope is not negative.
-        Op::Relu | Op::LeakyRelu { .. } => Some(Tensor::Value(id)),
+        Op::Relu | Op::LeakyRelu { .. } => vec![Tensor::Value(id)],
         // Winners are found again from the operand: cheaper than storing them.
-        Op::MaxPool { .. } => id.operand().map(Tensor::Value),
+        Op::MaxPool { .. } => operand().collect(),
+        // The gradients of scale and shift are the two sums over the batch that the rule needs.
+        Op::BatchNorm { weights, .. } => {
+            let sums = [weights.scale, weights.shift].map(Tensor::WeightGrad);
+            operand().chain([Tensor::Statistics(id)]).chain(sums).collect()
+        }
         Op::Input
         | Op::Conv { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
         | Op::Dropout { .. }
-        | Op::Softmax => None,
+        | Op::Softmax => vec![],
     }
 }
 
 impl TrainGraph {
-    /// Checks the invariants: every operand is computed before it is read, nothing is computed twice, and every weight
-    /// has a gradient of its own.
+    /// Checks the invariants: every operand is computed before it is read, nothing is computed twice, and every trained
+    /// weight has a gradient of its own.
     ///
     /// # Panics
     /// On a violation, which is a bug in nin.
@@ -159,21 +188,16 @@ impl TrainGraph {
             );
             known.push(node.writes);
         }
-        for (index, weight) in graph.weights.iter().enumerate() {
-            let id = WeightId(u32::try_from(index).expect("fewer than 2^32 weights"));
-            assert!(
-                known.contains(&Tensor::WeightGrad(id)),
-                "{} has no gradient (a bug in nin)",
-                weight.name
-            );
-            let rule = self.nodes.iter().find(|node| node.writes == Tensor::WeightGrad(id));
-            let kernel = matches!(rule.map(|node| node.op), Some(TrainOp::KernelGrad(_)));
-            assert_eq!(
-                kernel,
-                weight.role == Role::Kernel,
-                "{}: rule of its gradient",
-                weight.name
-            );
+        for (id, weight) in graph.weight_ids().zip(&graph.weights) {
+            let node = self.nodes.iter().find(|node| node.writes == Tensor::WeightGrad(id));
+            let rule = node.map(|node| node.op);
+            let right = match weight.role {
+                Role::Kernel => matches!(rule, Some(TrainOp::KernelGrad(_))),
+                Role::Bias | Role::Shift => matches!(rule, Some(TrainOp::BiasGrad(_))),
+                Role::Scale => matches!(rule, Some(TrainOp::ScaleGrad(_))),
+                Role::RunningMean | Role::RunningVariance => rule.is_none(),
+            };
+            assert!(right, "{}: rule of its gradient: {rule:?} (a bug in nin)", weight.name);
         }
     }
 
@@ -184,12 +208,17 @@ impl TrainGraph {
         for node in &self.nodes {
             let operands: Vec<String> = node.reads.iter().map(Tensor::to_string).collect();
             let what = match node.op {
-                TrainOp::Forward(id) => graph.describe(id),
+                TrainOp::Forward(id) => match node.reads.get(1) {
+                    None => graph.describe(id),
+                    Some(statistics) => format!("{} by {statistics}", graph.describe(id)),
+                },
                 TrainOp::CrossEntropy => format!("cross_entropy({})", operands.join(", ")),
                 TrainOp::CrossEntropyGrad => format!("cross_entropy_grad({})", operands.join(", ")),
                 TrainOp::InputGrad(id) => format!("input_grad({}) of {id}", operands.join(", ")),
                 TrainOp::KernelGrad(id) => format!("kernel_grad({}) of {id}", operands.join(", ")),
                 TrainOp::BiasGrad(id) => format!("bias_grad({}) of {id}", operands.join(", ")),
+                TrainOp::Statistics(_) => format!("statistics({})", operands.join(", ")),
+                TrainOp::ScaleGrad(id) => format!("scale_grad({}) of {id}", operands.join(", ")),
             };
             writeln!(text, "  {:<24} = {what}", node.writes.display(graph))
                 .expect("writing to a string cannot fail");
@@ -203,7 +232,11 @@ impl Tensor {
     pub fn display(self, graph: &Graph) -> String {
         match self {
             Tensor::WeightGrad(id) => format!("d {}", graph.weight(id).name),
-            Tensor::Value(_) | Tensor::Grad(_) | Tensor::Labels | Tensor::Loss => self.to_string(),
+            Tensor::Value(_)
+            | Tensor::Grad(_)
+            | Tensor::Statistics(_)
+            | Tensor::Labels
+            | Tensor::Loss => self.to_string(),
         }
     }
 }
@@ -214,6 +247,7 @@ impl fmt::Display for Tensor {
             Tensor::Value(id) => write!(f, "{id}"),
             Tensor::Grad(id) => write!(f, "d{id}"),
             Tensor::WeightGrad(id) => write!(f, "dw{}", id.0),
+            Tensor::Statistics(id) => write!(f, "s{id}"),
             Tensor::Labels => f.write_str("labels"),
             Tensor::Loss => f.write_str("loss"),
         }

@@ -13,8 +13,10 @@ mod functions;
 mod layout;
 mod loss;
 mod micro;
+mod norm;
 mod pack;
 mod pool;
+mod scope;
 mod target;
 
 use std::sync::Mutex;
@@ -82,7 +84,12 @@ fn pass(plan: &Plan, kind: PassKind) -> &Pass {
 pub fn entries(plan: &Plan) -> Vec<Entry> {
     let mut entries = vec![Entry::Prepare, Entry::Infer];
     if plan.training.is_some() {
-        entries.extend([Entry::Train, Entry::Reduce, Entry::Update]);
+        for (number, phase) in plan.phases().iter().enumerate() {
+            entries.push(Entry::Train { phase: number });
+            entries.extend(phase.gather.map(|_| Entry::Gather { phase: number }));
+        }
+        entries.extend([Entry::Reduce, Entry::Update]);
+        entries.extend((!plan.norms.is_empty()).then_some(Entry::Track));
     }
     entries
 }

@@ -142,7 +142,8 @@ pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Er
         Stage::Graph => graph.to_string(),
         Stage::Train => autodiff::differentiate(graph).display(graph),
         Stage::Fused => {
-            fuse::display(graph, &fuse::fuse(graph, &computations(graph, options.purpose)))
+            let (nodes, purpose) = computations(graph, options.purpose);
+            fuse::display(graph, &fuse::fuse(graph, &nodes, purpose))
         }
         Stage::Plan => plan.display(graph),
         Stage::Clif => codegen::write(graph, &plan, &target).display(),
@@ -160,12 +161,12 @@ pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Er
 }
 
 /// The computations of a forward pass or of a training step.
-fn computations(graph: &Graph, purpose: Purpose) -> Vec<autodiff::TrainNode> {
+fn computations(graph: &Graph, purpose: Purpose) -> (Vec<autodiff::TrainNode>, fuse::Purpose) {
     match purpose {
-        Purpose::Training => autodiff::differentiate(graph).nodes,
+        Purpose::Training => (autodiff::differentiate(graph).nodes, fuse::Purpose::Training),
         Purpose::Inference => {
             let last = graph.ids().next_back().expect("a graph has an input");
-            autodiff::forward(graph, last)
+            (autodiff::forward(graph, last), fuse::Purpose::Inference)
         }
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! Two rules, both on ops alone, so that `mlpconv(96, 64)` and the same written out as `conv`s and `relu`s fuse alike:
 //!
-//! * a ReLU after a convolution becomes the convolution's epilogue, and the ReLU's gradient becomes the epilogue (a mask)
-//!   of whatever produces the gradient of its value; the loss and its gradient are one stage;
+//! * a ReLU after a convolution or a batch normalisation becomes its epilogue, and the ReLU's gradient becomes the epilogue
+//!   (a mask) of whatever produces the gradient of its value; the loss and its gradient are one stage; for inference alone
+//!   a batch normalisation after a convolution becomes part of its weights;
 //! * a k x k convolution, the pointwise convolutions that follow it and then one pool are one block. Its backward block
 //!   holds the gradients of the same nodes.
+//!
+//! A batch normalisation reads sums over the whole batch, in both directions. A step that reads one ends a *phase*: all
+//! slices of the batch come to this point, their sums are gathered, and the next phase begins.
 
 use std::fmt::{self, Write as _};
 
@@ -18,11 +22,15 @@ use crate::autodiff::{Tensor, TrainNode, TrainOp};
 pub enum StageOp {
     /// Reads the images, `[N, C, H, W]`, into channels-last order.
     Import,
-    /// A node's op; `relu`: followed by the ReLU after it.
+    /// A node's op with its epilogue.
     Forward {
+        /// The batch normalisation after a convolution that is part of the convolution's prepared weights.
+        norm: Option<NodeId>,
         /// Whether the ReLU after the node is the epilogue.
         relu: bool,
     },
+    /// Mean and variance of a batch normalisation's operand.
+    Statistics,
     /// Mean cross entropy of the logits, and its gradient.
     Loss,
     /// The gradient of a node's operand.
@@ -32,8 +40,10 @@ pub enum StageOp {
     },
     /// The gradient of a convolution's kernel.
     KernelGrad,
-    /// The gradient of a convolution's bias.
+    /// The gradient of a convolution's bias or a batch normalisation's shift.
     BiasGrad,
+    /// The gradient of a batch normalisation's scale.
+    ScaleGrad,
 }
 
 /// One computation with its epilogue.
@@ -65,45 +75,93 @@ pub struct Block {
     pub name: String,
     /// How it walks over images.
     pub domain: Domain,
+    /// The phase of the pass it runs in, from 0.
+    pub phase: usize,
     /// Stages in order.
     pub stages: Vec<Stage>,
 }
 
-/// Fuses the computations of a step into blocks, in evaluation order.
-pub fn fuse(graph: &Graph, nodes: &[TrainNode]) -> Vec<Block> {
-    let stages = stages(graph, nodes);
-    let homes = homes(graph);
+/// What a pass is for, where that decides how it is fused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Inference by a program that never trains: weights may be merged.
+    Inference,
+    /// Inference by a program that also trains: weights stay as they are.
+    Evaluation,
+    /// A training step.
+    Training,
+}
+
+/// Fuses the computations of a pass into blocks, in evaluation order.
+pub fn fuse(graph: &Graph, nodes: &[TrainNode], purpose: Purpose) -> Vec<Block> {
+    let stages = stages(graph, nodes, purpose);
+    let homes = homes(graph, purpose);
     let mut blocks: Vec<(Home, Block)> = Vec::new();
+    let mut phase = 0;
+    // Sums over the batch that are complete only when the phase under way ends.
+    let mut open: Vec<Tensor> = Vec::new();
     for stage in stages {
+        if stage.reads.iter().any(|tensor| open.contains(tensor)) {
+            phase += 1;
+            open.clear();
+        }
+        if matches!(stage.writes, Tensor::Statistics(_) | Tensor::WeightGrad(_)) {
+            open.push(stage.writes);
+        }
         let home = Home::of(&stage, &homes);
         match blocks.last_mut() {
-            Some((last, block)) if *last == home => block.stages.push(stage),
-            _ => blocks.push((home, home.open(graph, &homes, stage))),
+            Some((last, block)) if *last == home && block.phase == phase => {
+                block.stages.push(stage);
+            }
+            _ => blocks.push((home, home.open(graph, &homes, phase, stage))),
         }
     }
     blocks.into_iter().map(|(_, block)| block).collect()
 }
 
+/// The batch normalisation right after a convolution, which can be merged into the convolution's weights.
+pub fn norm_after(graph: &Graph, conv: NodeId) -> Option<NodeId> {
+    let next = NodeId(conv.0 + 1);
+    let is_norm =
+        graph.nodes.get(next.index()).is_some_and(|node| matches!(node.op, Op::BatchNorm { .. }));
+    (is_norm && matches!(graph.node(conv).op, Op::Conv { .. })).then_some(next)
+}
+
 /// Merges computations with their epilogues.
-fn stages(graph: &Graph, nodes: &[TrainNode]) -> Vec<Stage> {
+fn stages(graph: &Graph, nodes: &[TrainNode], purpose: Purpose) -> Vec<Stage> {
     let mut stages = Vec::with_capacity(nodes.len());
     let mut rest = nodes.iter().peekable();
     while let Some(node) = rest.next() {
         let stage = match node.op {
             TrainOp::Forward(id) => {
-                let relu = matches!(graph.node(id).op, Op::Conv { .. })
-                    && rest.peek().is_some_and(|next| is_relu_of(graph, next, id));
-                let writes = if relu {
-                    rest.next().map_or(node.writes, |relu| relu.writes)
-                } else {
-                    node.writes
+                let mut writes = node.writes;
+                let merges = purpose == Purpose::Inference;
+                let norm = norm_after(graph, id).filter(|_| merges);
+                let norm = norm.filter(|&norm| take_forward(&mut rest, norm, &mut writes));
+                let last = norm.unwrap_or(id);
+                let rectified = match graph.node(last).op {
+                    Op::Conv { .. } | Op::BatchNorm { .. } => relu_after(graph, last),
+                    _ => None,
                 };
+                let relu = rectified.is_some_and(|relu| take_forward(&mut rest, relu, &mut writes));
                 let op = match graph.node(id).op {
                     Op::Input => StageOp::Import,
-                    _ => StageOp::Forward { relu },
+                    _ => StageOp::Forward { norm, relu },
                 };
                 Stage { op, node: id, reads: node.reads.clone(), writes }
             }
+            TrainOp::Statistics(id) => Stage {
+                op: StageOp::Statistics,
+                node: id,
+                reads: node.reads.clone(),
+                writes: node.writes,
+            },
+            TrainOp::ScaleGrad(id) => Stage {
+                op: StageOp::ScaleGrad,
+                node: id,
+                reads: node.reads.clone(),
+                writes: node.writes,
+            },
             TrainOp::CrossEntropy => {
                 let grad = rest.next().expect("the loss is followed by its gradient");
                 assert_eq!(
@@ -146,7 +204,11 @@ fn input_grad<'a>(
     rest: &mut std::iter::Peekable<impl Iterator<Item = &'a TrainNode>>,
 ) -> Stage {
     let maskable = match graph.node(id).op {
-        Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => true,
+        Op::Conv { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::BatchNorm { .. } => true,
         Op::Input | Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::Softmax => false,
     };
     let relu = rest.next_if(|next| {
@@ -161,12 +223,29 @@ fn input_grad<'a>(
     Stage { op: StageOp::InputGrad { mask }, node: id, reads: node.reads.clone(), writes }
 }
 
-fn is_relu_of(graph: &Graph, next: &TrainNode, operand: NodeId) -> bool {
-    matches!(next.op, TrainOp::Forward(id) if graph.node(id).op == Op::Relu && id.operand() == Some(operand))
+/// The ReLU right after a node.
+fn relu_after(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    let next = NodeId(id.0 + 1);
+    graph.nodes.get(next.index()).is_some_and(|node| node.op == Op::Relu).then_some(next)
+}
+
+/// Takes the next computation if it is the forward pass of a node; its tensor is then the one that is written.
+fn take_forward<'a>(
+    rest: &mut std::iter::Peekable<impl Iterator<Item = &'a TrainNode>>,
+    node: NodeId,
+    writes: &mut Tensor,
+) -> bool {
+    match rest.next_if(|next| next.op == TrainOp::Forward(node)) {
+        Some(taken) => {
+            *writes = taken.writes;
+            true
+        }
+        None => false,
+    }
 }
 
 /// Which block a node's stages belong to, by node index; block numbers count up along the chain.
-fn homes(graph: &Graph) -> Vec<(usize, Domain)> {
+fn homes(graph: &Graph, purpose: Purpose) -> Vec<(usize, Domain)> {
     /// What may still join the open block.
     enum Open {
         /// Only the input so far: anything on maps.
@@ -195,6 +274,9 @@ fn homes(graph: &Graph) -> Vec<(usize, Domain)> {
                 (!matches!(open, Open::Closed), Open::Closed)
             }
             Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => (true, open),
+            // It waits for all images.
+            Op::BatchNorm { .. } if purpose == Purpose::Training => (false, Open::Start),
+            Op::BatchNorm { .. } => (true, open),
             Op::Softmax => (true, Open::Closed),
         };
         if !joins || node_domain != domain {
@@ -210,7 +292,7 @@ fn homes(graph: &Graph) -> Vec<(usize, Domain)> {
 fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
     match graph.node(id).op {
         Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => Domain::Image,
-        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => before,
+        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::BatchNorm { .. } => before,
         Op::Softmax => Domain::Chunk,
         Op::Conv { .. } => match graph.node(id).shape {
             nin_dsl::shape::Shape::Map { .. } => Domain::Image,
@@ -229,17 +311,19 @@ enum Home {
 
 impl Home {
     fn of(stage: &Stage, homes: &[(usize, Domain)]) -> Home {
-        let block = homes[stage.node.index()].0;
         match stage.op {
-            StageOp::Import | StageOp::Forward { .. } => Home::Forward(block),
-            StageOp::Loss => Home::Loss,
-            StageOp::InputGrad { .. } | StageOp::KernelGrad | StageOp::BiasGrad => {
-                Home::Backward(block)
+            StageOp::Import | StageOp::Forward { .. } | StageOp::Statistics => {
+                Home::Forward(homes[worked_at(stage).index()].0)
             }
+            StageOp::Loss => Home::Loss,
+            StageOp::InputGrad { .. }
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => Home::Backward(homes[worked_at(stage).index()].0),
         }
     }
 
-    fn open(self, graph: &Graph, homes: &[(usize, Domain)], first: Stage) -> Block {
+    fn open(self, graph: &Graph, homes: &[(usize, Domain)], phase: usize, first: Stage) -> Block {
         let (prefix, block) = match self {
             Home::Forward(block) => ("", block),
             Home::Backward(block) => ("d ", block),
@@ -247,6 +331,7 @@ impl Home {
                 return Block {
                     name: "loss".to_owned(),
                     domain: Domain::Chunk,
+                    phase,
                     stages: vec![first],
                 };
             }
@@ -259,8 +344,30 @@ impl Home {
             }
         }
         let name = if names.is_empty() { "input".to_owned() } else { names.join(" ") };
-        let domain = homes[first.node.index()].1;
-        Block { name: format!("{prefix}{name}"), domain, stages: vec![first] }
+        let domain = homes[worked_at(&first).index()].1;
+        Block { name: format!("{prefix}{name}"), domain, phase, stages: vec![first] }
+    }
+}
+
+/// The node beside which a stage works: its own, but for a batch normalisation its operand, where the sums of its forward
+/// pass are gathered and its operand's gradient is made.
+fn worked_at(stage: &Stage) -> NodeId {
+    let at_operand = match stage.op {
+        StageOp::Statistics => true,
+        StageOp::InputGrad { .. } => {
+            stage.reads.iter().any(|read| matches!(read, Tensor::Statistics(_)))
+        }
+        StageOp::Import
+        | StageOp::Forward { .. }
+        | StageOp::Loss
+        | StageOp::KernelGrad
+        | StageOp::BiasGrad
+        | StageOp::ScaleGrad => false,
+    };
+    if at_operand {
+        stage.node.operand().expect("statistics are of an operand")
+    } else {
+        stage.node
     }
 }
 
@@ -271,9 +378,15 @@ impl Stage {
         let reads = reads.join(", ");
         let what = match self.op {
             StageOp::Import => "import images".to_owned(),
-            StageOp::Forward { relu } => {
-                format!("{}{}", graph.describe(self.node), if relu { " + relu" } else { "" })
+            StageOp::Forward { norm, relu } => {
+                let by = self.reads.get(1).map_or(String::new(), |tensor| format!(" by {tensor}"));
+                let norm =
+                    norm.map_or(String::new(), |norm| format!(" + {}", graph.describe(norm)));
+                let relu = if relu { " + relu" } else { "" };
+                format!("{}{by}{norm}{relu}", graph.describe(self.node))
             }
+            StageOp::Statistics => format!("statistics({reads})"),
+            StageOp::ScaleGrad => format!("scale_grad({reads}) of {}", self.node),
             StageOp::Loss => format!("cross_entropy({reads}) + gradient"),
             StageOp::InputGrad { mask } => {
                 let mask = mask.map_or(String::new(), |mask| format!(" + mask {mask}"));
@@ -289,7 +402,13 @@ impl Stage {
 /// All blocks, one line a stage: `nin show --stage fused`.
 pub fn display(graph: &Graph, blocks: &[Block]) -> String {
     let mut text = format!("fused {}\n", graph.name);
+    let mut phase = 0;
     for block in blocks {
+        if block.phase > phase {
+            phase = block.phase;
+            writeln!(text, "  phase {phase}, when all images are here")
+                .expect("writing to a string");
+        }
         writeln!(text, "  block {} ({})", block.name, block.domain).expect("writing to a string");
         for stage in &block.stages {
             writeln!(text, "    {}", stage.display(graph)).expect("writing to a string");

@@ -6,12 +6,13 @@
 mod conv;
 mod loss;
 mod margin;
+mod norm;
 mod pool;
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array4, ArrayD, ArrayView4, IxDyn, NdFloat, arr0};
-use nin_dsl::graph::{Graph, NodeId, Op};
+use ndarray::{Array1, Array4, ArrayD, ArrayView1, ArrayView4, Axis, Ix2, IxDyn, NdFloat, arr0};
+use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op, WeightId};
 use nin_dsl::shape::{Shape, Window};
 
 pub use self::margin::switch_margin;
@@ -19,7 +20,8 @@ use crate::autodiff::{self, Tensor, TrainNode, TrainOp};
 use crate::dropout;
 use crate::weights::Weights;
 
-/// The tensors of a run: `[N, C, H, W]` of a map, `[N, n]` of a vector, a weight's own dimensions, `[]` of the loss.
+/// The tensors of a run: `[N, C, H, W]` of a map, `[N, n]` of a vector, a weight's own dimensions, `[2, C]` of statistics,
+/// `[]` of the loss.
 pub type Values<T> = BTreeMap<Tensor, ArrayD<T>>;
 
 /// What a run is given.
@@ -49,7 +51,8 @@ pub struct DropoutKey {
 pub struct Differentiated<T> {
     /// Mean softmax cross entropy over the images.
     pub loss: T,
-    /// The gradient of the loss with respect to each weight, in the graph's order and dimensions.
+    /// The gradient of the loss with respect to each weight, in the graph's order and dimensions; zeros for a running
+    /// statistic, which has none.
     pub gradients: Vec<ArrayD<T>>,
     /// Every tensor of the step.
     pub values: Values<T>,
@@ -94,8 +97,36 @@ pub fn forward<T: NdFloat>(
 /// As [`run`], and if the model's logits are no vector or a label is not less than their number.
 pub fn loss_and_gradients<T: NdFloat>(graph: &Graph, inputs: Inputs<'_, T>) -> Differentiated<T> {
     let values = run(graph, &autodiff::differentiate(graph).nodes, inputs);
-    let gradients = graph.weight_ids().map(|id| values[&Tensor::WeightGrad(id)].clone()).collect();
+    let gradient = |id: WeightId| match values.get(&Tensor::WeightGrad(id)) {
+        Some(gradient) => gradient.clone(),
+        None => ArrayD::zeros(graph.weight(id).dims.clone()),
+    };
+    let gradients = graph.weight_ids().map(gradient).collect();
     Differentiated { loss: values[&Tensor::Loss][IxDyn(&[])], gradients, values }
+}
+
+/// Moves the running statistics of every batch normalisation towards those of a training step.
+///
+/// # Panics
+/// If the values are not those of a training step of this graph.
+pub fn track<T: NdFloat>(graph: &Graph, weights: &mut [ArrayD<T>], values: &Values<T>) {
+    for id in graph.ids() {
+        let Op::BatchNorm { momentum, weights: BatchNormWeights { mean, variance, .. }, .. } =
+            graph.node(id).op
+        else {
+            continue;
+        };
+        let batch = &values[&Tensor::Statistics(id)];
+        let operand = id.operand().expect("a batch normalisation has an operand");
+        let numbers = values[&Tensor::Value(operand)].len() / graph.node(id).shape.channels();
+        let unbiased = count::<T>(numbers) / count((numbers - 1).max(1));
+        for (row, (weight, factor)) in [(mean, T::one()), (variance, unbiased)].iter().enumerate() {
+            let running = weights[weight.index()].iter_mut();
+            for (running, &batch) in running.zip(batch.index_axis(Axis(0), row)) {
+                *running = *running + number::<T>(momentum) * (batch * *factor - *running);
+            }
+        }
+    }
 }
 
 /// Weights as arrays, in their order and dimensions.
@@ -131,7 +162,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             TrainOp::Forward(id) => {
                 let value = match id.operand() {
                     None => self.inputs.images.to_owned(),
-                    Some(_) => self.forward(id, read(0)),
+                    Some(_) => self.forward(id, read(0), node.reads.get(1)),
                 };
                 batch(self.graph.node(id).shape, value)
             }
@@ -143,10 +174,13 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 batch(self.graph.node(self.graph.logits()).shape, grad)
             }
             TrainOp::InputGrad(id) => {
-                let saved = node.reads.get(1).map(|&tensor| self.read(tensor));
                 let operand = id.operand().expect("the input's gradient has no operand");
-                batch(self.graph.node(operand).shape, self.input_grad(id, read(0), saved))
+                batch(
+                    self.graph.node(operand).shape,
+                    self.input_grad(id, read(0), &node.reads[1..]),
+                )
             }
+            TrainOp::Statistics(_) => norm::statistics(read(0)).into_dyn(),
             TrainOp::KernelGrad(id) => {
                 let Op::Conv { window, weight, .. } = self.graph.node(id).op else {
                     panic!("{id} has no kernel (a bug in nin)");
@@ -157,11 +191,15 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 grad.into_shape_with_order(dims).expect("a kernel keeps its elements")
             }
             TrainOp::BiasGrad(_) => conv::bias_grad(read(0)).into_dyn(),
+            TrainOp::ScaleGrad(id) => {
+                let grad = read(0).to_owned() * self.normalised(id, read(1), node.reads[2]);
+                conv::bias_grad(grad.view()).into_dyn()
+            }
         }
     }
 
-    /// A node's value from its operand's, both `[N, C, H, W]`.
-    fn forward(&self, id: NodeId, x: ArrayView4<'_, T>) -> Array4<T> {
+    /// A node's value from its operand's, both `[N, C, H, W]`; by the statistics of the batch, if they are given.
+    fn forward(&self, id: NodeId, x: ArrayView4<'_, T>, statistics: Option<&Tensor>) -> Array4<T> {
         let shape = self.graph.node(id).shape;
         let pixels = (shape.height(), shape.width());
         match self.graph.node(id).op {
@@ -182,21 +220,27 @@ impl<T: NdFloat> Run<'_, '_, T> {
             Op::AvgPool { window, .. } => pool::mean(window, x, pixels),
             Op::GlobalAvgPool => pool::mean(whole(conv::pixels(&x)), x, (1, 1)),
             Op::Dropout { p, index } => self.drop_elements(p, index, x),
+            Op::BatchNorm { eps, weights, .. } => {
+                let normalised = match statistics {
+                    Some(&statistics) => self.normalised(id, x, statistics),
+                    None => {
+                        let [mean, variance] =
+                            [weights.mean, weights.variance].map(|id| self.row(id));
+                        norm::normalised(eps, norm::running(mean, variance).view(), x)
+                    }
+                };
+                norm::forward(self.row(weights.scale), self.row(weights.shift), normalised.view())
+            }
             Op::Softmax => loss::softmax(x),
         }
     }
 
-    /// The gradient of a node's operand from the gradient of its value and what its rule saved of the forward pass.
-    fn input_grad(
-        &self,
-        id: NodeId,
-        grad: ArrayView4<'_, T>,
-        saved: Option<ArrayView4<'_, T>>,
-    ) -> Array4<T> {
+    /// The gradient of a node's operand from the gradient of its value and what else its rule reads.
+    fn input_grad(&self, id: NodeId, grad: ArrayView4<'_, T>, tensors: &[Tensor]) -> Array4<T> {
         let operand = id.operand().expect("the input has no operand");
         let shape = self.graph.node(operand).shape;
         let pixels = (shape.height(), shape.width());
-        let saved = || saved.unwrap_or_else(|| panic!("{id}: nothing was saved (a bug in nin)"));
+        let saved = || self.read(tensors[0]);
         match self.graph.node(id).op {
             Op::Conv { window, .. } => conv::input_grad(window, self.kernel(id), grad, pixels),
             Op::Relu => {
@@ -218,6 +262,18 @@ impl<T: NdFloat> Run<'_, '_, T> {
             Op::AvgPool { window, .. } => pool::mean_grad(window, grad, pixels),
             Op::GlobalAvgPool => pool::mean_grad(whole(pixels), grad, pixels),
             Op::Dropout { p, index } => self.drop_elements(p, index, grad),
+            Op::BatchNorm { eps, weights, .. } => {
+                let statistics = tensors[1];
+                let normalised = self.normalised(id, saved(), statistics);
+                let variance = self.values[&statistics].index_axis(Axis(0), 1);
+                let variance = variance.into_dimensionality().expect("a row of statistics");
+                let sums = [weights.scale, weights.shift].map(|id| {
+                    let sum = self.values[&Tensor::WeightGrad(id)].view();
+                    sum.into_dimensionality().expect("a number a channel")
+                });
+                let scale = self.row(weights.scale);
+                norm::input_grad((eps, variance), scale, sums, normalised.view(), grad)
+            }
             Op::Input | Op::Softmax => panic!("{id} has no input gradient (a bug in nin)"),
         }
     }
@@ -231,6 +287,21 @@ impl<T: NdFloat> Run<'_, '_, T> {
         let dims = (out, fan_in / window.taps(), window.kernel.0, window.kernel.1);
         let kernel = self.inputs.weights[weight.index()].view();
         kernel.into_shape_with_order(dims).expect("a kernel has its elements, in standard layout")
+    }
+
+    /// A batch normalisation's operand, normalised by a batch's statistics.
+    fn normalised(&self, id: NodeId, x: ArrayView4<'_, T>, statistics: Tensor) -> Array4<T> {
+        let Op::BatchNorm { eps, .. } = self.graph.node(id).op else {
+            panic!("{id} does not normalise (a bug in nin)");
+        };
+        let statistics = self.values[&statistics].view();
+        let statistics = statistics.into_dimensionality::<Ix2>().expect("[2, C]");
+        norm::normalised(eps, statistics, x)
+    }
+
+    /// A weight of one dimension.
+    fn row(&self, id: WeightId) -> ArrayView1<'_, T> {
+        self.inputs.weights[id.index()].view().into_dimensionality().expect("a number a channel")
     }
 
     /// A value or its gradient under a dropout's mask.
@@ -256,7 +327,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
     fn read(&self, tensor: Tensor) -> ArrayView4<'_, T> {
         let shape = match tensor {
             Tensor::Value(id) | Tensor::Grad(id) => self.graph.node(id).shape,
-            Tensor::WeightGrad(_) | Tensor::Labels | Tensor::Loss => {
+            Tensor::WeightGrad(_) | Tensor::Statistics(_) | Tensor::Labels | Tensor::Loss => {
                 panic!("no computation reads {tensor} as an array (a bug in nin)")
             }
         };

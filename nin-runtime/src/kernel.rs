@@ -41,16 +41,27 @@ pub enum PassKind {
 /// The functions that Rust calls, all with one signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// Rebuilds the prepared weights of a range of convolutions.
+    /// Rebuilds a range of the prepared weights, numbered as [`Plan::preparations`](crate::plan::Plan::preparations) has
+    /// them.
     Prepare,
     /// Carries a range of images through the net.
     Infer,
-    /// Carries a range of images, one slice, through forward and backward and leaves the slice's gradients.
-    Train,
+    /// Carries a range of images, one slice, through a phase of forward and backward and leaves the slice's sums.
+    Train {
+        /// The phase.
+        phase: usize,
+    },
+    /// Makes what the next phase needs of the sums of all slices.
+    Gather {
+        /// The phase that left them.
+        phase: usize,
+    },
     /// Sums the slices' gradients over a range of one weight.
     Reduce,
     /// Takes one optimizer step over a range of one weight.
     Update,
+    /// Moves the running statistics of every batch normalisation.
+    Track,
 }
 
 impl fmt::Display for Kernel {
@@ -59,7 +70,21 @@ impl fmt::Display for Kernel {
             Kernel::Tile(tile) => tile.fmt(f),
             Kernel::Block { pass: PassKind::Inference, index } => write!(f, "infer block {index}"),
             Kernel::Block { pass: PassKind::Training, index } => write!(f, "train block {index}"),
-            Kernel::Entry(entry) => write!(f, "entry {entry:?}"),
+            Kernel::Entry(entry) => write!(f, "entry {entry}"),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Prepare => f.write_str("prepare"),
+            Entry::Infer => f.write_str("infer"),
+            Entry::Train { phase } => write!(f, "train phase {phase}"),
+            Entry::Gather { phase } => write!(f, "gather after phase {phase}"),
+            Entry::Reduce => f.write_str("reduce"),
+            Entry::Update => f.write_str("update"),
+            Entry::Track => f.write_str("track"),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod arena;
 mod display;
+mod norm;
 
 use std::ops::Range;
 
@@ -13,11 +14,13 @@ use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
 use nin_dsl::shape::Shape;
 
 use crate::autodiff::{self, Tensor};
-use crate::fuse::{self, Block, Domain, StageOp};
+use crate::fuse::{self, Block, Domain, Purpose, Stage, StageOp};
 use crate::geometry::ConvGeometry;
 use crate::kernel::{Registers, Tile, TileShape};
 
+use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
+pub use norm::{Affine, NormPlan, Row};
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward stays in cache.
 const CHUNK: usize = 4;
@@ -50,6 +53,8 @@ pub struct ConvPlan {
     pub kernel: WeightId,
     /// Its bias.
     pub bias: Option<WeightId>,
+    /// The batch normalisation that is merged into its forward panels and bias.
+    pub norm: Option<NodeId>,
     /// Tile of the forward pass; its columns are the width of the forward panels.
     pub forward_tile: TileShape,
     /// Tile of the input gradient; its columns are the width of the gradient panels.
@@ -87,22 +92,44 @@ pub struct PlannedBlock {
     pub steps: Vec<Step>,
 }
 
-/// The blocks that carry a chunk of images through the net, and the arena they work in.
+/// A part of a pass that every slice of the batch comes through before any goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The blocks that carry a chunk of images through it.
+    pub blocks: Range<usize>,
+    /// What is then gathered from all slices; nothing after the last phase.
+    pub gather: Option<Gather>,
+}
+
+/// Sums over the whole batch that the next phase reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gather {
+    /// The statistics of a batch normalisation's operand.
+    Statistics(NodeId),
+    /// The gradients of its scale and shift.
+    Gradients(NodeId),
+}
+
+/// The blocks that carry a chunk of images through the net, and the memory they work in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
     /// Blocks in order.
     pub blocks: Vec<PlannedBlock>,
-    /// Tensors in the arena.
+    /// Phases, which cover the blocks in order.
+    pub phases: Vec<Phase>,
+    /// Tensors in the arena or in the store.
     pub buffers: Vec<Buffer>,
     /// Size of one thread's arena, in floats.
     pub arena: usize,
+    /// Size of the store, in floats: what one phase leaves of each image for a later one.
+    pub store: usize,
 }
 
 /// The plan of a program.
 ///
 /// Invariants: buffers that are live at the same time do not overlap; every tensor a stage names has a buffer; offsets
 /// are multiples of [`ALIGN`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Images a call may hold at most.
     pub batch: usize,
@@ -115,8 +142,14 @@ pub struct Plan {
     pub weights: Vec<usize>,
     /// Size of the weights with what a tile may read past the last, in floats.
     pub weight_floats: usize,
+    /// Size of one slice's sums: the gradients, which lie as the weights, and moments of batch normalisations.
+    pub slice_floats: usize,
     /// The convolutions, in node order.
     pub convs: Vec<ConvPlan>,
+    /// The batch normalisations, in node order.
+    pub norms: Vec<NormPlan>,
+    /// Size of the statistics of one batch, in floats.
+    pub statistics_floats: usize,
     /// Size of the prepared weights, in floats.
     pub prepared_floats: usize,
     /// Forward with dropout off.
@@ -127,25 +160,38 @@ pub struct Plan {
 
 /// Plans a model: for inference only, or for training too.
 pub fn plan(graph: &Graph, batch: usize, registers: &Registers, training: bool) -> Plan {
-    let train_graph = training.then(|| autodiff::differentiate(graph));
     let last = graph.ids().next_back().expect("a graph has an input");
-    let forward = fuse::fuse(graph, &autodiff::forward(graph, last));
-    let step = train_graph.map(|train_graph| fuse::fuse(graph, &train_graph.nodes));
+    let purpose = if training { Purpose::Evaluation } else { Purpose::Inference };
+    let forward = fuse::fuse(graph, &autodiff::forward(graph, last), purpose);
+    let step = training
+        .then(|| fuse::fuse(graph, &autodiff::differentiate(graph).nodes, Purpose::Training));
     let (weights, end) = lay_out(graph.weights.iter().map(|weight| weight.elements()));
     let weight_floats = (end + Tile::OVERREAD).next_multiple_of(ALIGN);
     let slices = if training { slices(batch, weight_floats) } else { 1 };
     let chunk = batch.div_ceil(slices).min(CHUNK);
-    let (convs, prepared_floats) = convs(graph, step.as_deref().unwrap_or(&[]), registers, chunk);
+    let mut prepared = 0;
+    let mut place = |floats: usize| {
+        let offset = prepared;
+        prepared += floats.next_multiple_of(ALIGN);
+        offset
+    };
+    let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
+    let convs = convs(graph, &stages.collect::<Vec<_>>(), registers, chunk, &mut place);
+    let norms = norm::norms(graph, training, place);
+    let images = Images { chunk, batch };
     Plan {
         batch,
         chunk,
         slices,
         weights,
         weight_floats,
-        inference: pass(graph, forward, chunk, &convs, Some(Tensor::Value(last))),
-        training: step.map(|blocks| pass(graph, blocks, chunk, &convs, None)),
+        slice_floats: weight_floats + norm::moment_floats(&norms),
+        inference: pass(graph, forward, images, &convs, Some(Tensor::Value(last))),
+        training: step.map(|blocks| pass(graph, blocks, images, &convs, None)),
         convs,
-        prepared_floats,
+        statistics_floats: norm::statistics_floats(&norms),
+        norms,
+        prepared_floats: prepared + Tile::OVERREAD,
     }
 }
 
@@ -186,19 +232,15 @@ fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
     Some(geometry.normalised())
 }
 
-/// Plans every convolution; `step` tells which input gradients are wanted.
+/// Plans every convolution. The stages of all passes tell which input gradients are wanted and which batch normalisations
+/// are merged; `place` takes floats of the prepared weights.
 fn convs(
     graph: &Graph,
-    step: &[Block],
+    stages: &[&Stage],
     registers: &Registers,
     chunk: usize,
-) -> (Vec<ConvPlan>, usize) {
-    let mut end = 0;
-    let mut place = |floats: usize| {
-        let offset = end;
-        end += floats.next_multiple_of(ALIGN);
-        offset
-    };
+    mut place: impl FnMut(usize) -> usize,
+) -> Vec<ConvPlan> {
     let mut convs = Vec::new();
     for id in graph.ids() {
         let (Op::Conv { weight, bias, .. }, Some(geometry)) =
@@ -211,11 +253,16 @@ fn convs(
             |channels: usize, tile: TileShape, panel: usize| channels.div_ceil(tile.cols) * panel;
         let panel = geometry.forward().panel(forward_tile.cols);
         let forward_panels = place(floats(geometry.cout, forward_tile, panel));
+        let norm = stages.iter().find_map(|stage| match stage.op {
+            StageOp::Forward { norm, .. } if stage.node == id => norm,
+            _ => None,
+        });
+        let biased = bias.is_some() || norm.is_some();
         let bias_panels =
-            bias.map(|_| place(floats(geometry.cout, forward_tile, forward_tile.cols)));
-        let mut stages = step.iter().flat_map(|block| &block.stages);
-        let wanted =
-            stages.any(|stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. }));
+            biased.then(|| place(floats(geometry.cout, forward_tile, forward_tile.cols)));
+        let is_wanted =
+            |stage: &&Stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. });
+        let wanted = stages.iter().any(is_wanted);
         let phases = if wanted { geometry.input_grad() } else { Vec::new() };
         let grad_panels = phases.iter().map(|phase| {
             place(floats(geometry.cin, grad_tile, phase.correlation.panel(grad_tile.cols)))
@@ -227,6 +274,7 @@ fn convs(
             algorithm: Algorithm::Direct,
             kernel: weight,
             bias,
+            norm,
             forward_tile,
             grad_tile,
             kernel_tile,
@@ -235,7 +283,7 @@ fn convs(
             grad_panels,
         });
     }
-    (convs, end + Tile::OVERREAD)
+    convs
 }
 
 /// The tiles of a convolution's three products: forward, input gradient, kernel gradient.
@@ -261,11 +309,20 @@ fn tiles(
     [registers.shape(forward, cout), registers.shape(grad, cin), registers.shape(channels, cout)]
 }
 
-/// Plans the blocks of a pass and its arena. `result` is read after the last block.
+/// How many images are worked on together.
+#[derive(Clone, Copy, Debug)]
+struct Images {
+    /// In a phase.
+    chunk: usize,
+    /// From phase to phase.
+    batch: usize,
+}
+
+/// Plans the blocks of a pass and its memory. `result` is read after the last block.
 fn pass(
     graph: &Graph,
     blocks: Vec<Block>,
-    chunk: usize,
+    images: Images,
     convs: &[ConvPlan],
     result: Option<Tensor>,
 ) -> Pass {
@@ -273,8 +330,32 @@ fn pass(
         .into_iter()
         .map(|block| PlannedBlock { steps: steps(graph, &block, convs), block })
         .collect();
-    let (buffers, arena) = arena::lay_out(graph, &blocks, chunk, result);
-    Pass { blocks, buffers, arena }
+    let Layout { buffers, arena, store } = arena::lay_out(graph, &blocks, images, result);
+    Pass { phases: phases(graph, &blocks), blocks, buffers, arena, store }
+}
+
+/// The phases of a pass. What a phase waits for is read by the first stage of its first block.
+fn phases(graph: &Graph, blocks: &[PlannedBlock]) -> Vec<Phase> {
+    let mut phases: Vec<Phase> = Vec::new();
+    for (index, PlannedBlock { block, .. }) in blocks.iter().enumerate() {
+        if block.phase < phases.len() {
+            phases.last_mut().expect("a phase is open").blocks.end = index + 1;
+            continue;
+        }
+        let Stage { op, node, .. } = block.stages[0];
+        if let Some(before) = phases.last_mut() {
+            assert!(
+                matches!(graph.node(node).op, Op::BatchNorm { .. }),
+                "a phase waits for a batch normalisation's sums (a bug in nin)"
+            );
+            before.gather = Some(match op {
+                StageOp::InputGrad { .. } => Gather::Gradients(node),
+                _ => Gather::Statistics(node),
+            });
+        }
+        phases.push(Phase { blocks: index..index + 1, gather: None });
+    }
+    phases
 }
 
 /// Cuts a block into steps: convolutions whose successors are pointwise go band by band.
@@ -313,6 +394,33 @@ impl Plan {
     /// Images of a slice; the last slices of a small call may be empty.
     pub fn slice_images(&self) -> usize {
         self.batch.div_ceil(self.slices)
+    }
+
+    /// The plan of a batch normalisation.
+    pub fn norm(&self, node: NodeId) -> &NormPlan {
+        let found = self.norms.iter().find(|norm| norm.node == node);
+        found.expect("every batch normalisation is planned (a bug in nin)")
+    }
+
+    /// The batch normalisations that are merged into no convolution.
+    pub fn free_norms(&self) -> impl Iterator<Item = &NormPlan> {
+        let merged = |norm: &NormPlan| self.convs.iter().any(|conv| conv.norm == Some(norm.node));
+        self.norms.iter().filter(move |norm| !merged(norm))
+    }
+
+    /// Parts of the prepared weights that can be rebuilt on their own: the convolutions, then the free norms.
+    pub fn preparations(&self) -> usize {
+        self.convs.len() + self.free_norms().count()
+    }
+
+    /// Phases of a training step.
+    pub fn phases(&self) -> &[Phase] {
+        self.training.as_ref().map_or(&[], |pass| &pass.phases)
+    }
+
+    /// Floats of a session's store.
+    pub fn store(&self) -> usize {
+        self.training.as_ref().map_or(0, |pass| pass.store)
     }
 
     /// The plan of a convolution.

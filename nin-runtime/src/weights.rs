@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use nin_dsl::graph::{self, Graph};
+use nin_dsl::graph::{self, Graph, Role};
 use safetensors::{Dtype, SafeTensors, View};
 
 use crate::file::write_atomically;
@@ -21,7 +21,7 @@ pub const MOMENTUM_PREFIX: &str = "momentum/";
 pub struct Tensor {
     /// Its name, such as `mlpconv1.cccp1.weight`.
     pub name: String,
-    /// `[out, in, kh, kw]` of a convolution, `[out, in]` of an `fc`, `[out]` of a bias.
+    /// `[out, in, kh, kw]` of a convolution, `[out, in]` of an `fc`, `[channels]` of anything else.
     pub dims: Vec<usize>,
     /// `dims.product()` numbers.
     pub values: Vec<f32>,
@@ -34,6 +34,8 @@ pub struct Tensor {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     tensors: Vec<Tensor>,
+    /// What each is for.
+    roles: Vec<Role>,
 }
 
 /// Tensors that do not belong to a graph. The messages name the tensor and both shapes.
@@ -114,7 +116,7 @@ impl Weights {
             dims: weight.dims.clone(),
             values: vec![0.0; weight.elements()],
         };
-        Weights { tensors: graph.weights.iter().map(tensor).collect() }
+        Weights { tensors: graph.weights.iter().map(tensor).collect(), roles: roles(graph) }
     }
 
     /// Takes tensors in any order and puts them into the graph's.
@@ -140,8 +142,22 @@ impl Weights {
         let tensors = graph.weights.iter().map(take).collect::<Result<_, _>>()?;
         match given.pop_first() {
             Some((name, extra)) => Err(Mismatch::Extra { name, found: extra.dims }),
-            None => Ok(Weights { tensors }),
+            None => Ok(Weights { tensors, roles: roles(graph) }),
         }
+    }
+
+    /// Takes tensors in any order that belong to the trained weights, such as momentum; running statistics get zeros.
+    ///
+    /// # Errors
+    /// As [`Weights::from_tensors`].
+    pub fn from_trained(
+        graph: &Graph,
+        tensors: impl IntoIterator<Item = Tensor>,
+    ) -> Result<Weights, Mismatch> {
+        let zeros = Weights::zeros(graph);
+        let measured = zeros.tensors.into_iter().zip(zeros.roles);
+        let measured = measured.filter(|(_, role)| !role.is_trained()).map(|(tensor, _)| tensor);
+        Weights::from_tensors(graph, measured.chain(tensors))
     }
 
     /// Whether these are weights of the graph: same names and dimensions in the same order.
@@ -173,6 +189,12 @@ impl Weights {
     /// The tensors, in the graph's order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
+    }
+
+    /// The tensors that a loss has gradients for, in the graph's order.
+    pub fn trained(&self) -> impl Iterator<Item = &Tensor> {
+        let all = self.tensors.iter().zip(&self.roles);
+        all.filter(|(_, role)| role.is_trained()).map(|(tensor, _)| tensor)
     }
 
     /// Each tensor's numbers, in the graph's order.
@@ -247,7 +269,7 @@ impl WeightsFile {
     /// # Errors
     /// The first tensor that is misshapen, missing or left over.
     pub fn weights(&self, graph: &Graph) -> Result<Weights, WeightsError> {
-        self.fit(graph, &self.weights)
+        self.fit(Weights::from_tensors(graph, self.weights.iter().cloned()))
     }
 
     /// The momentum of a model's weights, where the file is a checkpoint.
@@ -255,27 +277,32 @@ impl WeightsFile {
     /// # Errors
     /// The first tensor that is misshapen, missing or left over.
     pub fn momentum(&self, graph: &Graph) -> Result<Option<Weights>, WeightsError> {
-        (!self.momentum.is_empty()).then(|| self.fit(graph, &self.momentum)).transpose()
+        let fit = || self.fit(Weights::from_trained(graph, self.momentum.iter().cloned()));
+        (!self.momentum.is_empty()).then(fit).transpose()
     }
 
-    fn fit(&self, graph: &Graph, tensors: &[Tensor]) -> Result<Weights, WeightsError> {
-        Weights::from_tensors(graph, tensors.iter().cloned())
-            .map_err(|mismatch| WeightsError::Mismatch { file: self.file.clone(), mismatch })
+    fn fit(&self, fitted: Result<Weights, Mismatch>) -> Result<Weights, WeightsError> {
+        fitted.map_err(|mismatch| WeightsError::Mismatch { file: self.file.clone(), mismatch })
     }
 }
 
-/// Writes weights, and their momentum if given, with metadata; the same arguments give the same bytes.
+/// What each weight of a graph is for.
+fn roles(graph: &Graph) -> Vec<Role> {
+    graph.weights.iter().map(|weight| weight.role).collect()
+}
+
+/// Writes tensors, and the momentum of the trained ones if given, with metadata; the same arguments give the same bytes.
 ///
 /// # Errors
 /// Those of the file system; a file of this name is replaced whole or not at all.
-pub fn save(
+pub fn save<'a>(
     file: &Path,
-    weights: &Weights,
+    tensors: impl IntoIterator<Item = &'a Tensor>,
     momentum: Option<&Weights>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsError> {
-    let plain = weights.tensors.iter().map(|tensor| (tensor.name.clone(), tensor));
-    let moving = momentum.iter().flat_map(|momentum| &momentum.tensors);
+    let plain = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor));
+    let moving = momentum.into_iter().flat_map(Weights::trained);
     let moving = moving.map(|tensor| (format!("{MOMENTUM_PREFIX}{}", tensor.name), tensor));
     let bytes = safetensors::serialize(plain.chain(moving), None)
         .expect("float32 tensors of matching size can be written (a bug in nin)");
@@ -335,7 +362,7 @@ impl std::fmt::Display for Dims<'_> {
 
 #[cfg(test)]
 mod tests {
-    use nin_dsl::graph::{NodeId, Role};
+    use nin_dsl::graph::NodeId;
 
     use super::*;
 
@@ -381,7 +408,7 @@ mod tests {
             .into();
         let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
         for path in [&a, &b] {
-            save(path, &weights, Some(&momentum), &metadata).unwrap();
+            save(path, weights.tensors(), Some(&momentum), &metadata).unwrap();
         }
         assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
         let file = WeightsFile::read(&a).unwrap();
@@ -413,7 +440,7 @@ mod tests {
     fn truncated_and_foreign_files_are_errors_that_name_them() {
         let (graph, folder) = (graph(), tempfile::tempdir().unwrap());
         let path = folder.path().join("w.safetensors");
-        save(&path, &counted(&graph), None, &BTreeMap::new()).unwrap();
+        save(&path, counted(&graph).tensors(), None, &BTreeMap::new()).unwrap();
         let whole = fs::read(&path).unwrap();
         for length in [0, 4, 9, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();

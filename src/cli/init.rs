@@ -34,7 +34,7 @@ pub(crate) fn init(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     let fresh = train::init(model.graph(), &recipe);
     let info =
         Info { model: Some(model.resolved_text()), seed: Some(recipe.seed), ..Info::default() };
-    weights::save(&args.output, &fresh, None, &info.metadata())?;
+    weights::save(&args.output, fresh.tensors(), None, &info.metadata())?;
     let (count, tensors) = (model.graph().params_total(), fresh.tensors().len());
     terminal.note(format_args!("{count} weights in {tensors} tensors: {}", args.output.display()));
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,8 @@ pub(crate) struct Args {
     /// Where to write the results: float32 [N, ...].
     #[arg(short, long, value_name = "Y.npy")]
     output: PathBuf,
-    /// The images' classes: int64 [N]. The mean loss over them goes to standard output, dropout off.
+    /// The images' classes: int64 [N]. The mean loss over them goes to standard output: that of a training step, with
+    /// dropout off.
     #[arg(long, value_name = "L.npy")]
     labels: Option<PathBuf>,
     /// Where to write the gradient of that loss for every weight.
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     if let Some(labels) = labels {
         let (loss, gradients) = session.gradients(images.slice(s![.., .., .., ..]), &labels)?;
         if let Some(file) = &args.grads {
-            weights::save(file, &gradients, None, &std::collections::BTreeMap::new())?;
+            weights::save(file, gradients.trained(), None, &std::collections::BTreeMap::new())?;
         }
         let mut out = terminal.results();
         writeln!(out, "{loss}")?;

@@ -189,13 +189,6 @@ fn after_end<'a, 'm>(layers: &'a [Placed<'m>]) -> Option<(Diagnostic, &'a Placed
 
 fn unknown_layer(call: &ast::Call, blocks: &Blocks<'_>) -> Diagnostic {
     let word = call.word.text.as_str();
-    if layer::RESERVED.contains(&word) {
-        return Diagnostic::new(
-            Code::Reserved,
-            format!("`{word}` is reserved and cannot be used yet"),
-        )
-        .label(call.word.span, "reserved");
-    }
     let plain = layer::plain(word);
     let diagnostic = Diagnostic::new(Code::UnknownLayer, format!("there is no layer `{word}`"))
         .label(call.word.span, "not a layer");

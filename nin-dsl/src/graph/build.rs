@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Arg, Facts, Graph, Layer, LayerId, Node, NodeId, Number, Op, Role, Weight, WeightId};
+use super::{
+    Arg, BatchNormWeights, Facts, Graph, Layer, LayerId, Node, NodeId, Number, Op, Role, Weight,
+    WeightId,
+};
 use crate::limits;
 use crate::shape::{Round, Shape, Window};
 use crate::span::Span;
@@ -196,6 +199,27 @@ impl Builder {
         self.push(Op::Dropout { p, index }, shape, 1, 1);
     }
 
+    /// Batch normalisation of each channel; `eps` is above 0, and `momentum` from 0 to 1.
+    ///
+    /// # Errors
+    /// If the weights are too many.
+    pub fn batch_norm(&mut self, eps: f64, momentum: f64) -> Result<(), BuildError> {
+        let shape = self.shape();
+        let channels = shape.channels();
+        self.add_params(2 * channels as u128)?;
+        let prefix = self.layer_mut().name.clone();
+        let mut weight =
+            |name, role| self.push_weight(format!("{prefix}.{name}"), vec![channels], role);
+        let weights = BatchNormWeights {
+            scale: weight("weight", Role::Scale),
+            shift: weight("bias", Role::Shift),
+            mean: weight("running_mean", Role::RunningMean),
+            variance: weight("running_var", Role::RunningVariance),
+        };
+        self.push(Op::BatchNorm { eps, momentum, weights }, shape, 1, 1);
+        Ok(())
+    }
+
     /// Probabilities over a vector.
     pub fn softmax(&mut self) {
         let shape = self.shape();
@@ -226,13 +250,7 @@ impl Builder {
     ) -> Result<(), BuildError> {
         let channels = shape.channels();
         let kernel = dims.iter().fold(1u128, |product, &dim| product.saturating_mul(dim as u128));
-        let added = kernel.saturating_add(if bias { channels as u128 } else { 0 });
-        let before = self.params;
-        let total = added.saturating_add(u128::from(before));
-        match u64::try_from(total) {
-            Ok(total) if total <= limits::PARAMETERS => self.params = total,
-            _ => return Err(BuildError::Parameters { before, added }),
-        }
+        self.add_params(kernel.saturating_add(if bias { channels as u128 } else { 0 }))?;
         let layer = self.layer_mut();
         let prefix = match part {
             Some(part) => format!("{}.{part}", layer.name),
@@ -246,11 +264,23 @@ impl Builder {
         Ok(())
     }
 
+    /// Counts trained numbers.
+    fn add_params(&mut self, added: u128) -> Result<(), BuildError> {
+        let before = self.params;
+        match u64::try_from(added.saturating_add(u128::from(before))) {
+            Ok(total) if total <= limits::PARAMETERS => self.params = total,
+            _ => return Err(BuildError::Parameters { before, added }),
+        }
+        Ok(())
+    }
+
     /// A weight of the node that is about to be pushed.
     fn push_weight(&mut self, name: String, dims: Vec<usize>, role: Role) -> WeightId {
         let (id, node) = (small(self.graph.weights.len()), small(self.graph.nodes.len()));
         let weight = Weight { name, dims, role, node: NodeId(node) };
-        self.layer_mut().facts.params += weight.elements() as u64;
+        if role.is_trained() {
+            self.layer_mut().facts.params += weight.elements() as u64;
+        }
         self.graph.weights.push(weight);
         WeightId(id)
     }

@@ -278,6 +278,13 @@ impl Judge<'_, '_> {
                 let range = format!("at least 0 and at most {most}");
                 self.real(expr, |x| (0.0..=most as f64).contains(&x), &range)
             }
+            Kind::Eps => {
+                let range = format!("at least {:e} and at most 1", limits::LEAST_EPS);
+                self.real(expr, |x| (limits::LEAST_EPS..=1.0).contains(&x), &range)
+            }
+            Kind::Share => {
+                self.real(expr, |x| (0.0..=1.0).contains(&x), "at least 0 and at most 1")
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod args;
 
 mod avgpool;
+mod batchnorm;
 mod conv;
 mod dropout;
 mod fc;
@@ -29,13 +30,11 @@ pub const LAYERS: &[&Layer] = &[
     &dropout::LAYER,
     &relu::LAYER,
     &leaky_relu::LAYER,
+    &batchnorm::LAYER,
     &gap::LAYER,
     &fc::LAYER,
     &softmax::LAYER,
 ];
-
-/// Words that no model may use for something else yet: they are kept for layers to come.
-pub(crate) const RESERVED: &[&str] = &["batchnorm"];
 
 /// Words of other systems for what needs no layer here, and why.
 pub(crate) const NEEDLESS: &[(&str, &str)] =
@@ -143,6 +142,10 @@ pub enum Kind {
     Probability,
     /// A real number from 0.
     NonNegative,
+    /// What keeps a divisor away from 0: a real number from [`crate::limits::LEAST_EPS`] to 1.
+    Eps,
+    /// A real number from 0 to 1.
+    Share,
 }
 
 /// An argument's value where none is written.

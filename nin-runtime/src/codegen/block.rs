@@ -11,29 +11,14 @@ use super::conv::{self, Operands, Rows};
 use super::elementwise::{self, Mask};
 use super::emitter::Emitter;
 use super::loss::{self, LossOperands};
-use super::pool::{self, GradOperands, Pool, Reduce};
-use super::{context, layout};
+use super::pool::{self, GradOperands};
+use super::scope::Scope;
+use super::{context, layout, norm};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
 use crate::kernel::PassKind;
-use crate::plan::{Algorithm, ConvPlan, Extent, Pass, Plan, PlannedBlock, Step};
-
-/// Everything a block's stages refer to.
-struct Scope<'a> {
-    graph: &'a Graph,
-    plan: &'a Plan,
-    pass: &'a Pass,
-    kind: PassKind,
-    /// The entry's context.
-    context: Value,
-    /// This thread's arena.
-    arena: Value,
-    /// The chunk's first image, counted from the start of the batch.
-    first: Value,
-    /// Images of the chunk.
-    count: Value,
-}
+use crate::plan::{Algorithm, ConvPlan, Plan, PlannedBlock, Step};
 
 /// The part of a stage's output that is asked for: output rows `lo..lo + rows` of one image of the chunk.
 #[derive(Clone, Copy)]
@@ -113,8 +98,14 @@ impl Scope<'_> {
                 let pixels = at(e, stage.writes);
                 layout::import(e, shape, planes, pixels);
             }
-            StageOp::Forward { relu } => match self.graph.node(stage.node).op {
+            StageOp::Forward { relu, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => self.conv(e, stage, band, relu),
+                Op::BatchNorm { .. } => {
+                    let norm = self.plan.norm(stage.node);
+                    let tensors = [at(e, stage.reads[0]), at(e, stage.writes)];
+                    let rows = self.affine(e, norm);
+                    norm::normalise(e, norm, rows, relu, tensors);
+                }
                 Op::Relu => {
                     let value = at(e, stage.writes);
                     elementwise::relu(e, value, shape.elements());
@@ -143,6 +134,18 @@ impl Scope<'_> {
             StageOp::InputGrad { mask } => {
                 let mask = mask.map(|mask| at(e, mask));
                 self.input_grad(e, stage, image, mask);
+            }
+            StageOp::Statistics => {
+                let norm = self.plan.norm(stage.node);
+                let x = at(e, stage.reads[0]);
+                let (images, moments) = (self.images_before(e, image), self.moments(e, norm));
+                norm::statistics(e, norm, images, x, moments);
+            }
+            StageOp::ScaleGrad => {
+                let norm = self.plan.norm(stage.node);
+                let tensors = [at(e, stage.reads[0]), at(e, stage.reads[1])];
+                let (statistics, scale) = (self.statistics(e), self.weight_grad(e, stage.writes));
+                norm::scale_grad(e, norm, statistics, tensors, scale);
             }
             StageOp::KernelGrad => {
                 let conv = self.plan.conv(stage.node);
@@ -173,7 +176,7 @@ impl Scope<'_> {
         let shape = self.shape(stage.node);
         let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, zero);
         match stage.op {
-            StageOp::Forward { relu } => match self.graph.node(stage.node).op {
+            StageOp::Forward { relu, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => {
                     let conv = self.plan.conv(stage.node);
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
@@ -192,7 +195,7 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     loss::softmax(e, shape.channels(), self.count, input, output);
                 }
-                Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => {
+                Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::BatchNorm { .. } => {
                     self.each_image(e, stage);
                 }
                 Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
@@ -226,8 +229,10 @@ impl Scope<'_> {
                 | Op::AvgPool { .. }
                 | Op::GlobalAvgPool
                 | Op::Dropout { .. }
+                | Op::BatchNorm { .. }
                 | Op::Softmax => self.each_image(e, stage),
             },
+            StageOp::Statistics | StageOp::ScaleGrad => self.each_image(e, stage),
             StageOp::KernelGrad => {
                 let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
@@ -320,6 +325,12 @@ impl Scope<'_> {
                 elementwise::leaky_relu_grad(e, result, value, slope, shape.elements());
             }
             Op::Dropout { p, index } => self.drop_elements(e, p, index, image, result, shape),
+            Op::BatchNorm { .. } => {
+                let (norm, x) = (self.plan.norm(stage.node), at(e, stage.reads[1]));
+                let statistics = self.statistics(e);
+                // The mask is the operand, which is the ReLU's value.
+                norm::input_grad(e, norm, statistics, [result, x], mask.is_some());
+            }
             Op::MaxPool { .. } | Op::AvgPool { .. } => {
                 let input = stage.reads.get(1).map(|&input| at(e, input));
                 let pool = self.pool(stage.node);
@@ -403,60 +414,5 @@ impl Scope<'_> {
                 shape.elements(),
             );
         });
-    }
-
-    fn shape(&self, node: NodeId) -> Shape {
-        self.graph.node(node).shape
-    }
-
-    fn operand_shape(&self, node: NodeId) -> Shape {
-        self.shape(node.operand().expect("the node reads another"))
-    }
-
-    fn pool(&self, node: NodeId) -> Pool {
-        let (reduce, window) = match self.graph.node(node).op {
-            Op::MaxPool { window, .. } => (Reduce::Max, window),
-            Op::AvgPool { window, .. } => (Reduce::Mean, window),
-            other => unreachable!("{other:?} is no pool (a bug in nin)"),
-        };
-        Pool { reduce, window, input: self.operand_shape(node), output: self.shape(node) }
-    }
-
-    /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
-    fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Value {
-        let buffer = self.pass.buffer(self.graph, tensor);
-        let base = e.floats(self.arena, buffer.offset as i64);
-        match buffer.extent {
-            Extent::Chunk => e.at(base, image, buffer.image),
-            Extent::Image | Extent::Band(_) => base,
-        }
-    }
-
-    /// Where row `row`, the first of a band, of an image of a tensor lies.
-    fn row(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value, row: Value) -> Value {
-        let buffer = self.pass.buffer(self.graph, tensor);
-        let base = self.image(e, tensor, image);
-        match buffer.extent {
-            Extent::Band(_) => base,
-            Extent::Image | Extent::Chunk => {
-                let shape = self.shape(buffer.key.node());
-                e.at(base, row, shape.width() * shape.channels())
-            }
-        }
-    }
-
-    /// Where a prepared form of a weight lies.
-    fn prepared(&self, e: &mut Emitter<'_>, offset: usize) -> Value {
-        let base = context::load(e, I64, self.context, offset_of!(Context, prepared));
-        e.floats(base, offset as i64)
-    }
-
-    /// Where this slice gathers the gradient of a weight.
-    fn weight_grad(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Value {
-        let Tensor::WeightGrad(weight) = tensor else {
-            unreachable!("{tensor} is no weight's gradient (a bug in nin)")
-        };
-        let base = context::load(e, I64, self.context, offset_of!(Context, gradients));
-        e.floats(base, self.plan.weights[weight.index()] as i64)
     }
 }

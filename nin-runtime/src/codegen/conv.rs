@@ -1,10 +1,9 @@
 //! Loop nests of the direct convolution: forward and input gradient (one correlation serves both), kernel gradient, bias
 //! gradient. The products are the tile's; here is which tile runs where.
 
-use cranelift_codegen::ir::types::{F32, F32X4};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
-use super::emitter::{Emitter, LANES};
+use super::emitter::{Emitter, columns};
 use crate::geometry::{ConvGeometry, Correlation, TileRun};
 use crate::kernel::{Dot, Epilogue, Group, Init, Kernel, Tile, TileShape};
 
@@ -318,35 +317,27 @@ pub(super) fn bias_grad(
     grad: Value,
     bias: Value,
 ) {
-    const VECTORS: usize = 4;
-    let mut channel = 0;
-    while channel < channels {
-        let left = channels - channel;
-        let (ty, lanes) = if left >= LANES { (F32X4, LANES) } else { (F32, 1) };
-        let together = (left / lanes).min(VECTORS);
-        let at = |index: usize| (channel + index * lanes) as i64;
-        let sums: Vec<_> = (0..together)
-            .map(|index| {
-                let sum = e.b.declare_var(ty);
-                let start = e.load(ty, bias, at(index));
-                e.b.def_var(sum, start);
-                sum
-            })
-            .collect();
+    for (ty, offsets) in columns(channels) {
+        let start = |e: &mut Emitter<'_>, &offset: &i64| {
+            let sum = e.b.declare_var(ty);
+            let start = e.load(ty, bias, offset);
+            e.b.def_var(sum, start);
+            sum
+        };
+        let sums: Vec<_> = offsets.iter().map(|offset| start(e, offset)).collect();
         let zero = e.int(0);
         e.range(zero, count, 1, |e, row| {
             let row = e.at(grad, row, channels);
-            for (index, &sum) in sums.iter().enumerate() {
-                let value = e.load(ty, row, at(index));
+            for (&offset, &sum) in offsets.iter().zip(&sums) {
+                let value = e.load(ty, row, offset);
                 let before = e.b.use_var(sum);
                 let after = e.b.ins().fadd(before, value);
                 e.b.def_var(sum, after);
             }
         });
-        for (index, &sum) in sums.iter().enumerate() {
+        for (&offset, &sum) in offsets.iter().zip(&sums) {
             let total = e.b.use_var(sum);
-            e.store(total, bias, at(index));
+            e.store(total, bias, offset);
         }
-        channel += together * lanes;
     }
 }

@@ -1,13 +1,14 @@
 //! The entries: the functions that Rust (or C) calls. Each walks the range its context names.
 
 use std::mem::offset_of;
+use std::ops::Range;
 
 use cranelift_codegen::ir::types::{F32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::Graph;
 
 use super::emitter::Emitter;
-use super::{context, layout, pack, pool};
+use super::{context, layout, norm, pack, pool};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::kernel::{Entry, Kernel, PassKind};
@@ -21,32 +22,40 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
     match entry {
         Entry::Prepare => pack::prepare(e, plan, context, (begin, end)),
         Entry::Infer => infer(e, graph, plan, context, (begin, end)),
-        Entry::Train => {
-            let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
-            pool::zero(e, gradients, plan.weight_floats);
-            chunks(e, plan, PassKind::Training, context, (begin, end), |_, _, _| {});
+        Entry::Train { phase } => {
+            if phase == 0 {
+                let sums = context::load(e, I64, context, offset_of!(Context, gradients));
+                pool::zero(e, sums, plan.slice_floats);
+            }
+            let blocks = plan.phases()[phase].blocks.clone();
+            chunks(e, plan, (PassKind::Training, blocks), context, (begin, end), |_, _, _| {});
+        }
+        Entry::Gather { phase } => {
+            let gather = plan.phases()[phase].gather.expect("the phase gathers (a bug in nin)");
+            norm::gather(e, plan, context, gather, end);
         }
         Entry::Reduce => reduce(e, plan, context, (begin, end)),
         Entry::Update => update(e, context, (begin, end)),
+        Entry::Track => norm::track(e, plan, context),
     }
 }
 
-/// Carries the images `begin..end` through a pass, chunk by chunk; `after` gets each chunk's first image and count.
+/// Carries the images `begin..end` through blocks of a pass, chunk by chunk; `after` gets each chunk's first image and
+/// count.
 fn chunks(
     e: &mut Emitter<'_>,
     plan: &Plan,
-    kind: PassKind,
+    (pass, blocks): (PassKind, Range<usize>),
     context: Value,
     (begin, end): (Value, Value),
     after: impl FnOnce(&mut Emitter<'_>, Value, Value),
 ) {
-    let blocks = super::pass(plan, kind).blocks.len();
     e.range(begin, end, plan.chunk as i64, |e, first| {
         let left = e.b.ins().isub(end, first);
         let chunk = e.size(plan.chunk);
         let count = e.min(left, chunk);
-        for index in 0..blocks {
-            e.call(&Kernel::Block { pass: kind, index }, &[context, first, count]);
+        for index in blocks {
+            e.call(&Kernel::Block { pass, index }, &[context, first, count]);
         }
         after(e, first, count);
     });
@@ -58,7 +67,8 @@ fn infer(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, context: Value, range:
     let buffer = plan.inference.buffer(graph, Tensor::Value(last));
     let arena = context::load(e, I64, context, offset_of!(Context, arena));
     let results = context::load(e, I64, context, offset_of!(Context, results));
-    chunks(e, plan, PassKind::Inference, context, range, |e, first, count| {
+    let blocks = 0..plan.inference.blocks.len();
+    chunks(e, plan, (PassKind::Inference, blocks), context, range, |e, first, count| {
         let from = e.floats(arena, buffer.offset as i64);
         let to = e.at(results, first, shape.elements());
         let zero = e.int(0);
@@ -75,21 +85,26 @@ fn reduce(e: &mut Emitter<'_>, plan: &Plan, context: Value, (begin, end): (Value
     let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
     e.lanes_between(begin, end, |e, ty, i| {
         let at = e.at(gradients, i, 1);
-        let mut sums = Vec::with_capacity(plan.slices);
-        for slice in 0..plan.slices {
-            let at = e.floats(at, (slice * plan.weight_floats) as i64);
-            sums.push(e.load(ty, at, 0));
-        }
-        while sums.len() > 1 {
-            let pairs = sums.chunks(2).map(|pair| match *pair {
-                [a, b] => e.b.ins().fadd(a, b),
-                [a] => a,
-                _ => unreachable!("chunks of two"),
-            });
-            sums = pairs.collect();
-        }
-        e.store(sums[0], at, 0);
+        let sum = sum_of_slices(e, plan, ty, at);
+        e.store(sum, at, 0);
     });
+}
+
+/// The sum of a number of every slice, `at` being the first one's: pairwise, as a tree.
+pub(super) fn sum_of_slices(e: &mut Emitter<'_>, plan: &Plan, ty: Type, at: Value) -> Value {
+    let mut sums = Vec::with_capacity(plan.slices);
+    for slice in 0..plan.slices {
+        sums.push(e.load(ty, at, (slice * plan.slice_floats) as i64));
+    }
+    while sums.len() > 1 {
+        let pairs = sums.chunks(2).map(|pair| match *pair {
+            [a, b] => e.b.ins().fadd(a, b),
+            [a] => a,
+            _ => unreachable!("chunks of two"),
+        });
+        sums = pairs.collect();
+    }
+    sums[0]
 }
 
 /// SGD with momentum and weight decay: `v = momentum v + (scale g + decay w)`, `w = w - lr v`.

@@ -13,6 +13,22 @@ use crate::kernel::Kernel;
 /// Lanes of the widest vector CLIF has on every target.
 pub(super) const LANES: usize = 4;
 
+/// `channels` neighbouring floats, a few vectors at a time: the type of each group's vectors, and their offsets. As many sums
+/// as a group has keep an adder busy.
+pub(super) fn columns(channels: usize) -> Vec<(Type, Vec<i64>)> {
+    const VECTORS: usize = 4;
+    let mut groups = Vec::new();
+    let mut channel = 0;
+    while channel < channels {
+        let left = channels - channel;
+        let (ty, lanes) = if left >= LANES { (F32X4, LANES) } else { (F32, 1) };
+        let together = (left / lanes).min(VECTORS);
+        groups.push((ty, (0..together).map(|index| (channel + index * lanes) as i64).collect()));
+        channel += together * lanes;
+    }
+    groups
+}
+
 /// A function under construction, and the table of the functions it may call.
 pub(super) struct Emitter<'f> {
     /// The builder.

@@ -1,4 +1,5 @@
-//! Prepared forms of the weights: panels for the forward pass and, flipped and transposed, for the input gradient.
+//! Prepared forms of the weights: panels for the forward pass and, flipped and transposed, for the input gradient; rows of
+//! batch normalisations.
 
 use std::mem::offset_of;
 
@@ -6,13 +7,14 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
-use super::context;
 use super::emitter::Emitter;
+use super::norm::AffineRows;
+use super::{context, norm};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
 use crate::plan::Plan;
 
-/// Rebuilds the prepared forms of the convolutions numbered `begin..end`.
+/// Rebuilds the prepared forms numbered `begin..end`.
 pub(super) fn prepare(
     e: &mut Emitter<'_>,
     plan: &Plan,
@@ -21,21 +23,45 @@ pub(super) fn prepare(
 ) {
     let weights = context::load(e, I64, context, offset_of!(Context, weights));
     let prepared = context::load(e, I64, context, offset_of!(Context, prepared));
-    for (number, conv) in plan.convs.iter().enumerate() {
+    let inside = |e: &mut Emitter<'_>, number: usize| {
         let from = e.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, begin, number as i64);
         let to = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, number as i64);
-        let inside = e.b.ins().band(from, to);
+        e.b.ins().band(from, to)
+    };
+    for (number, norm) in (plan.convs.len()..).zip(plan.free_norms()) {
+        let inside = inside(e, number);
         e.when(inside, |e| {
+            norm::prepare(e, plan, norm, weights, prepared);
+        });
+    }
+    for (number, conv) in plan.convs.iter().enumerate() {
+        let inside = inside(e, number);
+        e.when(inside, |e| {
+            let norm =
+                conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, prepared));
             let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
             let geometry = &conv.geometry;
             let panels = e.floats(prepared, conv.forward_panels as i64);
             let rows = geometry.weights() / geometry.cout;
             let cols = conv.forward_tile.cols;
-            pack(e, (rows, geometry.cout), cols, kernel, panels);
-            if let (Some(bias), Some(offset)) = (conv.bias, conv.bias_panels) {
-                let bias = e.floats(weights, plan.weights[bias.index()] as i64);
+            let factor = norm.map(|norm| norm.factor);
+            pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
+                let row = e.at(kernel, row, geometry.cout);
+                let weight = channel.load(e, row);
+                match factor {
+                    Some(factor) => {
+                        let factor = channel.load(e, factor);
+                        e.b.ins().fmul(weight, factor)
+                    }
+                    None => weight,
+                }
+            });
+            let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
+            if let Some(offset) = conv.bias_panels {
                 let padded = e.floats(prepared, offset as i64);
-                pack(e, (1, geometry.cout), cols, bias, padded);
+                pack(e, (1, geometry.cout), cols, padded, |e, _, channel| {
+                    merged_bias(e, bias, norm, channel)
+                });
             }
             for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
                 let panels = e.floats(prepared, offset as i64);
@@ -45,14 +71,54 @@ pub(super) fn prepare(
     }
 }
 
-/// From `[rows][columns]` to panels `[columns / cols][rows][cols]`, the last one filled up with zeros.
-fn pack(e: &mut Emitter<'_>, (rows, columns): (usize, usize), cols: usize, from: Value, to: Value) {
-    let copy = |e: &mut Emitter<'_>, panel: Value, used: usize| {
-        let from = e.at(from, panel, cols);
+/// A channel: so many behind a panel's first.
+#[derive(Clone, Copy)]
+struct Channel {
+    /// Offset of the panel's first channel in a row of them, in bytes.
+    panel: Value,
+    /// Its number in the panel.
+    column: usize,
+}
+
+impl Channel {
+    /// The channel's number in a row.
+    fn load(self, e: &mut Emitter<'_>, row: Value) -> Value {
+        let panel = e.b.ins().iadd(row, self.panel);
+        e.load(F32, panel, self.column as i64)
+    }
+}
+
+/// The bias of a channel with a merged batch normalisation: `(bias - mean) * factor + shift`.
+fn merged_bias(
+    e: &mut Emitter<'_>,
+    bias: Option<Value>,
+    norm: Option<AffineRows>,
+    channel: Channel,
+) -> Value {
+    let bias = match bias {
+        Some(bias) => channel.load(e, bias),
+        None => e.float(F32, 0.0),
+    };
+    let Some(AffineRows { mean, factor, shift }) = norm else { return bias };
+    let [mean, factor, shift] = [mean, factor, shift].map(|row| channel.load(e, row));
+    let around = e.b.ins().fsub(bias, mean);
+    e.mul_add(around, factor, shift)
+}
+
+/// Fills panels `[columns / cols][rows][cols]` with a number for each row and channel, the last one up with zeros.
+fn pack(
+    e: &mut Emitter<'_>,
+    (rows, columns): (usize, usize),
+    cols: usize,
+    to: Value,
+    mut number: impl FnMut(&mut Emitter<'_>, Value, Channel) -> Value,
+) {
+    let mut copy = |e: &mut Emitter<'_>, panel: Value, used: usize| {
+        let first = e.mul(panel, 4 * cols as i64);
         let to = e.at(to, panel, rows * cols);
         e.count(rows, |e, row| {
-            let (from, to) = (e.at(from, row, columns), e.at(to, row, cols));
-            fill(e, used, cols, to, |e, column| e.load(F32, from, column as i64));
+            let to = e.at(to, row, cols);
+            fill(e, used, cols, to, |e, column| number(e, row, Channel { panel: first, column }));
         });
     };
     e.count(columns / cols, |e, panel| copy(e, panel, cols));

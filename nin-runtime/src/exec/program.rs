@@ -75,9 +75,11 @@ impl Program {
         self.inner.code.bytes()
     }
 
-    /// Bytes of one session's arenas, all threads together.
+    /// Bytes of one session's arenas, all threads together, and of what a training step with batch normalisation keeps of
+    /// every image.
     pub fn arena_bytes(&self) -> usize {
-        self.inner.threads * self.inner.plan.arena() * size_of::<f32>()
+        let plan = &self.inner.plan;
+        (self.inner.threads * plan.arena() + plan.store()) * size_of::<f32>()
     }
 
     /// How long it took from the checked graph to callable code.

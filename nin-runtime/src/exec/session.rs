@@ -10,7 +10,7 @@ use super::memory::Floats;
 use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
-use crate::jit::call::{Hyper, TrainBatch};
+use crate::jit::call::{Hyper, StepMemory, TrainBatch};
 use crate::plan;
 use crate::weights::Weights;
 
@@ -31,8 +31,7 @@ pub struct Session {
 /// What only training needs.
 struct Training {
     momentum: Floats,
-    /// One part a slice.
-    gradients: Floats,
+    memory: StepMemory,
     losses: Vec<f32>,
     correct: Vec<u32>,
 }
@@ -80,7 +79,7 @@ impl Session {
         let training = || -> Result<Training, Error> {
             Ok(Training {
                 momentum: Floats::zeroed(plan.weight_floats)?,
-                gradients: Floats::zeroed(plan.slices * plan.weight_floats)?,
+                memory: StepMemory::of(plan)?,
                 losses: vec![0.0; plan.batch],
                 correct: vec![0; plan.batch],
             })
@@ -124,8 +123,8 @@ impl Session {
     }
 
     /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
-    /// backward, and an update of every weight, `v = momentum v + (g + decay w)`, `w = w - lr v`, with `g` the gradient
-    /// of the mean loss, clipped.
+    /// backward, and an update of every trained weight, `v = momentum v + (g + decay w)`, `w = w - lr v`, with `g` the
+    /// gradient of the mean loss, clipped. Running statistics move towards the batch's.
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::Hyper`] if there is not one
@@ -145,26 +144,30 @@ impl Session {
         let callee = self.program.callee();
         let threads = self.threads.count();
         let scale = params.clip.map_or(1.0, |most| {
-            let gradients = &training.gradients.as_slice()[..self.program.plan().weight_floats];
-            clip_scale(gradients, most)
+            let sums = training.memory.sums.as_slice();
+            clip_scale(&sums[..self.program.plan().weight_floats], most)
         });
         let weights = Arc::make_mut(&mut self.weights);
         callee
             .update(
                 (params.hyper, scale),
-                &training.gradients,
+                &training.memory,
                 weights,
                 &mut training.momentum,
                 threads,
             )
             .run(&self.threads);
+        if !self.program.plan().norms.is_empty() {
+            callee.track(weights, &mut training.memory).run(&self.threads);
+        }
         let prepared = Arc::make_mut(&mut self.prepared);
         callee.prepare(&self.weights, prepared, threads).run(&self.threads);
         Ok(outcome)
     }
 
-    /// The mean loss of images `[N, C, H, W]` with labels `[N]`, and its gradient with respect to every weight. Dropout is
-    /// off and no weight changes.
+    /// The mean loss of images `[N, C, H, W]` with labels `[N]`, and its gradient with respect to every weight (zeros for
+    /// running statistics). They are those of a training step: a batch normalisation takes the statistics of the images.
+    /// But dropout is off, and no weight changes.
     ///
     /// # Errors
     /// As [`Session::step`].
@@ -175,7 +178,7 @@ impl Session {
     ) -> Result<(f64, Weights), Error> {
         let outcome = self.differentiate(images, labels, None)?;
         let Some(training) = &self.training else { return Err(Error::NotTrainable) };
-        Ok((outcome.loss, self.to_file_layout(&training.gradients)))
+        Ok((outcome.loss, self.to_file_layout(&training.memory.sums)))
     }
 
     /// Forward and backward; leaves the gradients of the whole batch in the first slice's part.
@@ -189,7 +192,7 @@ impl Session {
         self.check_labels(n, labels)?;
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let images = images.as_standard_layout();
-        let batch = TrainBatch {
+        let mut batch = TrainBatch {
             images: images.as_slice().expect("standard layout is contiguous"),
             labels,
             losses: &mut training.losses[..n],
@@ -197,10 +200,16 @@ impl Session {
             dropout,
         };
         let callee = self.program.callee();
-        callee
-            .train(batch, &self.prepared, &mut training.gradients, &mut self.arenas)
-            .run(&self.threads);
-        callee.reduce(&mut training.gradients, self.threads.count()).run(&self.threads);
+        let memory = &mut training.memory;
+        for (number, phase) in self.program.plan().phases().iter().enumerate() {
+            callee
+                .train(number, &mut batch, &self.prepared, memory, &mut self.arenas)
+                .run(&self.threads);
+            if phase.gather.is_some() {
+                callee.gather(number, n, &self.weights, memory).run(&self.threads);
+            }
+        }
+        callee.reduce(memory, self.threads.count()).run(&self.threads);
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
         Ok(StepOutcome { loss: sum / n as f64, correct })

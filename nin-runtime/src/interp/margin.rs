@@ -42,6 +42,7 @@ pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
             | Op::Softmax => continue,
         };
         margin = margin.min(closest / scale);

@@ -10,6 +10,7 @@ use nin_dsl::graph::Graph;
 
 use super::CodeMemory;
 use crate::abi::Context;
+use crate::error::Error;
 use crate::exec::memory::Floats;
 use crate::exec::threads::Threads;
 use crate::kernel::Entry;
@@ -54,6 +55,30 @@ pub(crate) struct TrainBatch<'a> {
     pub(crate) dropout: Option<(u64, u64)>,
 }
 
+/// What a step works on besides weights and arenas.
+pub(crate) struct StepMemory {
+    /// Of every slice, one after the other: its gradients, then moments of batch normalisations.
+    pub(crate) sums: Floats,
+    /// Statistics of the batch, for batch normalisations.
+    pub(crate) statistics: Floats,
+    /// What a phase leaves of each image for later ones.
+    pub(crate) store: Floats,
+}
+
+impl StepMemory {
+    /// Memory for the steps of a plan.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system refuses.
+    pub(crate) fn of(plan: &Plan) -> Result<StepMemory, Error> {
+        Ok(StepMemory {
+            sums: Floats::zeroed(plan.slices * plan.slice_floats)?,
+            statistics: Floats::zeroed(plan.statistics_floats)?,
+            store: Floats::zeroed(plan.store())?,
+        })
+    }
+}
+
 /// Settings of one weight's update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyper {
@@ -72,6 +97,8 @@ const NOTHING: Context = Context {
     results: std::ptr::null_mut(),
     correct: std::ptr::null_mut(),
     arena: std::ptr::null_mut(),
+    store: std::ptr::null_mut(),
+    statistics: std::ptr::null_mut(),
     weights: std::ptr::null_mut(),
     prepared: std::ptr::null_mut(),
     gradients: std::ptr::null_mut(),
@@ -131,10 +158,12 @@ impl<'a> Callee<'a> {
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
         let mut lanes: Vec<(usize, Lane)> = (0..threads).map(|_| (0, Lane(Vec::new()))).collect();
-        for (number, conv) in self.plan.convs.iter().enumerate() {
+        let convs = self.plan.convs.iter().map(|conv| conv.geometry.weights());
+        let norms = self.plan.free_norms().map(|norm| norm.channels);
+        for (number, work) in convs.chain(norms).enumerate() {
             let least =
                 lanes.iter_mut().min_by_key(|(load, _)| *load).expect("at least one thread");
-            least.0 += conv.geometry.weights();
+            least.0 += work;
             least.1.0.push(base.over(number..number + 1));
         }
         self.calls(Entry::Prepare, lanes.into_iter().map(|(_, lane)| lane).collect())
@@ -168,13 +197,14 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Infer, arenas.iter_mut().enumerate().map(lane).collect())
     }
 
-    /// Runs every slice of a batch: slice `s` on thread `s mod threads`. Each leaves its gradients in its part of
-    /// `gradients`.
+    /// Runs every slice of a batch through a phase: slice `s` on thread `s mod threads`. Each leaves its sums in its part
+    /// of `memory.sums`.
     pub(crate) fn train(
         self,
-        batch: TrainBatch<'a>,
+        phase: usize,
+        batch: &'a mut TrainBatch<'_>,
         prepared: &'a Floats,
-        gradients: &'a mut Floats,
+        memory: &'a mut StepMemory,
         arenas: &'a mut [Floats],
     ) -> Calls<'a> {
         let n = batch.labels.len();
@@ -184,7 +214,8 @@ impl<'a> Callee<'a> {
         assert_eq!(batch.images.len(), n * self.graph.input().elements());
         assert_eq!((batch.losses.len(), batch.correct.len()), (n, n));
         assert_eq!(prepared.len(), self.plan.prepared_floats);
-        assert_eq!(gradients.len(), self.plan.slices * self.plan.weight_floats);
+        self.check(memory);
+        let StepMemory { sums, statistics, store } = memory;
         let (seed, step) = batch.dropout.unwrap_or_default();
         let base = Context {
             images: batch.images.as_ptr(),
@@ -192,6 +223,9 @@ impl<'a> Callee<'a> {
             results: batch.losses.as_mut_ptr(),
             correct: batch.correct.as_mut_ptr(),
             prepared: prepared.as_ptr().cast_mut(),
+            // A slice writes its own images alone; the statistics are only read.
+            store: store.as_mut_ptr(),
+            statistics: statistics.as_mut_ptr(),
             dropout: u64::from(batch.dropout.is_some()),
             seed,
             step,
@@ -200,22 +234,59 @@ impl<'a> Callee<'a> {
         };
         let images = self.plan.slice_images();
         let mut lanes: Vec<Lane> = arenas.iter().map(|_| Lane(Vec::new())).collect();
-        for (slice, gradients) in gradients.parts_mut(self.plan.weight_floats).enumerate() {
+        for (slice, sums) in sums.parts_mut(self.plan.slice_floats).enumerate() {
             let thread = slice % arenas.len();
             let arena = &mut arenas[thread];
             assert_eq!(arena.len(), self.plan.arena());
             let context =
-                Context { gradients: gradients.as_mut_ptr(), arena: arena.as_mut_ptr(), ..base };
+                Context { gradients: sums.as_mut_ptr(), arena: arena.as_mut_ptr(), ..base };
             let range = (slice * images).min(n)..((slice + 1) * images).min(n);
             lanes[thread].0.push(context.over(range));
         }
-        self.calls(Entry::Train, lanes)
+        self.calls(Entry::Train { phase }, lanes)
+    }
+
+    /// Makes what the phase after `phase` needs of the sums of `n` images.
+    pub(crate) fn gather(
+        self,
+        phase: usize,
+        n: usize,
+        weights: &'a Floats,
+        memory: &'a mut StepMemory,
+    ) -> Calls<'a> {
+        assert!(0 < n && n <= self.plan.batch);
+        assert_eq!(weights.len(), self.plan.weight_floats);
+        self.check(memory);
+        let context = Context {
+            // Only read, through fields that others write through.
+            weights: weights.as_ptr().cast_mut(),
+            gradients: memory.sums.as_mut_ptr(),
+            statistics: memory.statistics.as_mut_ptr(),
+            ..NOTHING
+        };
+        self.calls(Entry::Gather { phase }, vec![Lane(vec![context.over(0..n)])])
+    }
+
+    /// Moves the running statistics towards those of the batch.
+    pub(crate) fn track(self, weights: &'a mut Floats, memory: &'a mut StepMemory) -> Calls<'a> {
+        assert_eq!(weights.len(), self.plan.weight_floats);
+        self.check(memory);
+        let (weights, statistics) = (weights.as_mut_ptr(), memory.statistics.as_mut_ptr());
+        let context = Context { weights, statistics, ..NOTHING };
+        self.calls(Entry::Track, vec![Lane(vec![context])])
+    }
+
+    fn check(self, memory: &StepMemory) {
+        let StepMemory { sums, statistics, store } = memory;
+        assert_eq!(sums.len(), self.plan.slices * self.plan.slice_floats);
+        assert_eq!(statistics.len(), self.plan.statistics_floats);
+        assert_eq!(store.len(), self.plan.store());
     }
 
     /// Sums the gradients of all slices into the first one's.
-    pub(crate) fn reduce(self, gradients: &'a mut Floats, threads: usize) -> Calls<'a> {
-        assert_eq!(gradients.len(), self.plan.slices * self.plan.weight_floats);
-        let base = Context { gradients: gradients.as_mut_ptr(), ..NOTHING };
+    pub(crate) fn reduce(self, memory: &'a mut StepMemory, threads: usize) -> Calls<'a> {
+        self.check(memory);
+        let base = Context { gradients: memory.sums.as_mut_ptr(), ..NOTHING };
         let total = self.plan.weight_floats;
         let lane = |part| Lane(vec![base.over(share(total, crate::plan::ALIGN, part, threads))]);
         self.calls(Entry::Reduce, (0..threads).map(lane).collect())
@@ -226,17 +297,17 @@ impl<'a> Callee<'a> {
     pub(crate) fn update(
         self,
         (hyper, scale): (&[Hyper], f32),
-        gradients: &'a Floats,
+        memory: &'a StepMemory,
         weights: &'a mut Floats,
         momentum: &'a mut Floats,
         threads: usize,
     ) -> Calls<'a> {
         assert_eq!(hyper.len(), self.graph.weights.len());
-        assert_eq!(gradients.len(), self.plan.slices * self.plan.weight_floats);
+        self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(momentum.len(), self.plan.weight_floats);
         let base = Context {
-            gradients: gradients.as_ptr().cast_mut(),
+            gradients: memory.sums.as_ptr().cast_mut(),
             weights: weights.as_mut_ptr(),
             momentum: momentum.as_mut_ptr(),
             scale,
@@ -244,7 +315,8 @@ impl<'a> Callee<'a> {
         };
         let lane = |part| {
             let settings = hyper.iter().zip(&self.graph.weights).zip(&self.plan.weights);
-            let contexts = settings.map(|((hyper, weight), &offset)| {
+            let trained = settings.filter(|((_, weight), _)| weight.role.is_trained());
+            let contexts = trained.map(|((hyper, weight), &offset)| {
                 let range = share(weight.elements(), crate::plan::ALIGN, part, threads);
                 let context = Context {
                     lr: hyper.lr,

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use nin_dsl::graph::{Graph, NodeId, Op};
 
-use super::{ALIGN, PlannedBlock, Step};
+use super::{ALIGN, Images, PlannedBlock, Step};
 use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
 use crate::kernel::Tile;
@@ -27,9 +27,11 @@ pub enum Extent {
     Image,
     /// Every image of the chunk.
     Chunk,
+    /// Every image of the batch: a later phase reads it.
+    Batch,
 }
 
-/// A tensor's place in the arena.
+/// A tensor's place: in a thread's arena, or in the store that all threads share if it outlives a phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
     /// What it holds.
@@ -49,22 +51,33 @@ pub struct Buffer {
 impl BufferKey {
     /// The buffer of a tensor; `None` for what does not lie in the arena.
     ///
+    /// A batch normalisation's value has a buffer of its own, since its operand is read again; its operand's gradient takes
+    /// the place of its own.
+    ///
     /// In-place is always right in a chain: a node's value is read by the node after it alone, but for the masks of ReLUs
     /// (`value > 0`), which find what the whole run of in-place ops has left. No op of a run makes a positive number of
     /// another (a leaky ReLU's slope is not negative), and of a positive one only a dropout makes anything else: zero,
     /// where its own rule has already made the gradient zero.
     pub fn of(graph: &Graph, tensor: Tensor) -> Option<BufferKey> {
-        let root = |mut id: NodeId| {
-            while matches!(graph.node(id).op, Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. })
-            {
-                id = id.operand().expect("an in-place op reads a node");
-            }
-            id
+        let in_place = |id: NodeId| {
+            matches!(graph.node(id).op, Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. })
         };
+        let norm = |id: NodeId| matches!(graph.node(id).op, Op::BatchNorm { .. });
+        let before = |id: NodeId| id.operand().expect("an in-place op reads a node");
         match tensor {
-            Tensor::Value(id) => Some(BufferKey::Value(root(id))),
-            Tensor::Grad(id) => Some(BufferKey::Grad(root(id))),
-            Tensor::WeightGrad(_) | Tensor::Labels | Tensor::Loss => None,
+            Tensor::Value(mut id) => {
+                while in_place(id) {
+                    id = before(id);
+                }
+                Some(BufferKey::Value(id))
+            }
+            Tensor::Grad(mut id) => {
+                while in_place(id) || norm(id) {
+                    id = before(id);
+                }
+                Some(BufferKey::Grad(id))
+            }
+            Tensor::WeightGrad(_) | Tensor::Statistics(_) | Tensor::Labels | Tensor::Loss => None,
         }
     }
 
@@ -82,27 +95,46 @@ fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
         StageOp::InputGrad { mask } => mask,
         StageOp::Import
         | StageOp::Forward { .. }
+        | StageOp::Statistics
         | StageOp::Loss
         | StageOp::KernelGrad
-        | StageOp::BiasGrad => None,
+        | StageOp::BiasGrad
+        | StageOp::ScaleGrad => None,
     };
     stage.reads.iter().copied().chain([stage.writes]).chain(mask)
+}
+
+/// Where the tensors of a pass lie, and how much room that takes (in floats).
+pub(super) struct Layout {
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) arena: usize,
+    pub(super) store: usize,
 }
 
 /// Gives every tensor of a pass a place: largest first, at the lowest offset where nothing live overlaps.
 pub(super) fn lay_out(
     graph: &Graph,
     blocks: &[PlannedBlock],
-    chunk: usize,
+    images: Images,
     result: Option<Tensor>,
-) -> (Vec<Buffer>, usize) {
+) -> Layout {
     let mut buffers = tensors(graph, blocks, result);
+    let last = blocks.len() - 1;
+    let phases = |buffer: &Buffer| {
+        let (start, end) = (*buffer.live.start(), *buffer.live.end());
+        blocks[start].block.phase..=blocks[end.min(last)].block.phase
+    };
     for buffer in &mut buffers {
+        let phases = phases(buffer);
+        if phases.start() != phases.end() {
+            buffer.extent = Extent::Batch;
+        }
         let shape = graph.node(buffer.key.node()).shape;
         let kept = match buffer.extent {
             Extent::Band(rows) => rows * shape.width() * shape.channels(),
             Extent::Image => buffer.image,
-            Extent::Chunk => chunk * buffer.image,
+            Extent::Chunk => images.chunk * buffer.image,
+            Extent::Batch => images.batch * buffer.image,
         };
         buffer.floats = (kept + Tile::OVERREAD).next_multiple_of(ALIGN);
     }
@@ -113,7 +145,13 @@ pub(super) fn lay_out(
         let mut conflicts: Vec<_> = placed
             .iter()
             .map(|&other| &buffers[other])
-            .filter(|other| overlap(&other.live, &buffers[index].live))
+            .filter(|other| match (buffers[index].extent, other.extent) {
+                // Every image comes through a phase's blocks before the next does: two tensors of all images share room
+                // only if no phase has both.
+                (Extent::Batch, Extent::Batch) => overlap(&phases(&buffers[index]), &phases(other)),
+                (Extent::Batch, _) | (_, Extent::Batch) => false,
+                _ => overlap(&other.live, &buffers[index].live),
+            })
             .map(|other| other.offset..other.offset + other.floats)
             .collect();
         conflicts.sort_by_key(|range| range.start);
@@ -127,8 +165,12 @@ pub(super) fn lay_out(
         buffers[index].offset = offset;
         placed.push(index);
     }
-    let arena = buffers.iter().map(|buffer| buffer.offset + buffer.floats).max().unwrap_or(0);
-    (buffers, arena)
+    let size = |stored: bool| {
+        let kept = buffers.iter().filter(|buffer| (buffer.extent == Extent::Batch) == stored);
+        kept.map(|buffer| buffer.offset + buffer.floats).max().unwrap_or(0)
+    };
+    let (arena, store) = (size(false), size(true));
+    Layout { buffers, arena, store }
 }
 
 fn overlap(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {

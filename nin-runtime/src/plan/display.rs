@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use nin_dsl::graph::Graph;
 
-use super::{Algorithm, Buffer, BufferKey, Extent, Pass, Plan, Step};
+use super::{Algorithm, Buffer, BufferKey, Extent, Gather, Pass, Plan, Step};
 
 impl Plan {
     /// Phases, blocks, steps, buffers and convolutions, a line each.
@@ -48,7 +48,16 @@ impl Plan {
                 gradients,
             )?;
         }
-        writeln!(text, "  entry prepare: {} convolutions, any order", self.convs.len())?;
+        for norm in &self.norms {
+            let conv = self.convs.iter().find(|conv| conv.norm == Some(norm.node));
+            let merged = conv.map_or(String::new(), |conv| format!(", merged into {}", conv.node));
+            writeln!(
+                text,
+                "  norm {} {} channels @{}{merged}",
+                norm.node, norm.channels, norm.prepared
+            )?;
+        }
+        writeln!(text, "  entry prepare: {} parts, any order", self.preparations())?;
         writeln!(
             text,
             "  entry infer: chunks of a range of images, arena {} floats",
@@ -63,6 +72,9 @@ impl Plan {
                 self.slice_images(),
                 training.arena
             )?;
+            if training.store > 0 {
+                writeln!(text, "  store {} floats, from phase to phase", training.store)?;
+            }
             training.write(graph, text)?;
             writeln!(
                 text,
@@ -76,7 +88,16 @@ impl Plan {
 
 impl Pass {
     fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
-        for planned in &self.blocks {
+        for (index, planned) in self.blocks.iter().enumerate() {
+            let begins = self.phases.iter().position(|phase| phase.blocks.start == index);
+            if let Some(phase @ 1..) = begins {
+                let gathered = match self.phases[phase - 1].gather {
+                    Some(Gather::Statistics(node)) => format!("statistics s{node}"),
+                    Some(Gather::Gradients(node)) => format!("gradients of {node}"),
+                    None => unreachable!("a phase waits for something (a bug in nin)"),
+                };
+                writeln!(text, "    phase {phase}, after gathering {gathered}")?;
+            }
             writeln!(text, "    block {} ({})", planned.block.name, planned.block.domain)?;
             for step in &planned.steps {
                 match step {
@@ -109,6 +130,7 @@ impl fmt::Display for Buffer {
             Extent::Band(rows) => format!("{rows} rows"),
             Extent::Image => "image".to_owned(),
             Extent::Chunk => "chunk".to_owned(),
+            Extent::Batch => "batch".to_owned(),
         };
         let (start, end) = (self.live.start(), self.live.end());
         let (offset, floats) = (self.offset, self.floats);

@@ -138,7 +138,7 @@ impl Checkpoint {
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         metadata.extend(present);
-        Ok(save(path, &self.weights, Some(&self.momentum), &metadata)?)
+        Ok(save(path, self.weights.tensors(), Some(&self.momentum), &metadata)?)
     }
 }
 

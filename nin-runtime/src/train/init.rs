@@ -28,6 +28,8 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
                 }
             }
             Role::Bias => values.fill(if is_last { recipe.last_layer.bias as f32 } else { 0.0 }),
+            Role::Scale | Role::RunningVariance => values.fill(1.0),
+            Role::Shift | Role::RunningMean => values.fill(0.0),
         }
     }
     weights

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array4, s};
+use nin_dsl::graph::Role;
 
 use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
@@ -183,10 +184,7 @@ impl<'d> Trainer<'d> {
         let last = last_before_relu(graph);
         let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
             let factor = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
-            let decay = match weight.role {
-                nin_dsl::graph::Role::Kernel => recipe.weight_decay,
-                nin_dsl::graph::Role::Bias => 0.0,
-            };
+            let decay = if weight.role == Role::Kernel { recipe.weight_decay } else { 0.0 };
             (factor, decay)
         };
         let rates = graph.weight_ids().zip(&graph.weights).map(rate).collect();

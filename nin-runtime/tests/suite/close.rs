@@ -1,10 +1,18 @@
 //! How numbers are compared: relative to the largest magnitude of the tensor they are in.
 
 use ndarray::ArrayD;
+use nin_dsl::graph::{Graph, Op};
 
 /// The largest magnitude in a tensor.
 pub(crate) fn scale<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().fold(0.0, |scale, value| scale.max(value.abs()))
+}
+
+/// The scale below which a gradient is nothing but rounding: a batch normalisation takes away whatever moves a channel as a
+/// whole, so that the gradient of a bias before it is a sum of large numbers that is zero.
+pub(crate) fn least_scale(graph: &Graph, gradients: &[ArrayD<f64>]) -> f64 {
+    let normalises = graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }));
+    if normalises { 1e-2 * scale(gradients.iter().flatten()) } else { 0.0 }
 }
 
 /// Whether every number is within `tolerance` of the expected tensor's scale; the message names the worst.
@@ -14,10 +22,21 @@ pub(crate) fn check(
     expected: &ArrayD<f64>,
     tolerance: f64,
 ) -> Result<(), String> {
+    check_above(what, found, expected, tolerance, 0.0)
+}
+
+/// As [`check`], with a least scale.
+pub(crate) fn check_above(
+    what: &str,
+    found: &ArrayD<f64>,
+    expected: &ArrayD<f64>,
+    tolerance: f64,
+    least_scale: f64,
+) -> Result<(), String> {
     if found.shape() != expected.shape() {
         return Err(format!("{what}: {:?} instead of {:?}", found.shape(), expected.shape()));
     }
-    let scale = scale(expected);
+    let scale = scale(expected).max(least_scale);
     for (at, &expected) in expected.indexed_iter() {
         let found = found[&at];
         let distance = (found - expected).abs();

@@ -39,7 +39,10 @@ impl Data {
                     -bound..bound
                 }
                 // More often up than down: few channels die.
-                Role::Bias => -0.2..0.4,
+                Role::Bias | Role::Shift => -0.2..0.4,
+                Role::Scale => -0.5..1.5,
+                Role::RunningMean => -0.5..0.5,
+                Role::RunningVariance => 0.2..2.0,
             };
             values.fill_with(|| rng.random_range(range.clone()));
         }
@@ -69,7 +72,9 @@ impl Data {
             let labels = &data.labels;
             let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout };
             if let Some(reference) = differentiate_comparably(graph, inputs) {
-                let alive = reference.gradients.iter().all(|grad| grad.iter().any(|&x| x != 0.0));
+                let trained = graph.weights.iter().zip(&reference.gradients);
+                let mut trained = trained.filter(|(weight, _)| weight.role.is_trained());
+                let alive = trained.all(|(_, grad)| grad.iter().any(|&x| x != 0.0));
                 drawn = Some((data, reference));
                 if alive {
                     break;
@@ -97,8 +102,9 @@ pub(crate) fn differentiate_comparably(
     let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout };
     let narrow = interp::loss_and_gradients(graph, inputs);
     let steady = (f64::from(narrow.loss) - wide.loss).abs() <= ROUNDING * wide.loss
-        && narrow.gradients.iter().zip(&wide.gradients).all(|(narrow, wide)| {
-            close::check("gradient", &narrow.mapv(f64::from), wide, ROUNDING).is_ok()
+        && narrow.gradients.iter().zip(&wide.gradients).all(|(narrow, grad)| {
+            let least = close::least_scale(graph, &wide.gradients);
+            close::check_above("gradient", &narrow.mapv(f64::from), grad, ROUNDING, least).is_ok()
         });
     steady.then_some(wide)
 }

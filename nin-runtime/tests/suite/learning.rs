@@ -55,7 +55,7 @@ fn a_tiny_network_learns_with_the_interpreters_losses() {
         let dropout = Some(DropoutKey { seed: 3, step });
         let inputs = Inputs { weights: &weights, images: wide.view(), labels: &labels, dropout };
         let expected = interp::loss_and_gradients(&graph, inputs);
-        sgd::step(&mut weights, &mut momentum, &expected.gradients, &hyper);
+        sgd::step(&graph, &mut weights, &mut momentum, &expected.gradients, &hyper);
         // Rounding differences grow with every step.
         let tolerance = 1e-5 * 1.2f64.powi(step as i32);
         let distance = (found - expected.loss).abs();

@@ -42,6 +42,7 @@ enum Layer {
     Dropout(u8),
     Relu,
     LeakyRelu(u8),
+    BatchNorm(u8),
     Fc { n: usize, bias: bool },
 }
 
@@ -116,6 +117,7 @@ fn on_maps() -> impl Strategy<Value = Layer> {
         2 => Just(Layer::Relu),
         1 => (0..15u8).prop_map(Layer::LeakyRelu),
         1 => (0..10u8).prop_map(Layer::Dropout),
+        1 => (0..=10u8).prop_map(Layer::BatchNorm),
         3 => (channels(), window(), any::<bool>())
             .prop_map(|(channels, window, bias)| Layer::Conv { channels, window, bias }),
         3 => (vec(channels(), 1..=3), window())
@@ -130,6 +132,7 @@ fn on_vectors() -> impl Strategy<Value = Layer> {
         Just(Layer::Relu),
         (0..15u8).prop_map(Layer::LeakyRelu),
         (0..10u8).prop_map(Layer::Dropout),
+        (0..=10u8).prop_map(Layer::BatchNorm),
         (channels(), any::<bool>()).prop_map(|(n, bias)| Layer::Fc { n, bias }),
     ]
 }
@@ -167,6 +170,9 @@ impl Chain {
             Layer::Relu => self.text.push_str(" relu"),
             Layer::LeakyRelu(tenths) => {
                 self.write(format_args!(" leaky_relu({tenths} / 10.0)"));
+            }
+            Layer::BatchNorm(tenths) => {
+                self.write(format_args!(" batchnorm(eps = 1e-3, momentum = {tenths} / 10.0)"));
             }
             Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
             Layer::Conv { channels, ref window, bias } => {

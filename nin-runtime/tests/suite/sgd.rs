@@ -1,18 +1,22 @@
 //! Momentum and weight decay as they are defined.
 
 use ndarray::{ArrayD, Zip};
+use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
 
-/// `v = momentum v + (g + decay w)`, `w = w - lr v`, with settings of its own for each weight.
+/// `v = momentum v + (g + decay w)`, `w = w - lr v`, with settings of its own for each trained weight.
 pub(crate) fn step(
+    graph: &Graph,
     weights: &mut [ArrayD<f64>],
     momentum: &mut [ArrayD<f64>],
     gradients: &[ArrayD<f64>],
     hyper: &[Hyper],
 ) {
-    for (((weight, momentum), gradient), hyper) in
-        weights.iter_mut().zip(momentum).zip(gradients).zip(hyper)
-    {
+    let settings = weights.iter_mut().zip(momentum).zip(gradients).zip(hyper);
+    for ((((weight, momentum), gradient), hyper), known) in settings.zip(&graph.weights) {
+        if !known.role.is_trained() {
+            continue;
+        }
         let [lr, rate, decay] = [hyper.lr, hyper.momentum, hyper.decay].map(f64::from);
         Zip::from(weight).and(momentum).and(gradient).for_each(|w, v, g| {
             *v = rate * *v + (g + decay * *w);

@@ -24,6 +24,19 @@ model Blocks(width = 6) <
 /// The paper's head: the maps themselves are averaged.
 const AVERAGED: &str = "model Averaged < input(1, 6, 6) mlpconv(4, 3) gap softmax >";
 
+/// Statistics of the whole batch, on maps and on vectors: phases.
+const NORMALISED: &str = "
+model Normalised <
+    input(2, 6, 6)
+    conv(4, bias = 0) batchnorm relu
+    conv(4, kernel = 1) relu
+    maxpool(2)
+    gap
+    fc(5) batchnorm(eps = 0.001, momentum = 0.2) leaky_relu
+    fc(3)
+    softmax
+>";
+
 /// Nothing to train: the loss needs no gradient of any weight.
 const FIXED: &str = "model Fixed < input(2, 4, 4) maxpool(2) gap softmax >";
 
@@ -44,6 +57,7 @@ fn graphs() {
 fn training_graphs() {
     insta::assert_snapshot!("train-blocks", stage(BLOCKS, Stage::Train));
     insta::assert_snapshot!("train-averaged", stage(AVERAGED, Stage::Train));
+    insta::assert_snapshot!("train-normalised", stage(NORMALISED, Stage::Train));
     insta::assert_snapshot!("train-fixed", stage(FIXED, Stage::Train));
 }
 
@@ -51,6 +65,7 @@ fn training_graphs() {
 fn fused_blocks() {
     insta::assert_snapshot!("fused-blocks", stage(BLOCKS, Stage::Fused));
     insta::assert_snapshot!("fused-averaged", stage(AVERAGED, Stage::Fused));
+    insta::assert_snapshot!("fused-normalised", stage(NORMALISED, Stage::Fused));
     insta::assert_snapshot!("fused-fixed", stage(FIXED, Stage::Fused));
 }
 
@@ -59,9 +74,15 @@ const REGISTERS: Registers = Registers { lanes: 4, panels: &[(2, 4)], busy: 8 };
 
 #[test]
 fn plans() {
-    for (name, text) in [("plan-blocks", BLOCKS), ("plan-averaged", AVERAGED)] {
+    let plans = [
+        ("plan-blocks", BLOCKS, true),
+        ("plan-averaged", AVERAGED, true),
+        ("plan-normalised", NORMALISED, true),
+        ("plan-normalised-inference", NORMALISED, false),
+    ];
+    for (name, text, training) in plans {
         let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
-        let plan = plan::plan(model.graph(), 4, &REGISTERS, true);
+        let plan = plan::plan(model.graph(), 4, &REGISTERS, training);
         insta::assert_snapshot!(name, plan.display(model.graph()));
     }
 }

@@ -1,0 +1,37 @@
+//! `batchnorm(eps = 1e-5, momentum = 0.1)`: each channel to mean 0 and variance 1 over the batch, then scaled and shifted
+//! (Ioffe & Szegedy, 2015).
+
+use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use crate::graph::{BuildError, Builder};
+
+pub(super) const LAYER: Layer = Layer {
+    word: "batchnorm",
+    summary: "Each channel to mean 0 and variance 1, then times a trained scale plus a trained shift: by the statistics of \
+              the whole batch in training, by the running ones at inference.",
+    also: &["batchnorm2d", "batchnorm1d", "batchnormalization", "bn"],
+    args: &[
+        Arg {
+            name: "eps",
+            key: "eps",
+            also: &["epsilon"],
+            kind: Kind::Eps,
+            default: Default::Real(1e-5),
+            doc: "added to the variance",
+        },
+        Arg {
+            name: "momentum",
+            key: "momentum",
+            also: &["decay", "rho"],
+            kind: Kind::Share,
+            default: Default::Real(0.1),
+            doc: "running = (1 - momentum) * running + momentum * batch, with the unbiased variance",
+        },
+    ],
+    takes: Takes::Any,
+    yields: Yields::Same,
+    lower,
+};
+
+fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
+    build.batch_norm(args.real("eps"), args.real("momentum"))
+}

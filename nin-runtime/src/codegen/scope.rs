@@ -1,0 +1,132 @@
+//! [`Scope`], where the tensors and weights that a block's stages name lie in memory.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{InstBuilder, Value};
+use nin_dsl::graph::{Graph, NodeId, Op};
+use nin_dsl::shape::Shape;
+
+use super::context;
+use super::emitter::Emitter;
+use super::norm::AffineRows;
+use super::pool::{Pool, Reduce};
+use crate::abi::Context;
+use crate::autodiff::Tensor;
+use crate::kernel::PassKind;
+use crate::plan::{Affine, Extent, NormPlan, Pass, Plan, Row};
+
+/// Everything a block's stages refer to.
+pub(super) struct Scope<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) plan: &'a Plan,
+    pub(super) pass: &'a Pass,
+    pub(super) kind: PassKind,
+    /// The entry's context.
+    pub(super) context: Value,
+    /// This thread's arena.
+    pub(super) arena: Value,
+    /// The chunk's first image, counted from the start of the batch.
+    pub(super) first: Value,
+    /// Images of the chunk.
+    pub(super) count: Value,
+}
+
+impl Scope<'_> {
+    pub(super) fn shape(&self, node: NodeId) -> Shape {
+        self.graph.node(node).shape
+    }
+
+    pub(super) fn operand_shape(&self, node: NodeId) -> Shape {
+        self.shape(node.operand().expect("the node reads another"))
+    }
+
+    pub(super) fn pool(&self, node: NodeId) -> Pool {
+        let (reduce, window) = match self.graph.node(node).op {
+            Op::MaxPool { window, .. } => (Reduce::Max, window),
+            Op::AvgPool { window, .. } => (Reduce::Mean, window),
+            other => unreachable!("{other:?} is no pool (a bug in nin)"),
+        };
+        Pool { reduce, window, input: self.operand_shape(node), output: self.shape(node) }
+    }
+
+    /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
+    pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Value {
+        let buffer = self.pass.buffer(self.graph, tensor);
+        let (memory, image) = match buffer.extent {
+            Extent::Band(_) | Extent::Image => (self.arena, None),
+            Extent::Chunk => (self.arena, Some(image)),
+            Extent::Batch => {
+                let store = context::load(e, I64, self.context, offset_of!(Context, store));
+                (store, Some(e.b.ins().iadd(self.first, image)))
+            }
+        };
+        let base = e.floats(memory, buffer.offset as i64);
+        image.map_or(base, |image| e.at(base, image, buffer.image))
+    }
+
+    /// Where row `row`, the first of a band, of an image of a tensor lies.
+    pub(super) fn row(
+        &self,
+        e: &mut Emitter<'_>,
+        tensor: Tensor,
+        image: Value,
+        row: Value,
+    ) -> Value {
+        let buffer = self.pass.buffer(self.graph, tensor);
+        let base = self.image(e, tensor, image);
+        match buffer.extent {
+            Extent::Band(_) => base,
+            Extent::Image | Extent::Chunk | Extent::Batch => {
+                let shape = self.shape(buffer.key.node());
+                e.at(base, row, shape.width() * shape.channels())
+            }
+        }
+    }
+
+    /// Where a prepared form of a weight lies.
+    pub(super) fn prepared(&self, e: &mut Emitter<'_>, offset: usize) -> Value {
+        let base = context::load(e, I64, self.context, offset_of!(Context, prepared));
+        e.floats(base, offset as i64)
+    }
+
+    /// The statistics of the batch.
+    pub(super) fn statistics(&self, e: &mut Emitter<'_>) -> Value {
+        context::load(e, I64, self.context, offset_of!(Context, statistics))
+    }
+
+    /// The rows by which a batch normalisation normalises: of the running statistics, or of the batch's.
+    pub(super) fn affine(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> AffineRows {
+        let base = match self.kind {
+            PassKind::Inference => self.prepared(e, norm.prepared),
+            PassKind::Training => {
+                let first = norm.statistic(Row::Affine(Affine::Mean)) as i64;
+                let statistics = self.statistics(e);
+                e.floats(statistics, first)
+            }
+        };
+        AffineRows::behind(e, norm, base)
+    }
+
+    /// This slice's moments of a batch normalisation's operand.
+    pub(super) fn moments(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> [Value; 2] {
+        let sums = context::load(e, I64, self.context, offset_of!(Context, gradients));
+        norm.moments().map(|row| e.floats(sums, (self.plan.weight_floats + row) as i64))
+    }
+
+    /// Images of the slice before an image of the chunk.
+    pub(super) fn images_before(&self, e: &mut Emitter<'_>, image: Value) -> Value {
+        let begin = context::load(e, I64, self.context, offset_of!(Context, begin));
+        let number = e.b.ins().iadd(self.first, image);
+        e.b.ins().isub(number, begin)
+    }
+
+    /// Where this slice gathers the gradient of a weight.
+    pub(super) fn weight_grad(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Value {
+        let Tensor::WeightGrad(weight) = tensor else {
+            unreachable!("{tensor} is no weight's gradient (a bug in nin)")
+        };
+        let base = context::load(e, I64, self.context, offset_of!(Context, gradients));
+        e.floats(base, self.plan.weights[weight.index()] as i64)
+    }
+}

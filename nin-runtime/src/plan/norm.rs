@@ -1,0 +1,162 @@
+//! What a batch normalisation needs besides its operand: where its numbers lie, a row of channels each.
+
+use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op};
+
+use super::{ALIGN, lay_out};
+
+/// A batch normalisation's geometry and places (offsets in floats).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormPlan {
+    /// The node.
+    pub node: NodeId,
+    /// Channels.
+    pub channels: usize,
+    /// Numbers of a channel in one image.
+    pub pixels: usize,
+    /// Keeps the divisor away from zero.
+    pub eps: f64,
+    /// How far a step moves the running statistics.
+    pub momentum: f64,
+    /// Its weights.
+    pub weights: BatchNormWeights,
+    /// Three [`Affine`] rows in the prepared weights, from the running statistics.
+    pub prepared: usize,
+    /// The rows of a training step.
+    pub training: Option<StepRows>,
+}
+
+/// The rows a training step of a batch normalisation works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepRows {
+    /// In every slice's sums: rows of mean and squared deviations, those of the slice's images.
+    pub moments: usize,
+    /// In the statistics of the whole batch: rows in the order of [`Row`].
+    pub statistics: usize,
+}
+
+/// The rows by which an element becomes `(x - mean) * factor + shift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Affine {
+    /// The mean.
+    Mean,
+    /// `scale / sqrt(variance + eps)`.
+    Factor,
+    /// The shift.
+    Shift,
+}
+
+/// The rows of a batch's statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// What normalises; the first three rows, as they are prepared for inference.
+    Affine(Affine),
+    /// `1 / sqrt(variance + eps)`.
+    Inverse,
+    /// The unbiased variance, for the running one.
+    Unbiased,
+    /// Of the operand's gradient, `factor ((dy - mean dy) - slope (x - mean))`: the mean of `dy`.
+    GradMean,
+    /// Its slope.
+    GradSlope,
+}
+
+impl Row {
+    /// Rows of a batch normalisation.
+    const COUNT: usize = 7;
+
+    /// Its number.
+    fn number(self) -> usize {
+        match self {
+            Row::Affine(row) => row.number(),
+            Row::Inverse => 3,
+            Row::Unbiased => 4,
+            Row::GradMean => 5,
+            Row::GradSlope => 6,
+        }
+    }
+}
+
+impl Affine {
+    /// Rows that normalise.
+    const COUNT: usize = 3;
+
+    fn number(self) -> usize {
+        match self {
+            Affine::Mean => 0,
+            Affine::Factor => 1,
+            Affine::Shift => 2,
+        }
+    }
+}
+
+impl NormPlan {
+    /// From one row to the next, in floats.
+    fn row(&self) -> usize {
+        self.channels.next_multiple_of(ALIGN)
+    }
+
+    /// From the first of the rows that normalise to one of them.
+    pub fn affine(&self, row: Affine) -> usize {
+        row.number() * self.row()
+    }
+
+    /// Where a row of the batch's statistics lies.
+    pub fn statistic(&self, row: Row) -> usize {
+        self.step().statistics + row.number() * self.row()
+    }
+
+    /// Where a slice's rows of mean and squared deviations lie among its sums.
+    pub fn moments(&self) -> [usize; 2] {
+        let first = self.step().moments;
+        [first, first + self.row()]
+    }
+
+    fn step(&self) -> StepRows {
+        self.training.expect("the plan trains (a bug in nin)")
+    }
+}
+
+/// The batch normalisations of a graph, the floats of a slice's moments that begin at `moments`, and those of a batch's
+/// statistics. `place` takes floats of the prepared weights.
+pub(super) fn norms(
+    graph: &Graph,
+    training: bool,
+    mut place: impl FnMut(usize) -> usize,
+) -> Vec<NormPlan> {
+    let mut norms = Vec::new();
+    for id in graph.ids() {
+        let Op::BatchNorm { eps, momentum, weights } = graph.node(id).op else { continue };
+        let shape = graph.node(id).shape;
+        let channels = shape.channels();
+        let prepared = place(Affine::COUNT * channels.next_multiple_of(ALIGN));
+        let pixels = shape.pixels();
+        norms.push(NormPlan {
+            node: id,
+            channels,
+            pixels,
+            eps,
+            momentum,
+            weights,
+            prepared,
+            training: None,
+        });
+    }
+    if training {
+        let (moments, _) = lay_out(norms.iter().map(|norm| 2 * norm.row()));
+        let (statistics, _) = lay_out(norms.iter().map(|norm| Row::COUNT * norm.row()));
+        for ((norm, moments), statistics) in norms.iter_mut().zip(moments).zip(statistics) {
+            norm.training = Some(StepRows { moments, statistics });
+        }
+    }
+    norms
+}
+
+/// Floats of one slice's moments.
+pub(super) fn moment_floats(norms: &[NormPlan]) -> usize {
+    norms.iter().filter(|norm| norm.training.is_some()).map(|norm| 2 * norm.row()).sum()
+}
+
+/// Floats of one batch's statistics.
+pub(super) fn statistics_floats(norms: &[NormPlan]) -> usize {
+    norms.iter().filter(|norm| norm.training.is_some()).map(|norm| Row::COUNT * norm.row()).sum()
+}
