@@ -20,6 +20,10 @@ ELEMENTS = 12_000
 
 SPATIAL = ("conv", "mlpconv", "maxpool", "avgpool")
 ANYWHERE = ("relu", "leaky_relu", "dropout", "batchnorm")
+NAMES = tuple("n k p q t Z x9 s1 a_b width classes kernel eps _drop Deep channels_out".split())
+BLOCKS = (*"stage Block unit _b stem tail nin3 down up cell grow mix".split(), *(f"part{n}" for n in range(60)))
+
+
 @dataclass(frozen=True)
 class Model:
     """A text, what to define on the command line, and what it all comes to."""
@@ -70,13 +74,17 @@ class Generator:
         rng = self.rng
         while True:
             items: list[Item] = [self._input(scope)]
-            self._grow(items, scope, rng.randint(0, 7), depth=0)
+            self._grow(items, scope, rng.randint(1, 8), depth=0)
             try:
                 self._head(items, scope)
-                _facts(items, scope)
-                break
+                facts = _facts(items, scope).facts
             except Illegal:
-                self.blocks.clear()
+                facts = []
+            # A model without weights, or of one class, has little to say.
+            says = facts and any(layer.weights for layer in facts) and facts[-1].output[0] > 1
+            if says or facts and rng.random() < 0.1:
+                break
+            self.blocks.clear()
         if rng.random() < 0.3 and len(items) > 2:
             start = rng.randrange(len(items) - 1)
             end = rng.randint(start + 1, len(items))
@@ -99,7 +107,7 @@ class Generator:
         h, w = (rng.choice([1, 2, rng.randint(3, 9), rng.randint(5, 24)]) for _ in "hw")
         if rng.random() < 0.3:
             w = h
-        return Call("input", {name: express(rng, n, scope) for name, n in zip("chw", (c, h, w))})
+        return Call("input", {name: express(rng, n, scope) for name, n in zip("chw", (c, h, w), strict=True)})
 
     def _grow(self, items: list[Item], scope: Scope, count: int, depth: int) -> None:
         """Appends items that fit."""
@@ -137,8 +145,8 @@ class Generator:
 
     def _few(self, shape: Shape, scope: Scope, depth: int) -> list[Item]:
         """One to three items that fit one after the other."""
-        size = dict(zip("chw", shape)) if len(shape) == 3 else {"c": shape[0], "h": 1, "w": 1}
-        start: list[Item] = [Call("input", {name: Number(n) for name, n in size.items()})]
+        size = shape if len(shape) == 3 else (shape[0], 1, 1)
+        start: list[Item] = [Call("input", {name: Number(n) for name, n in zip("chw", size, strict=True)})]
         if len(shape) == 1:
             start.append(Call("gap"))
         items = [*start]
@@ -171,7 +179,7 @@ class Generator:
                 args["stride"] = whole(rng.choice([1, 1, 1, 2, 3, rng.randint(1, 6)]))
             case "maxpool" | "avgpool":
                 kernel = self._kernel(min(shape[1:]) * 2)
-                args = {"k": whole(kernel), "pad": whole(rng.choice([0, rng.randint(0, kernel // 2)]))}
+                args = {"k": whole(kernel), "pad": whole(rng.randint(0, kernel // 2))}
                 args["stride"] = "kernel" if rng.random() < 0.3 else whole(rng.choice([1, 2, 3, kernel + 1]))
                 args["round"] = rng.choice(["floor", "ceil"])
             case "dropout":
@@ -267,10 +275,3 @@ def _facts(items: list[Item], scope: Scope) -> Chain:
         if macs > MACS or prod(chain.shape) > ELEMENTS:
             raise Illegal("too large for the oracle")
     return chain
-
-
-NAMES = ("n", "width", "k", "s1", "_drop", "Deep", "channels_out", "p", "eps", "kernel", "x9", "classes", "q", "a_b", "Z", "t")
-BLOCKS = (
-    *("stage", "Block", "unit", "_b", "stem", "tail", "nin3", "down", "up", "cell", "grow", "mix"),
-    *(f"part{n}" for n in range(60)),
-)

@@ -9,9 +9,9 @@ from textwrap import dedent
 import numpy as np
 from safetensors.numpy import save_file
 
-from case import MODEL, Case
+from case import Case
 from facts import Layer, describe
-from nin import Nin, Variant
+from nin import MODEL, Nin, Variant
 
 MODELS = {
     # Odd sides, padding wider than the kernel, windows clipped or dropped on each side.
@@ -88,12 +88,14 @@ def write_golden(nin: Nin, folder: Path, work: Path) -> None:
         fresh = work / "fresh.safetensors"
         nin.init(variant, case.seed, fresh)
         drawn = case.draw(fresh)
-        if drawn.flips or drawn.dead():
-            raise RuntimeError(f"{name}: no draw is free of close switches and dead weights")
-        numbers = {"images": drawn.images, "output": drawn.output}
+        if any(drawn.rank()):
+            raise RuntimeError(f"{name}: no draw says enough")
+        numbers = {"images": drawn.images} | drawn.output.numbers
         numbers |= {f"weights/{key}": x for key, x in drawn.weights.items()}
-        numbers |= {f"gradients/{key}": x.numpy() for key, x in drawn.step.gradients.items()}
-        words = {"text": text, "labels": drawn.labels.tolist(), "loss": drawn.step.loss}
+        gradients = dict(drawn.step.numbers)
+        loss = float(gradients.pop("loss"))
+        numbers |= {f"gradients/{key}": x for key, x in gradients.items()}
+        words = {"text": text, "labels": drawn.labels.tolist(), "loss": loss}
         tensors = {key: np.ascontiguousarray(x, np.float32) for key, x in numbers.items()}
         save_file(tensors, folder / f"{name}.safetensors", {"case": json.dumps(words)})
         print(f"{folder / name}.safetensors: {sum(x.size for x in tensors.values()):,} numbers")

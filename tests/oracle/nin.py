@@ -11,6 +11,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 ISAS = ("portable", "avx2", "avx512")
+MODEL, WEIGHTS, IMAGES, LABELS = "model.nin", "w.safetensors", "x.npy", "l.npy"
+"""Names of the files in a model's folder."""
 
 
 class Failed(Exception):
@@ -36,6 +38,12 @@ class Result:
     output: np.ndarray
     loss: float | None = None
     gradients: dict[str, np.ndarray] | None = None
+
+    def same(self, other: Result) -> bool:
+        """Whether two results of one kind have the same bits."""
+        a, b = (result.gradients or {} for result in (self, other))
+        pairs = [(self.output, other.output), *((x, b[name]) for name, x in a.items() if name in b)]
+        return self.loss == other.loss and a.keys() == b.keys() and all(x.tobytes() == y.tobytes() for x, y in pairs)
 
 
 class Nin:
@@ -71,10 +79,15 @@ class Nin:
     def run_words(self, model: Variant, folder: Path, isa: str, threads: int, *, labelled: bool) -> list[str]:
         """The arguments of `run`, to be shown, too."""
         words = ["run", *model.arguments(), "--isa", isa, "--threads", str(threads)]
-        files = {"--weights": "w.safetensors", "--input": "x.npy", "-o": "y.npy"}
+        files = {"--weights": WEIGHTS, "--input": IMAGES, "-o": "y.npy"}
         if labelled:
-            files |= {"--labels": "l.npy", "--grads": "g.safetensors"}
+            files |= {"--labels": LABELS, "--grads": "g.safetensors"}
         return words + [word for flag, name in files.items() for word in (flag, str(folder / name))]
+
+    def train(self, model: Variant, folder: Path, run: Path, isa: str) -> None:
+        """Trains from the folder's weights on the arrays in it, by its `recipe.toml`."""
+        files = ["--data", f"npy:{folder}", "--recipe", str(folder / "recipe.toml"), "--weights", str(folder / WEIGHTS)]
+        self._run("train", *model.arguments(), "--isa", isa, *files, "--out", str(run))
 
     def isas(self, folder: Path) -> list[str]:
         """The instruction sets that this machine has."""

@@ -6,6 +6,7 @@ down and given to another run, so that two precisions can be compared, and so th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,9 @@ import torch.nn.functional as F
 from facts import TRAINED, Layer
 
 Tensors = dict[str, torch.Tensor]
+
+SHAKE = 1e-6
+"""Some of float32's rounding errors."""
 
 ROUNDINGS = 4
 """A switch is close if it is nearer than this many times what rounding to float32 moved the tensor it is in."""
@@ -47,6 +51,8 @@ class Run:
     """`[N, ...]`, before a softmax."""
     output: torch.Tensor
     switches: list[Switch]
+    normalised: dict[str, torch.Tensor]
+    """What each `batchnorm` reads, by its name."""
 
 
 def forward(
@@ -57,12 +63,15 @@ def forward(
     *,
     training: bool = False,
     decisions: list[torch.Tensor] | None = None,
+    shake: torch.Generator | None = None,
 ) -> Run:
     """Runs a model without dropout. Training means the batch's statistics; inference the running ones.
 
     `names` are the layers' names, which begin those of their weights; `decisions` those of another run's switches.
+    To shake a run is to move whatever it rounds by about `SHAKE`, forward and backward.
     """
     switches: list[Switch] = []
+    normalised: dict[str, torch.Tensor] = {}
 
     def decide(layer: Layer | None, operand: torch.Tensor, natural) -> torch.Tensor:
         given = None if decisions is None else decisions[len(switches)]
@@ -72,6 +81,13 @@ def forward(
     def relu(x: torch.Tensor, slope: float = 0.0) -> torch.Tensor:
         return torch.where(decide(None, x, lambda: x > 0), x, slope * x)
 
+    def rounded(x: torch.Tensor) -> torch.Tensor:
+        if shake is None:
+            return x
+        if x.requires_grad:
+            x.register_hook(lambda gradient: _shaken(gradient, shake))
+        return _shaken(x, shake)
+
     x = images
     scores = None
     for layer, name in zip(layers, names, strict=True):
@@ -80,32 +96,37 @@ def forward(
             case "input" | "dropout":
                 pass
             case "conv":
-                x = _conv(x, weights, name, args["stride"], args["pad"])
+                x = rounded(_conv(x, weights, name, args["stride"], args["pad"]))
             case "mlpconv":
-                x = relu(_conv(x, weights, f"{name}.conv", args["stride"], args["pad"]))
+                x = relu(rounded(_conv(x, weights, f"{name}.conv", args["stride"], args["pad"])))
                 for index in range(1, len(args["channels"])):
-                    x = relu(_conv(x, weights, f"{name}.cccp{index}", 1, 0))
+                    x = relu(rounded(_conv(x, weights, f"{name}.cccp{index}", 1, 0)))
             case "maxpool":
                 places = decide(layer, x, lambda x=x, layer=layer: _winners(x, layer))
                 x = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
             case "avgpool":
                 window = (args["kernel"], args["stride"], args["pad"])
-                x = F.avg_pool2d(x, *window, ceil_mode=bool(args["ceil"]), count_include_pad=False)
+                x = rounded(F.avg_pool2d(x, *window, ceil_mode=bool(args["ceil"]), count_include_pad=False))
             case "relu":
                 x = relu(x)
             case "leaky_relu":
-                x = relu(x, args["slope"])
+                x = rounded(relu(x, args["slope"]))
             case "batchnorm":
-                x = _batchnorm(x, weights, name, args["eps"], training)
+                normalised[name] = x.detach()
+                x = rounded(_batchnorm(x, weights, name, args["eps"], training, rounded if shake else None))
             case "gap":
-                x = x.mean((2, 3))
+                x = rounded(x.mean((2, 3)))
             case "fc":
-                x = F.linear(x.flatten(1), weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+                x = rounded(F.linear(x.flatten(1), weights[f"{name}.weight"], weights.get(f"{name}.bias")))
             case "softmax":
                 scores, x = x, x.softmax(1)
             case kind:
                 raise ValueError(f"the oracle knows no layer `{kind}`")
-    return Run(x if scores is None else scores, x, switches)
+    return Run(x if scores is None else scores, x, switches, normalised)
+
+
+def _shaken(x: torch.Tensor, shake: torch.Generator) -> torch.Tensor:
+    return x * (1 + SHAKE * torch.randn(x.shape, generator=shake, dtype=x.dtype))
 
 
 def _conv(x: torch.Tensor, weights: Tensors, name: str, stride: int, pad: int) -> torch.Tensor:
@@ -118,13 +139,38 @@ def _winners(x: torch.Tensor, pool: Layer) -> torch.Tensor:
     return F.max_pool2d(x, **window, ceil_mode=bool(args["ceil"]), return_indices=True)[1]
 
 
-def _batchnorm(x: torch.Tensor, weights: Tensors, name: str, eps: float, training: bool) -> torch.Tensor:
+def _batchnorm(
+    x: torch.Tensor,
+    weights: Tensors,
+    name: str,
+    eps: float,
+    training: bool,
+    rounded: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> torch.Tensor:
     scale, shift, mean, variance = (
         weights[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
     )
+    if training and rounded is not None:
+        # Step by step, for what is left where these steps cancel each other.
+        channels = (1, -1, *(1 for _ in x.shape[2:]))
+        over = [0, *range(2, x.dim())]
+        centred = x - rounded(x.mean(over, keepdim=True))
+        variance = rounded(rounded(centred).square().mean(over, keepdim=True))
+        normal = rounded(centred) * (variance + eps).rsqrt()
+        return rounded(normal) * scale.view(channels) + shift.view(channels)
     running = (None, None) if training else (mean, variance)
     # `torch.batch_norm`, unlike the function of `torch.nn`, takes a single pixel, too.
     return torch.batch_norm(x, scale, shift, *running, training, 0.0, eps, False)
+
+
+@torch.no_grad()
+def update_statistics(layers: list[Layer], names: list[str], weights: Tensors, run: Run) -> None:
+    """What a training step leaves in the running statistics."""
+    for layer, name in zip(layers, names, strict=True):
+        if layer.kind == "batchnorm":
+            x = run.normalised[name].transpose(0, 1).flatten(1)
+            for part, batch in (("running_mean", x.mean(1)), ("running_var", x.var(1))):
+                weights[f"{name}.{part}"].lerp_(batch, layer.args["momentum"])
 
 
 def trained(weights: Tensors) -> Tensors:
@@ -148,13 +194,14 @@ def differentiate(
     images: torch.Tensor,
     labels: torch.Tensor,
     decisions: list[torch.Tensor] | None = None,
+    shake: torch.Generator | None = None,
 ) -> Step:
     """The mean cross entropy of a training step without dropout, and its gradient for every trained weight."""
     leaves = {name: x.detach().clone().requires_grad_() for name, x in trained(weights).items()}
-    run = forward(layers, names, weights | leaves, images, training=True, decisions=decisions)
+    run = forward(layers, names, weights | leaves, images, training=True, decisions=decisions, shake=shake)
     loss = F.cross_entropy(run.scores, labels)
     found = torch.autograd.grad(loss, list(leaves.values())) if leaves else ()
-    return Step(loss.item(), dict(zip(leaves, found)), run.switches)
+    return Step(loss.item(), dict(zip(leaves, found, strict=True)), run.switches)
 
 
 def close_switches(wide: list[Switch], narrow: list[Switch]) -> list[Flip]:
