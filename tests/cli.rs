@@ -186,7 +186,7 @@ fn check_describes_a_model_in_json() {
 #[test]
 fn every_stage_can_be_shown() {
     let bench = Bench::new();
-    for stage in ["ast", "graph", "train", "fused", "plan", "clif", "asm", "dot"] {
+    for stage in ["ast", "graph", "train", "fused", "plan", "clif", "asm", "dot", "svg"] {
         let text = bench.run(&format!("show m.nin --stage {stage} --batch 4"));
         assert!(text.lines().count() > 3, "{stage}: {text}");
     }
@@ -194,6 +194,18 @@ fn every_stage_can_be_shown() {
     fs::write(bench.path("again.nin"), bench.run("show m.nin --stage ast")).unwrap();
     let graph = |file: &str| bench.run(&format!("show {file} --stage graph"));
     assert_eq!(graph("m.nin"), graph("again.nin"));
+}
+
+/// With `UPDATE_DOCS=1` in the environment it is drawn anew.
+#[test]
+fn the_picture_in_the_readme_is_what_show_draws() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/nin-cifar10.svg");
+    let line = format!("show {} --stage svg", model("nin-cifar10.nin").display());
+    let drawn = Bench::new().run(&line);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&file, &drawn).unwrap();
+    }
+    assert!(fs::read_to_string(&file).unwrap() == drawn, "{} is out of date", file.display());
 }
 
 #[test]
@@ -411,6 +423,11 @@ fn files_are_laid_out_and_checked() {
     bench.run("fmt --check b.nin");
     fs::write(bench.path("bad.nin"), "model Bad < input(1, 8, 8").unwrap();
     assert!(bench.fails(1, "fmt bad.nin").contains("error[N001]"));
+    // Each file is judged, and what is wrong is said even if nothing else is.
+    fs::write(bench.path("c.nin"), text).unwrap();
+    let errors = bench.fails(1, "-q fmt --check bad.nin c.nin b.nin");
+    assert!(errors.contains("error[N001]") && errors.contains("c.nin is not laid out"), "{errors}");
+    assert!(!errors.contains("b.nin"), "{errors}");
     assert!(bench.fails(1, "fmt absent.nin").contains("absent.nin"));
 }
 
@@ -418,7 +435,17 @@ fn files_are_laid_out_and_checked() {
 fn codes_are_explained() {
     let bench = Bench::new();
     assert!(bench.run("explain n012").starts_with("error[N012]: an argument given twice\n\n"));
-    assert!(bench.run("explain").lines().count() > 30);
+    let all = bench.run("explain");
+    assert!(all.lines().count() > 30);
+    for line in all.lines() {
+        let [code, severity, title] = *line.splitn(3, "  ").collect::<Vec<_>>() else {
+            panic!("{line}");
+        };
+        let explained = bench.run(&format!("explain {code}"));
+        let begins = format!("{}[{code}]: {}\n\n", severity.trim(), title.trim());
+        assert!(explained.starts_with(&begins), "{explained}");
+        assert!(explained.len() > begins.len() + 50, "{code} is hardly explained");
+    }
     assert!(bench.fails(2, "explain N999").contains("N999"));
 }
 

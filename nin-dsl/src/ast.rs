@@ -5,6 +5,10 @@
 use crate::number::{Number, Operator};
 use crate::span::Span;
 
+/// Words that can name neither a model nor a parameter: in Rust these are a struct and its fields, and no identifier is
+/// spelt so, not even a raw one.
+pub const NO_IDENTIFIERS: &[&str] = &["_", "self", "Self", "super", "crate"];
+
 /// A word with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Name {

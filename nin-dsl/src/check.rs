@@ -40,6 +40,14 @@ pub fn check(
     (graph.filter(|_| !failed), sink)
 }
 
+/// The parameters of a model that need not check, with their defaults: what of it Rust can name. One whose default is in
+/// error is whole.
+pub fn defaults(model: &ast::Model) -> Vec<(String, Number)> {
+    let params = parameters(model, &[], &mut vec![]);
+    let value = |param: &Declared<'_>| param.value.unwrap_or(Number::Whole(0));
+    params.iter().map(|param| (param.name.text.clone(), value(param))).collect()
+}
+
 /// Counts that would make the rest of the checker slow are refused before it starts.
 fn over_limits(model: &ast::Model) -> Option<Diagnostic> {
     let error = |what: String, span, limit: usize| {
@@ -105,9 +113,8 @@ fn reserved(name: &ast::Name, what: &str) -> Option<Diagnostic> {
 }
 
 fn is_taken(name: &str) -> bool {
-    /// A parameter is a field in Rust, and these can be none, not even as raw identifiers.
-    const NO_IDENTIFIER: &[&str] = &["_", "self", "Self", "super", "crate"];
-    layer::find(name).is_some() || VALUE_WORDS.contains(&name) || NO_IDENTIFIER.contains(&name)
+    let taken = [VALUE_WORDS, ast::NO_IDENTIFIERS];
+    layer::find(name).is_some() || taken.iter().any(|words| words.contains(&name))
 }
 
 /// A parameter of a model or a block.

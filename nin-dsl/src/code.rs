@@ -128,7 +128,8 @@ Giving it another value would change nothing, which is never meant. Use the para
 head.
 "
 N022 DuplicateParameter Error "two parameters of one name" "
-Each parameter of a model or a block has a name of its own.
+Each parameter of a model or a block has a name of its own, since that is how it is given another value. Rename one of
+the two, or remove it.
 "
 N023 UnknownOverride Error "an override for no parameter" "
 Only a parameter of the model can be given another value. The message lists those the model has.
@@ -141,7 +142,8 @@ A block stands for its chain, so a block that contains itself, directly or by wa
 chain, write `repeat(n) < ... >`, or use the block several times.
 "
 N026 DuplicateBlock Error "two blocks of one name" "
-Each block of a text has a name of its own.
+Each block of a text has a name of its own, by which chains use it. Rename one of the two, or remove it; one that
+differs only in a number can take that number as a parameter.
 "
 N030 OutOfRange Error "a value out of range" "
 Channels, kernels, strides and repetitions are at least 1, a dropout's probability is at least 0 and below 1, `bias` is 0 or 1, a

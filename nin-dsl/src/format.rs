@@ -5,7 +5,7 @@ mod layout;
 
 use std::fmt;
 
-use crate::ast::{Argument, Expr, ExprKind, Item, Model, Param, Slot, Visibility};
+use crate::ast::{Argument, Call, Expr, ExprKind, Item, Model, Param, Slot, Visibility};
 use crate::diagnostic::Diagnostic;
 use crate::number::{Number, Operator};
 use crate::span::Source;
@@ -117,6 +117,16 @@ impl Tokens {
         }
         self.begin();
         self.push(Kind::ChainClose, ">");
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.word.text)?;
+        for (i, argument) in self.args.iter().enumerate() {
+            write!(f, "{}{argument}", if i == 0 { "(" } else { ", " })?;
+        }
+        f.write_str(if self.args.is_empty() { "" } else { ")" })
     }
 }
 

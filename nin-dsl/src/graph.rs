@@ -4,11 +4,13 @@
 //! has become one or more ops here, and the runtime never looks at a layer's word again.
 
 mod build;
+mod group;
 
 use std::fmt;
 use std::ops::Range;
 
 pub use self::build::{BuildError, Builder};
+pub use self::group::{Group, GroupKind};
 use crate::limits;
 pub use crate::number::Number;
 use crate::shape::{Round, Shape, Window};
@@ -248,7 +250,8 @@ pub struct Layer {
 /// 2. every node's shape follows from its op and its operand's shape;
 /// 3. every weight is read by exactly one node, which gives it its dimensions;
 /// 4. [`Op::Softmax`] reads a vector and stands last; dropouts are numbered from 0 in order;
-/// 5. the layers' node ranges tile the nodes, and a node's layer is the one whose range holds it.
+/// 5. the layers' node ranges tile the nodes, and a node's layer is the one whose range holds it;
+/// 6. groups hold at least one layer and nest, each after the one around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// The model's name.
@@ -262,6 +265,8 @@ pub struct Graph {
     pub weights: Vec<Weight>,
     /// Layers in chain order, `input` included.
     pub layers: Vec<Layer>,
+    /// Uses of blocks and passes of repetitions, in order, each after the one around it.
+    pub groups: Vec<Group>,
 }
 
 impl Graph {
@@ -400,6 +405,7 @@ impl Graph {
             layer.nodes.end
         });
         assert_eq!(tiled, self.nodes.len(), "the layers' node ranges tile the nodes");
+        group::verify(&self.groups, self.layers.len());
     }
 }
 

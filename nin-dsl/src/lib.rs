@@ -18,7 +18,7 @@ mod scan;
 pub mod shape;
 pub mod span;
 
-pub use crate::check::check;
+pub use crate::check::{check, defaults};
 pub use crate::diagnostic::{Code, Diagnostic, Severity};
 pub use crate::graph::Graph;
 pub use crate::number::{ArithmeticError, Number, Operator, ParseNumberError};

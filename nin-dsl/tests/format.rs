@@ -1,5 +1,8 @@
 //! `format::source` keeps the model and every comment, and leaves what it has laid out alone.
 
+#[path = "format/models.rs"]
+mod models;
+
 use nin_dsl::graph::Layer;
 use nin_dsl::{Graph, Source, Span, check, format, parse};
 use proptest::collection::vec;
@@ -166,25 +169,24 @@ fn between() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-/// A model that comes with nin or that was drawn, with all kinds of blanks and comments between its pieces.
-fn commented() -> impl Strategy<Value = String> {
-    let source = prop_oneof![select(MODELS.to_vec()).prop_map(str::to_owned), drawn()];
+/// A text with all kinds of blanks and comments between its pieces.
+fn sprinkled(source: impl Strategy<Value = impl AsRef<str>>) -> impl Strategy<Value = String> {
     let gaps = vec(between(), 400);
     (source, gaps, any::<bool>()).prop_map(|(text, gaps, documented)| {
-        let doc = if documented { "/// Doc. \n/** And\n more. */" } else { "" };
-        let mut text_again = String::new();
-        let mut is_first = true;
-        for (piece, gap) in pieces(&text).iter().zip(gaps.iter().cycle()) {
-            text_again.push_str(if is_first { doc } else { " " });
-            text_again.push_str(piece);
-            // A slash before a comment would be a part of it.
-            text_again.push_str(if piece == "/" { " " } else { "" });
-            // A path ends at its parenthesis.
-            text_again.push_str(if piece.starts_with("in ") { "" } else { gap });
-            is_first = false;
-        }
+        let pieces = pieces(text.as_ref());
         // A bare chain has no doc comment.
-        if text_again.contains("model") || text_again.contains("block") { text_again } else { text }
+        let documented = documented && pieces[0] != "<";
+        let mut sprinkled =
+            String::from(if documented { "/// Doc. \n/** And\n more. */" } else { "" });
+        for (piece, gap) in pieces.iter().zip(gaps.iter().cycle()) {
+            sprinkled.push(' ');
+            sprinkled.push_str(piece);
+            // A slash before a comment would be a part of it.
+            sprinkled.push_str(if piece == "/" { " " } else { "" });
+            // A path ends at its parenthesis.
+            sprinkled.push_str(if piece.starts_with("in ") { "" } else { gap });
+        }
+        sprinkled
     })
 }
 
@@ -274,17 +276,34 @@ fn meaning(text: &str) -> (String, Option<Graph>) {
     (model.to_string(), graph)
 }
 
+/// Lays a text out and holds the result to what is promised of any: the same meaning, every comment, and no further
+/// change. Returns the graph, if there is one.
+fn keep(text: &str) -> Result<Option<Graph>, TestCaseError> {
+    let once = laid_out(text);
+    prop_assert_eq!(comments(&once), comments(text), "{}\n--\n{}", text, once);
+    // Expressions keep the parentheses and numbers they were written with; the model's print does not.
+    let (before, after) = (meaning(text), meaning(&once));
+    prop_assert_eq!(&before, &after, "{}", text);
+    prop_assert_eq!(laid_out(&once), once);
+    Ok(after.1)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_model_is_kept_with_its_comments(text in commented()) {
-        let once = laid_out(&text);
-        prop_assert_eq!(comments(&once), comments(&text), "{}\n--\n{}", text, once);
-        // Expressions keep the parentheses and numbers they were written with; the model's print does not.
-        let (before, after) = (meaning(&text), meaning(&once));
-        prop_assert_eq!(before, after, "{}", text);
-        prop_assert_eq!(laid_out(&once), once);
+    fn any_text_is_kept_with_its_comments(text in sprinkled(drawn())) {
+        keep(&text)?;
+    }
+
+    #[test]
+    fn real_models_are_kept_with_their_comments(text in sprinkled(select(MODELS))) {
+        prop_assert!(keep(&text)?.is_some(), "{text}");
+    }
+
+    #[test]
+    fn any_model_is_kept_with_its_comments(text in sprinkled(models::models())) {
+        prop_assert!(keep(&text)?.is_some(), "{text}");
     }
 
     /// Without comments, layout adds nothing to the print of a model but the definitions' order.

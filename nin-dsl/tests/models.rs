@@ -87,3 +87,30 @@ fn facts_of_the_cifar_network() {
     assert_eq!(facts("mlpconv3").2, 27);
     assert_eq!(facts("gap1"), (0, 40, 27 + 7 * 4));
 }
+
+#[test]
+fn layers_know_the_blocks_and_repetitions_they_came_from() {
+    let text = "
+        block pair(c, k = 3) < conv(c, kernel = k) repeat(1) < relu > nothing >
+        block nothing < >
+        model M(width = 2) <
+            input(1, 8, 8)
+            repeat(2) < pair(2 * width, k = 5) gap_free >
+            repeat(3) < >
+            gap
+        >
+        block gap_free < dropout(0.5) >";
+    let (graph, _) = read(&Source::new("m.nin", text), &[]).expect("a good model");
+    graph.verify();
+    let groups: Vec<String> =
+        graph.groups.iter().map(|group| format!("{} {:?}", group.kind, group.layers)).collect();
+    let pass = |number: usize, start: usize| {
+        [
+            format!("pass {number} of 2 {start}..{}", start + 3),
+            format!("pair(2 * width, k = 5) {start}..{}", start + 2),
+            format!("pass 1 of 1 {}..{}", start + 1, start + 2),
+            format!("gap_free {}..{}", start + 2, start + 3),
+        ]
+    };
+    assert_eq!(groups, [pass(1, 1), pass(2, 4)].concat());
+}

@@ -25,42 +25,49 @@
 //! ```
 //!
 //! and a bare chain the expression `nin::__private::model("model", TEXT, &[])`, unwrapped.
+//!
+//! A model with errors becomes the same struct as far as it is known, beside the errors, so that what uses it adds none.
+
+mod item;
 
 use std::path::Path;
 
-use nin_dsl::{Diagnostic, Graph, Number, Severity, Source, ast};
-use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use nin_dsl::{Diagnostic, Severity, Source, ast};
+use proc_macro2::{Delimiter, Group, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 
 use crate::token_text::TokenText;
+use item::{Checked, item};
 
 /// `nin!`.
 pub(crate) fn nin(tokens: TokenStream) -> TokenStream {
-    let layout = TokenText::new(tokens);
+    let layout = TokenText::new(tokens.clone());
     let source = Source::new("model", layout.text.as_str());
-    let place = |diagnostic: &Diagnostic| match diagnostic.span() {
-        Some(span) => layout.ends(span),
-        None => (Span::call_site(), Span::call_site()),
+    let report = |diagnostic: &Diagnostic| Report {
+        severity: diagnostic.severity,
+        place: match diagnostic.span() {
+            Some(span) => layout.ends(span),
+            None => (Span::call_site(), Span::call_site()),
+        },
+        message: format!(
+            "{} [{}]{}",
+            diagnostic.message,
+            diagnostic.code,
+            diagnostic.remarks(&source)
+        ),
     };
-    let (is_expression, judged) = match nin_dsl::parse(&source) {
-        Ok(model) => (model.head.is_none(), check(model)),
-        Err(diagnostics) => (false, Err(diagnostics)),
-    };
-    match judged {
-        Ok(read) => {
-            let text = Literal::string(&read.model.to_string()).into_token_stream();
-            let name_span = layout.ends(read.model.name.span).0;
-            let warnings =
-                read.warnings.iter().map(|warning| deprecated(place(warning).0, warning, &source));
-            expansion(&read, &text, name_span, &warnings.collect())
+    match nin_dsl::parse(&source) {
+        Ok(model) => {
+            let name_span = layout.ends(model.name.span).0;
+            let text = Literal::string(&model.to_string()).into_token_stream();
+            expansion(&model, &text, name_span, report)
         }
         Err(diagnostics) => {
-            let errors: TokenStream = errors(&diagnostics)
-                .map(|error| compile_error(place(error), &message(error, &source)))
-                .collect();
-            // Several are items beside one another, but an expression only as a block. Where no model could be read
-            // there is one, which is either.
-            if diagnostics.len() > 1 && is_expression { quote!({ #errors }) } else { errors }
+            let errors = Report::tokens(&diagnostics.iter().map(report).collect::<Vec<_>>());
+            let rest = head(tokens).map(|(model, name_span)| {
+                item(&model, &quote!(""), name_span, Checked::not(&model))
+            });
+            quote!(#errors #rest)
         }
     }
 }
@@ -91,165 +98,91 @@ pub(crate) fn include(tokens: TokenStream) -> TokenStream {
             return compile_error((at, at), &message);
         }
     };
-    match nin_dsl::parse(&source).and_then(check) {
-        Ok(read) => {
+    let report = |diagnostic: &Diagnostic| Report {
+        severity: diagnostic.severity,
+        place: (at, at),
+        message: format!("{}:{}", source.name, diagnostic.brief(&source)),
+    };
+    match nin_dsl::parse(&source) {
+        Ok(model) => {
             // The compiler itself reads the file too, so that cargo builds again when it changes.
             let full = full.to_string_lossy();
-            let warnings = read.warnings.iter().map(|warning| deprecated(at, warning, &source));
-            expansion(&read, &quote!(::core::include_str!(#full)), at, &warnings.collect())
+            expansion(&model, &quote!(::core::include_str!(#full)), at, report)
         }
-        Err(diagnostics) => errors(&diagnostics)
-            .map(|error| format!("{}:{}", source.name, error.brief(&source)))
-            .map(|message| compile_error((at, at), &message))
-            .collect(),
+        Err(diagnostics) => Report::tokens(&diagnostics.iter().map(report).collect::<Vec<_>>()),
     }
 }
 
-/// A model that passed.
-struct Read {
-    model: ast::Model,
-    graph: Graph,
-    warnings: Vec<Diagnostic>,
-}
-
-fn check(model: ast::Model) -> Result<Read, Vec<Diagnostic>> {
-    match nin_dsl::check(&model, &[]) {
-        (Some(graph), warnings) => Ok(Read { model, graph, warnings }),
-        (None, diagnostics) => Err(diagnostics),
-    }
-}
-
-/// A struct for a model with a head, an expression for a bare chain.
+/// What a model becomes: a struct if it has a head, an expression if it is a bare chain, and what there is to say.
 fn expansion(
-    read: &Read,
+    model: &ast::Model,
     text: &TokenStream,
     name_span: Span,
-    warnings: &TokenStream,
+    report: impl Fn(&Diagnostic) -> Report,
 ) -> TokenStream {
-    match &read.model.head {
-        Some(head) => {
-            let item = item(read, head, text, name_span);
-            quote!(#item #warnings)
+    let (graph, diagnostics) = nin_dsl::check(model, &[]);
+    let reports: Vec<Report> = diagnostics.iter().map(report).collect();
+    let told = Report::tokens(&reports);
+    match (&model.head, &graph) {
+        (Some(_), Some(graph)) => {
+            let item = item(model, text, name_span, Checked::of(graph));
+            quote!(#item #told)
         }
-        None => {
-            let name = &read.model.name.text;
+        (Some(_), None) => {
+            let item = item(model, text, name_span, Checked::not(model));
+            quote!(#item #told)
+        }
+        (None, Some(_)) => {
+            let name = &model.name.text;
             quote!({
-                #warnings
+                #told
                 ::nin::__private::model(#name, #text, &[])
                     .expect("the macro has checked this model (a bug in nin)")
             })
         }
+        // An expression too, of no type since it ends in an error.
+        (None, None) => match reports.as_slice() {
+            [_] => told,
+            _ => quote!({ #told }),
+        },
     }
 }
 
-fn item(read: &Read, head: &ast::Head, text: &TokenStream, name_span: Span) -> TokenStream {
-    let Read { model, graph, .. } = read;
-    let docs = &head.docs;
-    let visibility: TokenStream = match &head.visibility {
-        Some(visibility) => visibility.text.parse().expect("`pub` as Rust reads it (a bug in nin)"),
-        None => TokenStream::new(),
-    };
-    // Raw, since a parameter may have any name, a keyword of Rust's too.
-    let identifier = |name: &str, span| Ident::new_raw(name, span);
-    let name = identifier(&model.name.text, name_span);
-    let fields: Vec<Field> = graph
-        .params
-        .iter()
-        .map(|(name, default)| Field::new(name, *default, &identifier(name, name_span)))
-        .collect();
-    let declarations = fields.iter().map(|field| &field.declaration);
-    let defaults = fields.iter().map(|field| &field.default);
-    let values = fields.iter().map(|field| &field.value);
-    let (body, default) = match fields.as_slice() {
-        [] => (quote!(;), quote!(#name)),
-        _ => (quote!({ #(#declarations,)* }), quote!(#name { #(#defaults,)* })),
-    };
-    let name_text = &model.name.text;
-    let constants = constants(graph);
-    quote! {
-        #(#[doc = #docs])*
-        #[allow(dead_code, non_camel_case_types)]
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        #visibility struct #name #body
+/// The model of tokens that do not parse, if its head does, without its chain; and where its name stands.
+fn head(tokens: TokenStream) -> Option<(ast::Model, Span)> {
+    let trees: Vec<TokenTree> = tokens.into_iter().collect();
+    let is_word = |tree: &TokenTree, word| matches!(tree, TokenTree::Ident(ident) if ident == word);
+    let model = trees.iter().position(|tree| is_word(tree, "model"))?;
+    let public = trees[..model].iter().rposition(|tree| is_word(tree, "pub"));
+    // `pub` or `pub(...)`, unless it is that of something else.
+    let start = public.filter(|public| model - public <= 2).unwrap_or(model);
+    // With its parameters, or without them if it is those that do not parse.
+    [model + 3, model + 2].into_iter().find_map(|end| {
+        let head = trees.get(start..end)?.iter().cloned();
+        let layout = TokenText::new(head.chain(quote!(< >)).collect());
+        let read = nin_dsl::parse(&Source::new("model", layout.text.as_str())).ok()?;
+        let span = layout.ends(read.name.span).0;
+        Some((read, span))
+    })
+}
 
-        impl ::core::default::Default for #name {
-            fn default() -> Self {
-                #default
-            }
-        }
+/// A diagnostic on its way to rustc.
+struct Report {
+    severity: Severity,
+    /// The first and the last token it is about.
+    place: (Span, Span),
+    message: String,
+}
 
-        #[allow(dead_code)]
-        impl #name {
-            /// The model's text.
-            pub const TEXT: &'static str = #text;
-            #constants
-
-            /// The model with these parameters.
-            ///
-            /// # Errors
-            /// If they do not make a valid model.
-            pub fn model(
-                &self,
-            ) -> ::core::result::Result<::nin::__private::Model, ::nin::__private::Error> {
-                ::nin::__private::model(#name_text, Self::TEXT, &[#(#values),*])
-            }
-        }
+impl Report {
+    /// Items that make rustc say it all, warnings first; the last of several errors may end a block as its value.
+    fn tokens(reports: &[Report]) -> TokenStream {
+        let of = |severity| reports.iter().filter(move |report| report.severity == severity);
+        let warnings =
+            of(Severity::Warning).map(|warning| deprecated(warning.place.0, &warning.message));
+        let errors = of(Severity::Error).map(|error| compile_error(error.place, &error.message));
+        warnings.chain(errors).collect()
     }
-}
-
-/// A parameter's parts in Rust.
-struct Field {
-    declaration: TokenStream,
-    default: TokenStream,
-    /// What is passed to the runtime.
-    value: TokenStream,
-}
-
-impl Field {
-    fn new(name: &str, default: Number, identifier: &Ident) -> Field {
-        let doc = format!("The parameter `{name}`; {default} by default.");
-        let (kind, variant, literal) = match default {
-            Number::Whole(n) => (quote!(i64), quote!(Whole), n.into_token_stream()),
-            Number::Real(x) => (quote!(f64), quote!(Real), x.into_token_stream()),
-        };
-        Field {
-            declaration: quote!(#[doc = #doc] pub #identifier: #kind),
-            default: quote!(#identifier: #literal),
-            value: quote!((#name, ::nin::__private::Number::#variant(self.#identifier))),
-        }
-    }
-}
-
-/// What is known of the default variant.
-fn constants(graph: &Graph) -> TokenStream {
-    let (input, output) = match (graph.nodes.first(), graph.nodes.last()) {
-        (Some(first), Some(last)) => (first.shape.dims(), last.shape.dims()),
-        _ => unreachable!("a graph has nodes (a bug in nin)"),
-    };
-    let rank = output.len();
-    let (params, macs) = (graph.params_total(), graph.macs_total());
-    let receptive_field = graph.layers.last().map_or(1, |layer| layer.facts.receptive_field);
-    quote! {
-        /// Channels, height and width of an image.
-        pub const INPUT: [usize; 3] = [#(#input),*];
-        /// The shape of one image's output: classes, or channels, height and width.
-        pub const OUTPUT: [usize; #rank] = [#(#output),*];
-        /// Trainable numbers.
-        pub const PARAMS: u64 = #params;
-        /// Multiply-accumulates for one image.
-        pub const MACS: u64 = #macs;
-        /// Side of the square of input pixels that one output sees, not clipped to the input.
-        pub const RECEPTIVE_FIELD: u64 = #receptive_field;
-    }
-}
-
-fn errors(diagnostics: &[Diagnostic]) -> impl Iterator<Item = &Diagnostic> {
-    diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error)
-}
-
-/// All that a diagnostic says, for where rustc draws the place itself.
-fn message(diagnostic: &Diagnostic, source: &Source) -> String {
-    format!("{} [{}]{}", diagnostic.message, diagnostic.code, diagnostic.remarks(source))
 }
 
 /// An error of rustc's from the first span to the last.
@@ -262,11 +195,10 @@ fn compile_error((first, last): (Span, Span), message: &str) -> TokenStream {
 }
 
 /// A warning of rustc's, which a macro can give only by using something deprecated.
-fn deprecated(at: Span, warning: &Diagnostic, source: &Source) -> TokenStream {
-    let note = message(warning, source);
+fn deprecated(at: Span, message: &str) -> TokenStream {
     quote_spanned! {at=>
         const _: () = {
-            #[deprecated(note = #note)]
+            #[deprecated(note = #message)]
             const WARNING: () = ();
             WARNING
         };

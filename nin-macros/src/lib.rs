@@ -4,6 +4,8 @@
 //! would, reports what is wrong under the tokens it is wrong at, and leaves the text to the runtime, which reads it
 //! again. No compiler is linked here.
 
+#[cfg(test)]
+mod doors;
 mod expand;
 mod token_text;
 

@@ -165,8 +165,6 @@ fn doc_text(tree: &TokenTree) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use nin_dsl::{Source, check, parse};
-
     use super::*;
 
     fn lay_out(text: &str) -> TokenText {
@@ -213,67 +211,5 @@ mod tests {
         assert_eq!(at(7, 15), (7, 15));
         assert_eq!(at(18, 18), (17, 18));
         assert_eq!(at(11, 11), (12, 13));
-    }
-
-    fn texts(folder: &str) -> Vec<Source> {
-        let folder = format!("{}/../{folder}", env!("CARGO_MANIFEST_DIR"));
-        let paths = std::fs::read_dir(folder)
-            .expect("a folder")
-            .map(|entry| entry.expect("an entry").path());
-        let models =
-            paths.filter(|path| path.extension().is_some_and(|extension| extension == "nin"));
-        let source = |path: std::path::PathBuf| {
-            Source::new(path.to_string_lossy(), std::fs::read_to_string(&path).expect("a text"))
-        };
-        models.map(source).collect()
-    }
-
-    /// Both doors lead to the same model: the text of a file and the text of its tokens.
-    #[test]
-    fn a_model_and_its_tokens_read_the_same() {
-        let files = [texts("models"), texts("nin-dsl/tests/corpus")].concat();
-        assert!(files.len() >= 11, "only {} models", files.len());
-        for file in files {
-            let tokens = Source { text: lay_out(&file.text).text.into(), ..file.clone() };
-            let (a, b) = (parse(&file).expect("a model"), parse(&tokens).expect("a model"));
-            assert_eq!(a.to_string(), b.to_string(), "{}", file.name);
-            let graph = |source: &Source, model| {
-                let mut graph = check(model, &[]).0.expect("a good model");
-                let places: Vec<_> =
-                    graph.layers.iter().map(|layer| source.location(layer.span)).collect();
-                graph.layers.iter_mut().for_each(|layer| layer.span = TextSpan::default());
-                (graph, places)
-            };
-            assert_eq!(graph(&file, &a), graph(&tokens, &b), "{}", file.name);
-        }
-    }
-
-    /// And to the same mistakes, at the same places.
-    #[test]
-    fn a_mistake_and_its_tokens_are_told_the_same() {
-        let mut told = 0;
-        for file in texts("nin-dsl/tests/errors") {
-            // Rust has no tokens for some mistakes, and none for comments.
-            let Ok(tokens) = file.text.parse::<TokenStream>() else { continue };
-            if tokens.is_empty() || file.text.contains("/*") {
-                continue;
-            }
-            let tokens = Source { text: TokenText::new(tokens).text.into(), ..file.clone() };
-            let places = |source: &Source| -> Vec<_> {
-                let diagnostics = match nin_dsl::read(source, &[]) {
-                    Ok((_, warnings)) => warnings,
-                    Err(diagnostics) => diagnostics,
-                };
-                // The end of a text is elsewhere without its blanks.
-                let place = |diagnostic: &nin_dsl::Diagnostic| {
-                    let in_text = diagnostic.span().filter(|&span| !source.slice(span).is_empty());
-                    (diagnostic.to_string(), in_text.map(|span| source.location(span)))
-                };
-                diagnostics.iter().map(place).collect()
-            };
-            assert_eq!(places(&file), places(&tokens), "{}", file.name);
-            told += 1;
-        }
-        assert!(told > 40, "only {told} texts are tokens of Rust");
     }
 }

@@ -1,4 +1,5 @@
 //! What the macros expand to, with a stand-in for the part of `nin` they name.
+#![deny(missing_docs)]
 
 extern crate self as nin;
 
@@ -41,6 +42,18 @@ nin_macros::nin! {
     block last(n) < repeat(2) < conv(n) relu > gap >
 }
 
+/// What others see of a model; `missing_docs` finds each field and constant documented.
+pub mod public {
+    nin_macros::nin! {
+        /// Every kind of parameter.
+        pub model Kinds(whole = 2 * 3, negative = -1, real = 1.0, small = -1e-7, large = 1e300) <
+            input(1, 4, 4)
+            dropout(real / 2 + small + 1 / large)
+            conv(whole + negative)
+        >
+    }
+}
+
 nin_macros::include!("../models/nin-mnist.nin");
 
 #[test]
@@ -58,6 +71,18 @@ fn a_model_becomes_a_struct() {
     assert!(wide.params_total() > Small::PARAMS);
     let errors = Small { rate: 1.5, ..default }.model().expect_err("a rate over 1");
     assert_eq!(errors[0].code.number(), "N030");
+}
+
+#[test]
+fn a_field_is_whole_or_real_as_the_default_is() {
+    let public::Kinds { whole, negative, real, small, large } = public::Kinds::default();
+    let (whole, negative): (i64, i64) = (whole, negative);
+    let (real, small, large): (f64, f64, f64) = (real, small, large);
+    assert_eq!((whole, negative, real, small, large), (6, -1, 1.0, -1e-7, 1e300));
+    let model = public::Kinds { whole: i64::MIN, ..public::Kinds::default() }.model();
+    assert_eq!(model.expect_err("an overflow")[0].code.number(), "N032");
+    let model = public::Kinds { real: f64::NAN, ..public::Kinds::default() }.model();
+    assert_eq!(model.expect_err("no finite value")[0].code.number(), "N030");
 }
 
 #[test]

@@ -383,6 +383,7 @@ mod tests {
                 weight("conv1.bias", &[2], Role::Bias),
             ],
             layers: vec![],
+            groups: vec![],
         }
     }
 

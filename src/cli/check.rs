@@ -113,7 +113,7 @@ fn table(out: &mut impl Write, model: &Model) -> io::Result<()> {
 }
 
 /// Every argument, resolved, as it could be written.
-fn arguments(layer: &Layer) -> String {
+pub(crate) fn arguments(layer: &Layer) -> String {
     let one = |(name, arg): &(&str, Arg)| match arg {
         Arg::Number(number) => format!("{name} {number}"),
         Arg::List(list) => list.iter().map(i64::to_string).collect::<Vec<_>>().join("-"),

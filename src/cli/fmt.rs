@@ -1,9 +1,9 @@
 //! `nin fmt`: a model's file in canonical layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nin::ModelError;
 use nin_dsl::{Source, format};
 use nin_runtime::file::write_atomically;
@@ -24,22 +24,31 @@ pub(crate) struct Args {
 
 pub(crate) fn fmt(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
+    // A file that cannot be laid out keeps no other from it.
     for file in &args.models {
-        let text = Source::new(file.to_string_lossy(), read_text(file)?);
-        let laid_out = format::source(&text)
-            .map_err(|diagnostics| ModelError::Invalid { text: text.clone(), diagnostics })?;
-        if laid_out == *text.text {
-            terminal.detail(format_args!("{} is laid out", text.name));
-        } else if args.check {
-            terminal.warn(format_args!("{0} is not laid out; `nin fmt {0}` does it", text.name));
+        if let Err(error) = lay_out(file, args.check, terminal) {
+            terminal.error(&error);
             code = ExitCode::from(WRONG);
-        } else {
-            // What a link points at is replaced, not the link.
-            let place = file.canonicalize();
-            let written = place.and_then(|place| write_atomically(&place, laid_out.as_bytes()));
-            written.with_context(|| text.name.to_string())?;
-            terminal.note(format_args!("{} has been laid out", text.name));
         }
     }
     Ok(code)
+}
+
+/// Lays out one file, or fails if it would change and may not.
+fn lay_out(file: &Path, check: bool, terminal: &Terminal) -> anyhow::Result<()> {
+    let text = Source::new(file.to_string_lossy(), read_text(file)?);
+    let laid_out = format::source(&text)
+        .map_err(|diagnostics| ModelError::Invalid { text: text.clone(), diagnostics })?;
+    if laid_out == *text.text {
+        terminal.detail(format_args!("{} is laid out", text.name));
+    } else if check {
+        bail!("{0} is not laid out; `nin fmt {0}` does it", text.name);
+    } else {
+        // What a link points at is replaced, not the link.
+        let place = file.canonicalize();
+        let written = place.and_then(|place| write_atomically(&place, laid_out.as_bytes()));
+        written.with_context(|| text.name.to_string())?;
+        terminal.note(format_args!("{} has been laid out", text.name));
+    }
+    Ok(())
 }

@@ -1,11 +1,13 @@
 //! `nin show`: what the compiler makes of a model.
 
-use std::fmt::Write as _;
+mod dot;
+mod svg;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use nin::{Graph, Model, Options, Purpose};
+use nin::{Model, Options, Purpose};
 use nin_runtime::compile::{self, Stage};
 
 use super::options::{MachineArgs, ModelArgs, batch};
@@ -18,7 +20,7 @@ pub(crate) struct Args {
     /// What to print.
     #[arg(long, value_enum)]
     stage: StageArg,
-    /// What the program is for; `ast`, `graph` and `dot` are the same for both.
+    /// What the program is for; `ast`, `graph`, `dot` and `svg` are the same for both.
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
     /// Images a call may hold.
@@ -47,6 +49,8 @@ enum StageArg {
     Asm,
     /// The graph for Graphviz.
     Dot,
+    /// A picture of the network.
+    Svg,
 }
 
 /// What a program is for.
@@ -84,7 +88,8 @@ pub(crate) fn show(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         StageArg::Plan => stage(Stage::Plan)?,
         StageArg::Clif => stage(Stage::Clif)?,
         StageArg::Asm => stage(Stage::Asm)?,
-        StageArg::Dot => dot(model.graph()),
+        StageArg::Dot => dot::dot(model.graph()),
+        StageArg::Svg => svg::svg(model.graph()),
     };
     let mut out = terminal.results();
     out.write_all(text.as_bytes())?;
@@ -99,30 +104,4 @@ pub(crate) fn show(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
 fn ast(model: &Model) -> String {
     let read = nin_dsl::parse(model.source());
     read.expect("a checked text is a model (a bug in nin)").to_string()
-}
-
-/// The graph in Graphviz's language: ops as boxes, grouped by layer, shapes on the edges.
-fn dot(graph: &Graph) -> String {
-    let mut text = format!(
-        "digraph \"{}\" {{\n  node [shape=box, fontname=\"monospace\"];\n  edge [fontname=\"monospace\"];\n",
-        graph.name
-    );
-    for (number, layer) in graph.layers.iter().enumerate() {
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            text.write_fmt(line).expect("a string takes any text");
-        };
-        line(format_args!("  subgraph cluster_{number} {{\n    label=\"{}\";\n", layer.name));
-        for id in graph.ids().filter(|id| layer.nodes.contains(&id.index())) {
-            line(format_args!("    n{} [label=\"{}\"];\n", id.0, graph.describe(id)));
-        }
-        line(format_args!("  }}\n"));
-    }
-    for id in graph.ids() {
-        if let Some(operand) = id.operand() {
-            let shape = graph.node(operand).shape;
-            writeln!(text, "  n{} -> n{} [label=\"{shape}\"];", operand.0, id.0)
-                .expect("a string takes any text");
-        }
-    }
-    text + "}\n"
 }

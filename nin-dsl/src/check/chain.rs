@@ -79,7 +79,7 @@ pub(super) fn check_chain(
     if !matches!(chain.flow, Flow::Shape(_)) {
         return None;
     }
-    let graph = build.finish();
+    let graph = build.finish(expansion.groups());
     if let (Some(diagnostic), Some(last)) = (dropout_last(&graph), layers.last()) {
         let reported = sink.len();
         sink.push(diagnostic);

@@ -4,11 +4,13 @@
 //! stands in the block, and once if several uses bring the same fault.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::block::Blocks;
 use crate::ast::{self, Item};
 use crate::diagnostic::{Code, Diagnostic, Label, nearest};
 use crate::eval::{Scope, evaluate};
+use crate::graph::{Group, GroupKind};
 use crate::layer;
 use crate::limits;
 use crate::number::Number;
@@ -50,14 +52,16 @@ pub(super) struct Place {
 struct Frame<'m> {
     outer: Option<usize>,
     kind: FrameKind<'m>,
+    /// The layers it became, once it has been left.
+    layers: Range<usize>,
 }
 
 #[derive(Debug)]
 enum FrameKind<'m> {
     /// A block, by its place, and the call that uses it.
     Use(usize, &'m ast::Call),
-    /// The repetition of this number, from 1.
-    Repetition(&'m ast::Repeat, i64),
+    /// The repetition of this number, from 1, and how many there are.
+    Repetition(&'m ast::Repeat, i64, i64),
 }
 
 /// The expansion grew over a limit; the reason has been reported.
@@ -139,7 +143,9 @@ impl<'m> Expander<'_, 'm> {
         let inner = self.enter(FrameKind::Use(block, call), call.span, place)?;
         self.expansion.scopes.push(scope);
         let inner = Place { scope: self.expansion.scopes.len() - 1, ..inner };
-        self.chain(&self.blocks.get(block).definition.chain, inner)
+        self.chain(&self.blocks.get(block).definition.chain, inner)?;
+        self.leave(inner);
+        Ok(())
     }
 
     fn repeat(&mut self, repeat: &'m ast::Repeat, place: Place) -> Result<(), Stopped> {
@@ -148,8 +154,10 @@ impl<'m> Expander<'_, 'm> {
         let count = self.count(repeat, place).unwrap_or(1);
         self.expansion.blame(reported, place, self.sink);
         for number in 1..=count {
-            let inner = self.enter(FrameKind::Repetition(repeat, number), repeat.span, place)?;
+            let kind = FrameKind::Repetition(repeat, number, count);
+            let inner = self.enter(kind, repeat.span, place)?;
             self.chain(&repeat.chain, inner)?;
+            self.leave(inner);
         }
         Ok(())
     }
@@ -177,9 +185,17 @@ impl<'m> Expander<'_, 'm> {
             let what = format!("more than {} uses and repetitions", limits::EXPANSIONS);
             return self.stop(Code::TooLarge, what, span, place);
         }
-        self.expansion.frames.push(Frame { outer: place.frame, kind });
+        let start = self.expansion.layers.len();
+        self.expansion.frames.push(Frame { outer: place.frame, kind, layers: start..start });
         let frame = Some(self.expansion.frames.len() - 1);
         Ok(Place { frame, depth: place.depth + 1, ..place })
+    }
+
+    fn leave(&mut self, inner: Place) {
+        let end = self.expansion.layers.len();
+        if let Some(frame) = inner.frame {
+            self.expansion.frames[frame].layers.end = end;
+        }
     }
 
     fn stop<T>(
@@ -211,8 +227,8 @@ impl Expansion<'_> {
                         let text = format!("in this use of `{}`", call.word.text);
                         diagnostic.labels.insert(0, Label { span: call.span, text });
                     }
-                    FrameKind::Repetition(_, 1) => {}
-                    FrameKind::Repetition(repeat, number) => {
+                    FrameKind::Repetition(_, 1, _) => {}
+                    FrameKind::Repetition(repeat, number, _) => {
                         diagnostic =
                             diagnostic.label(repeat.span, format!("in repetition {number}"));
                     }
@@ -220,6 +236,22 @@ impl Expansion<'_> {
             }
             sink.push(diagnostic);
         }
+    }
+
+    /// The uses and repetitions that became layers.
+    pub(super) fn groups(&self) -> Vec<Group> {
+        let frames = self.frames.iter().filter(|frame| !frame.layers.is_empty());
+        let group = |frame: &Frame<'_>| {
+            let count = |n: i64| usize::try_from(n).expect("passes are counted from 1");
+            let kind = match frame.kind {
+                FrameKind::Use(_, call) => GroupKind::Block(call.to_string()),
+                FrameKind::Repetition(_, number, of) => {
+                    GroupKind::Pass { number: count(number), of: count(of) }
+                }
+            };
+            Group { kind, layers: frame.layers.clone() }
+        };
+        frames.map(group).collect()
     }
 
     /// The uses and repetitions around a place, from the inside out.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    Arg, BatchNormWeights, Facts, Graph, Layer, LayerId, Node, NodeId, Number, Op, Role, Weight,
-    WeightId,
+    Arg, BatchNormWeights, Facts, Graph, Group, Layer, LayerId, Node, NodeId, Number, Op, Role,
+    Weight, WeightId,
 };
 use crate::limits;
 use crate::shape::{Round, Shape, Window};
@@ -79,7 +79,8 @@ impl std::error::Error for BuildError {}
 impl Builder {
     /// A graph without nodes. The first op must be [`Builder::input`].
     pub fn new(name: String, params: Vec<(String, Number)>) -> Builder {
-        let graph = Graph { name, params, nodes: vec![], weights: vec![], layers: vec![] };
+        let graph =
+            Graph { name, params, nodes: vec![], weights: vec![], layers: vec![], groups: vec![] };
         Builder {
             graph,
             numbers: BTreeMap::new(),
@@ -107,9 +108,9 @@ impl Builder {
         self.graph.nodes.last().map_or(Shape::map(0, 0, 0), |node| node.shape)
     }
 
-    /// The graph so far.
-    pub fn finish(self) -> Graph {
-        self.graph
+    /// The graph, whose layers came from these groups.
+    pub fn finish(self, groups: Vec<Group>) -> Graph {
+        Graph { groups, ..self.graph }
     }
 
     /// The op appended last.

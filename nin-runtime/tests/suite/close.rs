@@ -1,18 +1,19 @@
 //! How numbers are compared: relative to the largest magnitude of the tensor they are in.
 
 use ndarray::ArrayD;
-use nin_dsl::graph::{Graph, Op};
+use nin_dsl::graph::{Graph, Op, Weight};
 
 /// The largest magnitude in a tensor.
 pub(crate) fn scale<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().fold(0.0, |scale, value| scale.max(value.abs()))
 }
 
-/// The scale below which a gradient is nothing but rounding: a batch normalisation takes away whatever moves a channel as a
-/// whole, so that the gradient of a bias before it is a sum of large numbers that is zero.
-pub(crate) fn least_scale(graph: &Graph, gradients: &[ArrayD<f64>]) -> f64 {
-    let normalises = graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }));
-    if normalises { 1e-2 * scale(gradients.iter().flatten()) } else { 0.0 }
+/// The scale below which the gradient of a weight is nothing but rounding: a batch normalisation takes away whatever moves
+/// a channel as a whole, so that the gradient of a bias before it is a sum of large numbers that is zero.
+pub(crate) fn least_scale(graph: &Graph, weight: &Weight, gradients: &[ArrayD<f64>]) -> f64 {
+    let norm = graph.nodes.iter().rposition(|node| matches!(node.op, Op::BatchNorm { .. }));
+    let normalised = norm.is_some_and(|norm| weight.node.index() < norm);
+    if normalised { 0.1 * scale(gradients.iter().flatten()) } else { 0.0 }
 }
 
 /// Whether every number is within `tolerance` of the expected tensor's scale; the message names the worst.

@@ -102,9 +102,12 @@ pub(crate) fn differentiate_comparably(
     let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout };
     let narrow = interp::loss_and_gradients(graph, inputs);
     let steady = (f64::from(narrow.loss) - wide.loss).abs() <= ROUNDING * wide.loss
-        && narrow.gradients.iter().zip(&wide.gradients).all(|(narrow, grad)| {
-            let least = close::least_scale(graph, &wide.gradients);
-            close::check_above("gradient", &narrow.mapv(f64::from), grad, ROUNDING, least).is_ok()
-        });
+        && graph.weights.iter().zip(narrow.gradients.iter().zip(&wide.gradients)).all(
+            |(weight, (narrow, grad))| {
+                let least = close::least_scale(graph, weight, &wide.gradients);
+                let narrow = narrow.mapv(f64::from);
+                close::check_above("gradient", &narrow, grad, ROUNDING, least).is_ok()
+            },
+        );
     steady.then_some(wide)
 }

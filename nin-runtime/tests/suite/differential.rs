@@ -87,17 +87,18 @@ fn outputs_are_the_interpreters() {
     });
 }
 
-/// Compares numbers of every weight; a tensor of less than `least_scale` is compared at that scale.
+/// Compares numbers of every weight, made of `gradients`.
 fn check_weights(
     graph: &Graph,
     what: &str,
     found: &Weights,
     expected: &[ArrayD<f64>],
-    least_scale: f64,
+    gradients: &[ArrayD<f64>],
 ) -> Result<(), String> {
     let found = interp::arrays(found);
     for ((weight, found), expected) in graph.weights.iter().zip(&found).zip(expected) {
         let what = format!("{what} {}", weight.name);
+        let least_scale = close::least_scale(graph, weight, gradients);
         close::check_above(&what, found, expected, TOLERANCE, least_scale)?;
     }
     Ok(())
@@ -121,8 +122,8 @@ fn check_gradients(text: &str, setting: Setting) -> Result<bool, String> {
     let mut session = session(&graph, setting, Purpose::Training, &data.weights);
     let (loss, gradients) = session.gradients(data.images.view(), &data.labels).expect("gradients");
     check_loss(loss, expected.loss)?;
-    let least_scale = close::least_scale(&graph, &expected.gradients);
-    check_weights(&graph, "gradient of", &gradients, &expected.gradients, least_scale)?;
+    let expected = &expected.gradients;
+    check_weights(&graph, "gradient of", &gradients, expected, expected)?;
     Ok(true)
 }
 
@@ -225,9 +226,8 @@ fn check_steps(text: &str, setting: Setting) -> Result<bool, String> {
         }
     }
     let momentum = session.momentum().expect("a program for training");
-    let least_scale = close::least_scale(&graph, &expected.momentum);
-    check_weights(&graph, "momentum of", &momentum, &expected.momentum, least_scale)?;
-    check_weights(&graph, "weight", &session.weights(), &expected.weights, least_scale)?;
+    check_weights(&graph, "momentum of", &momentum, &expected.momentum, &expected.momentum)?;
+    check_weights(&graph, "weight", &session.weights(), &expected.weights, &expected.momentum)?;
     Ok(true)
 }
 

@@ -36,14 +36,30 @@ struct Chain {
 /// A layer as drawn; writing it down cuts it to what fits.
 #[derive(Clone, Debug)]
 enum Layer {
-    Conv { channels: usize, window: Drawn, bias: bool },
-    Mlpconv { channels: Vec<usize>, window: Drawn },
-    Pool { word: &'static str, window: Drawn, ceil: bool },
+    Conv {
+        channels: usize,
+        window: Drawn,
+        bias: bool,
+    },
+    Mlpconv {
+        channels: Vec<usize>,
+        window: Drawn,
+    },
+    Pool {
+        word: &'static str,
+        window: Drawn,
+        ceil: bool,
+    },
     Dropout(u8),
     Relu,
     LeakyRelu(u8),
     BatchNorm(u8),
-    Fc { n: usize, bias: bool },
+    Fc {
+        n: usize,
+        bias: bool,
+    },
+    /// A layer that keeps the shape, so many times.
+    Repeat(u8, Box<Layer>),
 }
 
 /// A window as drawn; no pad means `same`.
@@ -75,17 +91,40 @@ pub(crate) fn graph(text: &str) -> Graph {
 pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
     let head = prop_oneof![Just(Head::Gap), channels().prop_map(Head::Fc)];
     let tail = vec(on_vectors(), 0..=3);
-    (input(size), vec(on_maps(), 0..=7), head, tail, any::<bool>()).prop_map(
-        move |(input, layers, head, tail, softmax)| {
-            write_down(size, input, &layers, head, &tail, softmax)
+    (input(size), body(), head, tail, any::<bool>()).prop_map(
+        move |(input, body, head, tail, softmax)| {
+            write_down(size, input, &body, head, &tail, softmax)
         },
     )
 }
 
 /// Chains that end in a map.
 pub(crate) fn map_makers(size: Size) -> impl Strategy<Value = String> {
-    (input(size), vec(on_maps(), 0..=7))
-        .prop_map(move |(input, layers)| write_down(size, input, &layers, Head::None, &[], false))
+    (input(size), body())
+        .prop_map(move |(input, body)| write_down(size, input, &body, Head::None, &[], false))
+}
+
+/// The layers on maps, and whether they are written as a block.
+fn body() -> impl Strategy<Value = (Vec<Layer>, bool)> {
+    (vec(on_maps(), 0..=7), any::<bool>())
+}
+
+/// Layers that keep any shape.
+fn in_shape() -> impl Strategy<Value = Layer> {
+    prop_oneof![
+        2 => Just(Layer::Relu),
+        1 => (0..15u8).prop_map(Layer::LeakyRelu),
+        1 => (0..10u8).prop_map(Layer::Dropout),
+        1 => (0..=10u8).prop_map(Layer::BatchNorm),
+    ]
+}
+
+/// The same, each perhaps repeated.
+fn repeated() -> impl Strategy<Value = Layer> {
+    (in_shape(), 0..12u8).prop_map(|(layer, times)| match times {
+        2 | 3 => Layer::Repeat(times, Box::new(layer)),
+        _ => layer,
+    })
 }
 
 fn input(size: Size) -> impl Strategy<Value = (usize, usize, usize)> {
@@ -114,10 +153,7 @@ fn on_maps() -> impl Strategy<Value = Layer> {
         (window(), any::<bool>()).prop_map(move |(window, ceil)| Layer::Pool { word, window, ceil })
     };
     prop_oneof![
-        2 => Just(Layer::Relu),
-        1 => (0..15u8).prop_map(Layer::LeakyRelu),
-        1 => (0..10u8).prop_map(Layer::Dropout),
-        1 => (0..=10u8).prop_map(Layer::BatchNorm),
+        5 => repeated(),
         3 => (channels(), window(), any::<bool>())
             .prop_map(|(channels, window, bias)| Layer::Conv { channels, window, bias }),
         3 => (vec(channels(), 1..=3), window())
@@ -129,26 +165,28 @@ fn on_maps() -> impl Strategy<Value = Layer> {
 
 fn on_vectors() -> impl Strategy<Value = Layer> {
     prop_oneof![
-        Just(Layer::Relu),
-        (0..15u8).prop_map(Layer::LeakyRelu),
-        (0..10u8).prop_map(Layer::Dropout),
-        (0..=10u8).prop_map(Layer::BatchNorm),
-        (channels(), any::<bool>()).prop_map(|(n, bias)| Layer::Fc { n, bias }),
+        4 => repeated(),
+        1 => (channels(), any::<bool>()).prop_map(|(n, bias)| Layer::Fc { n, bias }),
     ]
 }
 
 fn write_down(
     budget: Size,
     (c, h, w): (usize, usize, usize),
-    layers: &[Layer],
+    (layers, named): &(Vec<Layer>, bool),
     head: Head,
     tail: &[Layer],
     softmax: bool,
 ) -> String {
     let c = c.min(budget.elements / (h * w));
-    let mut chain =
-        Chain { text: format!("< input({c}, {h}, {w})"), shape: Shape::map(c, h, w), budget };
+    let mut chain = Chain { text: String::new(), shape: Shape::map(c, h, w), budget };
     layers.iter().for_each(|layer| chain.push(layer));
+    let body = std::mem::take(&mut chain.text);
+    chain.text = if *named && !body.is_empty() {
+        format!("block body <{body} > < input({c}, {h}, {w}) body")
+    } else {
+        format!("< input({c}, {h}, {w}){body}")
+    };
     match head {
         Head::Gap => chain.gap(),
         Head::Fc(n) => chain.push(&Layer::Fc { n, bias: true }),
@@ -167,6 +205,11 @@ fn write_down(
 impl Chain {
     fn push(&mut self, layer: &Layer) {
         match *layer {
+            Layer::Repeat(times, ref layer) => {
+                self.write(format_args!(" repeat({times}) <"));
+                self.push(layer);
+                self.text.push_str(" >");
+            }
             Layer::Relu => self.text.push_str(" relu"),
             Layer::LeakyRelu(tenths) => {
                 self.write(format_args!(" leaky_relu({tenths} / 10.0)"));

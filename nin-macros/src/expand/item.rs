@@ -1,0 +1,142 @@
+//! The struct a model with a head becomes.
+
+use nin_dsl::{Graph, Number, ast};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote};
+
+/// What is known of a model.
+pub(super) struct Checked<'g> {
+    params: Vec<(String, Number)>,
+    /// `None` if the model has errors.
+    graph: Option<&'g Graph>,
+}
+
+impl<'g> Checked<'g> {
+    /// A model that passed.
+    pub(super) fn of(graph: &'g Graph) -> Checked<'g> {
+        Checked { params: graph.params.clone(), graph: Some(graph) }
+    }
+
+    /// A model with errors.
+    pub(super) fn not(model: &ast::Model) -> Checked<'static> {
+        Checked { params: nin_dsl::defaults(model), graph: None }
+    }
+}
+
+/// The struct with its fields, defaults, constants and `model`. Of a model with errors all of it compiles and nothing is
+/// true: rustc never gets to run it. There is none if the model's name can be none in Rust, which is an error of its own.
+pub(super) fn item(
+    model: &ast::Model,
+    text: &TokenStream,
+    name_span: Span,
+    checked: Checked<'_>,
+) -> Option<TokenStream> {
+    let head = model.head.as_ref()?;
+    let docs = &head.docs;
+    let visibility: TokenStream = match &head.visibility {
+        Some(visibility) => visibility.text.parse().expect("`pub` as Rust reads it (a bug in nin)"),
+        None => TokenStream::new(),
+    };
+    let name = identifier(&model.name.text, name_span)?;
+    let fields: Vec<Field> = checked
+        .params
+        .iter()
+        .filter_map(|(name, default)| Field::new(name, *default, name_span))
+        .collect();
+    let declarations = fields.iter().map(|field| &field.declaration);
+    let defaults = fields.iter().map(|field| &field.default);
+    let (body, default) = match fields.as_slice() {
+        [] => (quote!(;), quote!(#name)),
+        _ => (quote!({ #(#declarations,)* }), quote!(#name { #(#defaults,)* })),
+    };
+    let constants = constants(checked.graph);
+    let made = match checked.graph {
+        Some(_) => {
+            let name_text = &model.name.text;
+            let values = fields.iter().map(|field| &field.value);
+            quote!(::nin::__private::model(#name_text, Self::TEXT, &[#(#values),*]))
+        }
+        None => quote!(::core::unreachable!()),
+    };
+    Some(quote! {
+        #(#[doc = #docs])*
+        #[allow(dead_code, non_camel_case_types)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #visibility struct #name #body
+
+        impl ::core::default::Default for #name {
+            fn default() -> Self {
+                #default
+            }
+        }
+
+        #[allow(dead_code)]
+        impl #name {
+            /// The model's text.
+            pub const TEXT: &'static str = #text;
+            #constants
+
+            /// The model with these parameters.
+            ///
+            /// # Errors
+            /// If they do not make a valid model.
+            pub fn model(
+                &self,
+            ) -> ::core::result::Result<::nin::__private::Model, ::nin::__private::Error> {
+                #made
+            }
+        }
+    })
+}
+
+/// Raw, since a model or a parameter may have any name, a keyword of Rust's too; but a few can be none even so.
+fn identifier(name: &str, span: Span) -> Option<Ident> {
+    (!ast::NO_IDENTIFIERS.contains(&name)).then(|| Ident::new_raw(name, span))
+}
+
+/// A parameter's parts in Rust.
+struct Field {
+    declaration: TokenStream,
+    default: TokenStream,
+    /// What is passed to the runtime.
+    value: TokenStream,
+}
+
+impl Field {
+    fn new(name: &str, default: Number, span: Span) -> Option<Field> {
+        let identifier = identifier(name, span)?;
+        let doc = format!("The parameter `{name}`; {default} by default.");
+        let (kind, variant, literal) = match default {
+            Number::Whole(n) => (quote!(i64), quote!(Whole), n.into_token_stream()),
+            Number::Real(x) => (quote!(f64), quote!(Real), x.into_token_stream()),
+        };
+        Some(Field {
+            declaration: quote!(#[doc = #doc] pub #identifier: #kind),
+            default: quote!(#identifier: #literal),
+            value: quote!((#name, ::nin::__private::Number::#variant(self.#identifier))),
+        })
+    }
+}
+
+/// What is known of the default variant. Of a model with errors nothing is, and it is taken to be a classifier.
+fn constants(graph: Option<&Graph>) -> TokenStream {
+    let (input, output) =
+        graph.map_or((vec![0; 3], vec![0]), |graph| (graph.input().dims(), graph.output().dims()));
+    let rank = output.len();
+    let params = graph.map_or(0, Graph::params_total);
+    let macs = graph.map_or(0, Graph::macs_total);
+    let last = graph.and_then(|graph| graph.layers.last());
+    let receptive_field = last.map_or(0, |layer| layer.facts.receptive_field);
+    quote! {
+        /// Channels, height and width of an image.
+        pub const INPUT: [usize; 3] = [#(#input),*];
+        /// The shape of one image's output: classes, or channels, height and width.
+        pub const OUTPUT: [usize; #rank] = [#(#output),*];
+        /// Trainable numbers.
+        pub const PARAMS: u64 = #params;
+        /// Multiply-accumulates for one image.
+        pub const MACS: u64 = #macs;
+        /// Side of the square of input pixels that one output sees, not clipped to the input.
+        pub const RECEPTIVE_FIELD: u64 = #receptive_field;
+    }
+}

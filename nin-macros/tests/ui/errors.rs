@@ -1,0 +1,604 @@
+// Written by ui.rs.
+#![deny(deprecated)]
+
+extern crate self as nin;
+
+pub mod __private {
+    pub use nin_dsl::Number;
+    pub struct Model;
+    pub type Error = ();
+    pub fn model(_: &str, _: &str, _: &[(&str, Number)]) -> Result<Model, Error> {
+        Ok(Model)
+    }
+}
+
+fn main() {}
+
+mod n001_after_the_end {
+nin_macros::nin! {
+< input(1, 28, 28) gap >
+softmax
+}
+}
+
+mod n001_block_in_chain {
+nin_macros::nin! {
+<
+    input(1, 28, 28)
+    block stage(c) < conv(c) relu >
+>
+}
+}
+
+mod n001_brackets {
+nin_macros::nin! {
+model Small [
+    input(1, 28, 28)
+]
+}
+}
+
+mod n001_end_of_text {
+nin_macros::nin! {
+model Small <
+    input(1, 28, 28)
+    gap
+}
+}
+
+mod n001_no_default {
+nin_macros::nin! {
+model Small(width) < input(1, 28, 28) conv(width) >
+}
+}
+
+mod n001_not_a_model {
+nin_macros::nin! {
+layers:
+  - conv: 64
+}
+}
+
+mod n001_repeat {
+nin_macros::nin! {
+< input(1, 28, 28) repeat < conv(8) relu > >
+}
+}
+
+mod n001_two_words {
+nin_macros::nin! {
+< input(1, 28, 28) conv(8 kernel = 5) >
+}
+}
+
+mod n002_numbers {
+nin_macros::nin! {
+< input(1, 28, 28) dropout(.5) >
+}
+}
+
+mod n002_suffix {
+nin_macros::nin! {
+< input(1, 28, 28) conv(16u32) >
+}
+}
+
+mod n002_too_large {
+nin_macros::nin! {
+< input(1, 28, 28) conv(99999999999999999999) >
+}
+}
+
+fn n003_block() {
+let _ =
+nin_macros::nin! {
+block relu(fc, self = 1) < conv(fc + self) >
+< input(1, 28, 28) gap >
+};
+}
+
+mod n003_keyword {
+nin_macros::nin! {
+model repeat < input(1, 28, 28) gap >
+}
+}
+
+mod n003_names {
+nin_macros::nin! {
+model softmax(conv = 8, same = 1, self = 2) <
+    input(1, 28, 28)
+    gap
+>
+}
+}
+
+mod n004_doc_in_chain {
+nin_macros::nin! {
+model Small <
+    input(1, 28, 28)
+    /// Averages.
+    gap
+>
+}
+}
+
+mod n004_inner_doc {
+nin_macros::nin! {
+//! A model.
+model Small < input(1, 28, 28) gap >
+}
+}
+
+fn n006_expansion() {
+let _ =
+nin_macros::nin! {
+block a(n) < repeat(1) < repeat(1) < repeat(1) < conv(n) > > > >
+block b(n) < repeat(1) < repeat(1) < repeat(1) < a(n) > > > >
+block c(n) < repeat(1) < repeat(1) < repeat(1) < b(n) > > > >
+block d(n) < repeat(1) < repeat(1) < repeat(1) < c(n) > > > >
+block e(n) < repeat(1) < repeat(1) < repeat(1) < d(n) > > > >
+block f(n) < repeat(1) < repeat(1) < repeat(1) < e(n) > > > >
+block g(n) < repeat(1) < repeat(1) < repeat(1) < f(n) > > > >
+block h(n) < repeat(1) < repeat(1) < repeat(1) < g(n) > > > >
+block i(n) < repeat(1) < repeat(1) < repeat(1) < h(n) > > > >
+block j(n) < repeat(1) < repeat(1) < repeat(1) < i(n) > > > >
+block k(n) < repeat(1) < repeat(1) < repeat(1) < j(n) > > > >
+block l(n) < repeat(1) < repeat(1) < repeat(1) < k(n) > > > >
+block m(n) < repeat(1) < repeat(1) < repeat(1) < l(n) > > > >
+block o(n) < repeat(1) < repeat(1) < repeat(1) < m(n) > > > >
+block p(n) < repeat(1) < repeat(1) < repeat(1) < o(n) > > > >
+block q(n) < repeat(1) < repeat(1) < repeat(1) < p(n) > > > >
+block r(n) < q(n) >
+< input(1, 8, 8) conv(2) r(4) >
+};
+}
+
+mod n006_parentheses {
+nin_macros::nin! {
+< input(1, 28, 28) conv((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((8)))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))) >
+}
+}
+
+mod n007_none {
+nin_macros::nin! {
+// Nothing yet.
+}
+}
+
+mod n007_two {
+nin_macros::nin! {
+model One < input(1, 28, 28) gap >
+model Two < input(1, 28, 28) gap >
+}
+}
+
+fn n010_block() {
+let _ =
+nin_macros::nin! {
+block stage(c) < conv(c) conv2d(c) relu >
+< input(3, 16, 16) stage(8) staeg(8) upsample(2) stage(16) gap >
+};
+}
+
+fn n010_other_systems() {
+let _ =
+nin_macros::nin! {
+<
+    input(3, 32, 32)
+    Conv2D(16, kernel = 3)
+    ReLU
+    max_pool2d(2)
+    AvgPool2d(2)
+    GlobalAveragePooling2D
+    flatten
+    Dense(10)
+    linear(10)
+    sofmax
+    attention(8)
+>
+};
+}
+
+fn n011_arguments() {
+let _ =
+nin_macros::nin! {
+<
+    input(3, 32, 32)
+    conv(16, kernel_size = 5, strid = 2, groups = 4)
+    relu(slope = 0.1)
+    dropout(rate = 0.5)
+    maxpool(2, ceil_mode = 1)
+    gap
+>
+};
+}
+
+fn n011_block() {
+let _ =
+nin_macros::nin! {
+block stage(c, kernel = 3) < conv(c, kernel = kernel) relu >
+< input(3, 16, 16) stage(8, krenel = 5) stage(8, filters = 5) stage(c = 8, c = 9) gap >
+};
+}
+
+fn n012_twice() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) conv(16, 3, kernel = 5) maxpool(2, stride = 1, stride = 2) gap >
+};
+}
+
+fn n013_block() {
+let _ =
+nin_macros::nin! {
+block stage(a, b, kernel = 2 + 1) < mlpconv(a, b, kernel = kernel) >
+< input(3, 16, 16) stage stage(8) stage(b = 8) gap >
+};
+}
+
+fn n013_missing() {
+let _ =
+nin_macros::nin! {
+< input conv(kernel = 3) mlpconv() maxpool(stride = 2) dropout gap fc >
+};
+}
+
+fn n014_block() {
+let _ =
+nin_macros::nin! {
+block stage(c) < conv(c) relu >
+block plain < conv(8) relu >
+< input(3, 16, 16) stage(8, 16) plain(8) gap >
+};
+}
+
+fn n014_too_many() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32, 1) dropout(0.5, 0.5) conv(16, 3, 1, 1, 0, 2, 4) gap(8) >
+};
+}
+
+fn n015_order() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) conv(kernel = 3, 16) gap >
+};
+}
+
+fn n020_bare() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) conv(width) >
+};
+}
+
+mod n020_in_block {
+nin_macros::nin! {
+// A slip, a parameter of the model, and a block without parameters; each is told once.
+block stage(channels) < conv(chanels) conv(width) relu >
+block plain < conv(width) >
+model Net(width = 8) <
+    input(3, 16, 16)
+    stage(width) stage(2 * width)
+    plain
+>
+}
+}
+
+mod n020_misspelt {
+nin_macros::nin! {
+model Small(width = 16, depth = 2) <
+    input(3, 32, 32)
+    conv(widht * depth)
+    conv(channels)
+>
+}
+}
+
+fn n021_block() {
+let _ =
+nin_macros::nin! {
+block stage(c, kernel = 5) < conv(c) relu >
+< input(3, 16, 16) stage(8) stage(8, kernel = 3) gap >
+};
+}
+
+mod n021_unused {
+nin_macros::nin! {
+model Small(width = 16, classes = 10) < input(3, 32, 32) conv(width) gap >
+}
+}
+
+fn n022_block() {
+let _ =
+nin_macros::nin! {
+block stage(c, c = 5) < conv(c) relu >
+< input(3, 16, 16) stage(8) gap >
+};
+}
+
+mod n022_duplicate {
+nin_macros::nin! {
+model Small(width = 16, width = 32) < input(3, 32, 32) conv(width) gap >
+}
+}
+
+fn n024_block() {
+let _ =
+nin_macros::nin! {
+block stage(c, d = 2 * c) < conv(c) conv(d) >
+< input(3, 16, 16) stage(8) gap >
+};
+}
+
+mod n024_default {
+nin_macros::nin! {
+model Small(width = 16, wide = 2 * width) < input(3, 32, 32) conv(width) conv(wide) gap >
+}
+}
+
+fn n025_circle() {
+let _ =
+nin_macros::nin! {
+block a(n) < conv(n) b(n) >
+block b(n) < c(n) d(n) >
+block c(n) < a(n) >
+block d(n) < conv(n) >
+< input(3, 16, 16) d(2) gap >
+};
+}
+
+fn n025_itself() {
+let _ =
+nin_macros::nin! {
+block stage(c) <
+    conv(c)
+    repeat(2) < stage(c + 1) >
+>
+< input(3, 16, 16) stage(8) dropuot(0.5) gap >
+};
+}
+
+fn n026_twice() {
+let _ =
+nin_macros::nin! {
+block stage(c) < conv(c) relu >
+block stage(c, d) < conv(c) conv(d) >
+< input(3, 16, 16) stage(8) gap >
+};
+}
+
+mod n030_in_block {
+nin_macros::nin! {
+// The fault is in the block's text; each use has its own value.
+block stage(c, p = 0.5) <
+    mlpconv(c, c / 2)
+    dropout(p)
+>
+model Net(width = 8) <
+    input(3, 16, 16)
+    stage(width)
+    stage(1)
+    stage(width, p = 1.5)
+    gap
+>
+}
+}
+
+fn n030_ranges() {
+let _ =
+nin_macros::nin! {
+<
+    input(0, 32, 32)
+    conv(16, kernel = 0)
+    mlpconv(16, -1, 0, stride = 0)
+    maxpool(3, pad = 2)
+    conv(16, bias = 2)
+    dropout(1)
+    dropout(-0.1)
+    fc(268435457)
+    leaky_relu(-0.5) leaky_relu(slope = 1e9)
+    batchnorm(0) batchnorm(momentum = 1.5) batchnorm(eps = 2, momentum = -1)
+>
+};
+}
+
+mod n030_repeat {
+nin_macros::nin! {
+model Net(depth = 2) <
+    input(3, 16, 16)
+    repeat(depth - 2) < conv(0) relu >
+    repeat(-1) < conv(8) >
+    gap
+>
+}
+}
+
+fn n031_block() {
+let _ =
+nin_macros::nin! {
+block stage(c, kernel = 3, p = 0.5) < conv(c, kernel = kernel) dropout(p) >
+<
+    input(3, 16, 16)
+    stage(8, kernel = 2.5)
+    stage(0.5, p = 0)
+    stage(same)
+    repeat(1.5) < conv(8) >
+    gap
+>
+};
+}
+
+mod n031_kinds {
+nin_macros::nin! {
+model Small(rate = 0.5, width = 1.0) <
+    input(3, 32, 32)
+    conv(width)
+    conv(16, kernel = 2.5, stride = same)
+    maxpool(2, round = up)
+    avgpool(2, round = 1)
+    dropout(ceil)
+    conv(16, pad = -rate)
+    gap
+>
+}
+}
+
+mod n032_arithmetic {
+nin_macros::nin! {
+model Small(zero = 0, big = 9223372036854775807) <
+    input(3, 32, 32)
+    conv(16 / zero)
+    conv(big + 1)
+    conv(1 + 2 * (big - -1))
+    dropout(1e300 * 1e300)
+>
+}
+}
+
+fn n033_even() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) conv(16, kernel = 4) conv(16, 6, pad = same) mlpconv(16, kernel = 2) >
+};
+}
+
+mod n040_empty {
+nin_macros::nin! {
+model Empty < >
+}
+}
+
+fn n040_no_input() {
+let _ =
+nin_macros::nin! {
+< conv(16) relu gap softmax >
+};
+}
+
+fn n040_not_first() {
+let _ =
+nin_macros::nin! {
+< dropout(0.5) input(3, 32, 32) gap >
+};
+}
+
+fn n041_second() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) conv(16) input(16, 32, 32) gap >
+};
+}
+
+fn n042_nested() {
+let _ =
+nin_macros::nin! {
+block halve(k) < maxpool(k, stride = 2, round = floor) >
+block stage(c, k) <
+    conv(c)
+    halve(k)
+>
+< input(1, 8, 8) stage(8, k = 2) stage(8, k = 9) gap >
+};
+}
+
+fn n042_repeat() {
+let _ =
+nin_macros::nin! {
+// The fourth pool finds too little left.
+<
+    input(1, 8, 8)
+    repeat(5) < conv(4) maxpool(2) >
+>
+};
+}
+
+mod n042_window {
+nin_macros::nin! {
+model Deep <
+    input(3, 32, 32)
+    maxpool(2)
+    maxpool(2)
+    maxpool(2)
+    maxpool(2)
+    conv(16, kernel = 5, pad = 1)
+    maxpool(8)
+    gap
+    softmax
+>
+}
+}
+
+fn n043_after() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) gap softmax dropout(0.5) relu >
+};
+}
+
+fn n043_in_block() {
+let _ =
+nin_macros::nin! {
+block classify(n) < fc(n) softmax >
+< input(1, 8, 8) repeat(2) < classify(10) > >
+};
+}
+
+fn n044_softmax() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) conv(10) softmax >
+};
+}
+
+fn n045_spatial() {
+let _ =
+nin_macros::nin! {
+<
+    input(3, 32, 32)
+    gap
+    conv(10)
+    fc(10)
+    maxpool(2)
+    relu
+    gap
+    softmax
+>
+};
+}
+
+fn n046_activation() {
+let _ =
+nin_macros::nin! {
+< input(3, 100000, 100000) conv(16) gap >
+};
+}
+
+fn n046_expansions() {
+let _ =
+nin_macros::nin! {
+block nothing < >
+< input(1, 8, 8) repeat(10000000) < nothing > gap >
+};
+}
+
+fn n046_layers() {
+let _ =
+nin_macros::nin! {
+block three < relu relu relu >
+< input(1, 8, 8) repeat(3333) < three > repeat(2) < relu > >
+};
+}
+
+fn n046_parameters() {
+let _ =
+nin_macros::nin! {
+<
+    input(3, 64, 64)
+    conv(1024)
+    fc(1000)
+    softmax
+>
+};
+}

@@ -1,0 +1,62 @@
+// Written by ui.rs.
+#![deny(deprecated)]
+
+extern crate self as nin;
+
+pub mod __private {
+    pub use nin_dsl::Number;
+    pub struct Model;
+    pub type Error = ();
+    pub fn model(_: &str, _: &str, _: &[(&str, Number)]) -> Result<Model, Error> {
+        Ok(Model)
+    }
+}
+
+fn main() {}
+
+fn n060_dropped() {
+let _ =
+nin_macros::nin! {
+<
+    input(3, 31, 32)
+    maxpool(2)
+    maxpool(3, stride = 2)
+    avgpool(2, round = floor)
+    maxpool(3, stride = 2, pad = 1)
+    gap
+>
+};
+}
+
+fn n060_in_block() {
+let _ =
+nin_macros::nin! {
+block stage(c) < conv(c) maxpool(2) >
+< input(1, 15, 15) repeat(2) < stage(8) > stage(4) gap >
+};
+}
+
+fn n061_dropout() {
+let _ =
+nin_macros::nin! {
+< input(3, 32, 32) gap dropout(0.5) >
+};
+}
+
+fn n061_in_block() {
+let _ =
+nin_macros::nin! {
+block classify(n) < fc(n) dropout(0.5) >
+< input(1, 8, 8) classify(10) >
+};
+}
+
+fn n062_unused() {
+let _ =
+nin_macros::nin! {
+block idle(c) < conv(c) other >
+block other < relu >
+block used < relu >
+< input(1, 8, 8) used gap >
+};
+}

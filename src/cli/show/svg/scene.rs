@@ -1,0 +1,315 @@
+//! What there is to draw: a graph as [`Part`]s in order, before any has a place.
+
+use std::ops::Range;
+
+use nin::{Graph, Shape};
+use nin_dsl::graph::{Group, GroupKind, Layer, NodeId, Op};
+use nin_dsl::shape::Window;
+
+use crate::cli::check::{arguments, grouped};
+
+/// A part of the picture.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// An activation.
+    Volume(Volume),
+    /// An op that changes no shape and stands alone, written on the arrow.
+    Step(Step),
+    /// Parts that belong together.
+    Frame(Frame),
+}
+
+/// An activation and what makes it.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) look: Look,
+    pub(super) shape: Shape,
+    /// What is written above the arrow that leads to it; empty for the input.
+    pub(super) above: String,
+    /// And below.
+    pub(super) below: String,
+    /// What is done to it where it is, in order.
+    pub(super) bands: Vec<Look>,
+    pub(super) name: String,
+    /// What is told of it at length.
+    pub(super) note: String,
+}
+
+/// An op on the arrow.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) text: String,
+    pub(super) note: String,
+}
+
+/// Parts under a label.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) kind: FrameKind,
+    pub(super) label: String,
+    pub(super) note: String,
+    pub(super) parts: Vec<Part>,
+}
+
+/// Why parts belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FrameKind {
+    /// They are one layer.
+    Layer,
+    /// They are a block or repeated.
+    Group,
+}
+
+/// A colour with a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    Input,
+    Conv,
+    Pointwise,
+    MaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    Fc,
+    Softmax,
+    Relu,
+    LeakyRelu,
+    BatchNorm,
+}
+
+impl Look {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Look::Input => "input",
+            Look::Conv => "convolution",
+            Look::Pointwise => "1×1 convolution",
+            Look::MaxPool => "max pool",
+            Look::AvgPool => "average pool",
+            Look::GlobalAvgPool => "global average",
+            Look::Fc => "fully connected",
+            Look::Softmax => "softmax",
+            Look::Relu => "ReLU",
+            Look::LeakyRelu => "leaky ReLU",
+            Look::BatchNorm => "batch norm",
+        }
+    }
+
+    /// One that is seen on light and on dark paper.
+    pub(super) fn colour(self) -> &'static str {
+        match self {
+            Look::Input => "#9aa7b4",
+            Look::Conv => "#4d86c6",
+            Look::Pointwise => "#57b3ad",
+            Look::MaxPool => "#dd7152",
+            Look::AvgPool => "#e2a04e",
+            Look::GlobalAvgPool => "#ad7bbf",
+            Look::Fc => "#7a80cf",
+            Look::Softmax => "#62a862",
+            Look::Relu => "#f0c23c",
+            Look::LeakyRelu => "#c3cf55",
+            Look::BatchNorm => "#d98bb0",
+        }
+    }
+}
+
+/// The parts of a graph.
+pub(super) fn parts(graph: &Graph) -> Vec<Part> {
+    let mut parts = vec![];
+    push_layers(graph, 0..graph.layers.len(), &graph.groups, &mut parts);
+    parts
+}
+
+/// Appends the layers of a range; `groups` are those inside it.
+fn push_layers(graph: &Graph, layers: Range<usize>, mut groups: &[Group], parts: &mut Vec<Part>) {
+    let mut at = layers.start;
+    while at < layers.end {
+        match groups.first() {
+            Some(group) if group.layers.start == at => {
+                let mut passes = passes(groups);
+                if !are_alike(graph, &passes) {
+                    passes.truncate(1);
+                }
+                let inside = &groups[1..inner_end(groups)];
+                push_group(graph, group, inside, passes.len(), parts);
+                at = passes.last().map_or(group.layers.end, |last| last.layers.end);
+                groups = &groups[groups.partition_point(|group| group.layers.start < at)..];
+            }
+            _ => {
+                push_layer(graph, &graph.layers[at], parts);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// One past the groups inside the first one.
+fn inner_end(groups: &[Group]) -> usize {
+    let end = groups[0].layers.end;
+    groups.partition_point(|group| group.layers.start < end)
+}
+
+/// The first group and, if it is the first pass of a repetition, those of the other passes.
+fn passes(groups: &[Group]) -> Vec<&Group> {
+    let mut passes = vec![&groups[0]];
+    let GroupKind::Pass { number: 1, of } = groups[0].kind else { return passes };
+    let mut rest = groups;
+    while passes.len() < of {
+        rest = &rest[inner_end(rest)..];
+        let Some(next) = rest.first() else { break };
+        passes.push(next);
+    }
+    passes
+}
+
+/// Whether the passes would look the same.
+fn are_alike(graph: &Graph, passes: &[&Group]) -> bool {
+    let layers = |group: &Group| &graph.layers[group.layers.clone()];
+    let first = layers(passes[0]);
+    passes.iter().all(|pass| {
+        let pass = layers(pass);
+        let same =
+            |(a, b): (&Layer, &Layer)| a.word == b.word && a.args == b.args && a.output == b.output;
+        pass.len() == first.len() && first.iter().zip(pass).all(same)
+    })
+}
+
+/// Appends a group that stands for `folded` of its like.
+fn push_group(
+    graph: &Graph,
+    group: &Group,
+    inside: &[Group],
+    folded: usize,
+    parts: &mut Vec<Part>,
+) {
+    let label = match &group.kind {
+        GroupKind::Pass { of: 1, .. } => {
+            return push_layers(graph, group.layers.clone(), inside, parts);
+        }
+        GroupKind::Pass { .. } if folded > 1 => format!("repeat × {folded}"),
+        kind => kind.to_string(),
+    };
+    let mut inner = vec![];
+    push_layers(graph, group.layers.clone(), inside, &mut inner);
+    let layers = &graph.layers[group.layers.clone()];
+    let params: u64 = layers.iter().map(|layer| layer.facts.params).sum();
+    let note = format!("{label}: {} layers, {} parameters", layers.len(), grouped(params));
+    parts.push(Part::Frame(Frame { kind: FrameKind::Group, label, note, parts: inner }));
+}
+
+/// Appends a layer: its volumes, in a frame if there are several.
+fn push_layer(graph: &Graph, layer: &Layer, parts: &mut Vec<Part>) {
+    let ids = || graph.ids().skip(layer.nodes.start).take(layer.nodes.len());
+    let volumes = ids().filter(|&id| makes_volume(graph.node(id).op)).count();
+    if volumes <= 1 {
+        return ids().for_each(|id| push_node(graph, layer, id, &layer.name, parts));
+    }
+    let mut inner = vec![];
+    for id in ids() {
+        // The layer's own name is on the frame.
+        let part = match graph.node(id).op {
+            Op::Conv { weight, .. } => graph.weight(weight).name.split('.').nth(1),
+            _ => None,
+        };
+        push_node(graph, layer, id, part.unwrap_or(""), &mut inner);
+    }
+    let (label, note) = (layer.name.clone(), told(layer));
+    parts.push(Part::Frame(Frame { kind: FrameKind::Layer, label, note, parts: inner }));
+}
+
+fn makes_volume(op: Op) -> bool {
+    match op {
+        Op::Input
+        | Op::Conv { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Softmax => true,
+        Op::Relu | Op::LeakyRelu { .. } | Op::BatchNorm { .. } | Op::Dropout { .. } => false,
+    }
+}
+
+/// Appends what one node makes, or marks what it works on.
+fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut Vec<Part>) {
+    let shape = graph.node(id).shape;
+    let note = told(layer);
+    let mut volume = |look, above: String, below: String| {
+        let (note, name, bands) = (note.clone(), name.to_owned(), vec![]);
+        parts.push(Part::Volume(Volume { look, shape, above, below, bands, name, note }));
+    };
+    match graph.node(id).op {
+        Op::Input => volume(Look::Input, String::new(), String::new()),
+        Op::Conv { window, .. } => match shape {
+            Shape::Vector { .. } => volume(Look::Fc, "fc".to_owned(), String::new()),
+            Shape::Map { .. } if window.is_pointwise() => {
+                volume(Look::Pointwise, sized("conv", window), String::new());
+            }
+            Shape::Map { .. } => {
+                let is_same = 2 * window.pad + 1 == window.kernel.0;
+                volume(Look::Conv, sized("conv", window), moved(window, is_same));
+            }
+        },
+        Op::MaxPool { window, .. } => {
+            volume(Look::MaxPool, sized("max", window), moved(window, window.pad == 0));
+        }
+        Op::AvgPool { window, .. } => {
+            volume(Look::AvgPool, sized("avg", window), moved(window, window.pad == 0));
+        }
+        Op::GlobalAvgPool => {
+            volume(Look::GlobalAvgPool, "global".to_owned(), "average".to_owned());
+        }
+        Op::Softmax => volume(Look::Softmax, "softmax".to_owned(), String::new()),
+        Op::Relu => push_band(Look::Relu, "relu".to_owned(), note, parts),
+        Op::LeakyRelu { slope } => {
+            push_band(Look::LeakyRelu, format!("leaky relu {slope}"), note, parts);
+        }
+        Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
+        Op::Dropout { p, .. } => {
+            parts.push(Part::Step(Step { text: format!("dropout {p}"), note }));
+        }
+    }
+}
+
+/// Appends an op to the volume it works on, if that stands beside it in the same frame, and else to the arrow.
+fn push_band(look: Look, text: String, note: String, parts: &mut Vec<Part>) {
+    match parts.last_mut() {
+        Some(Part::Volume(volume)) if volume.look != Look::Input => volume.bands.push(look),
+        _ => parts.push(Part::Step(Step { text, note })),
+    }
+}
+
+fn sized(word: &str, window: Window) -> String {
+    let (h, w) = window.kernel;
+    format!("{word} {h}×{w}")
+}
+
+/// Stride and padding, where they are not what they usually are.
+fn moved(window: Window, usual_pad: bool) -> String {
+    let stride = (window.stride != 1).then(|| format!("stride {}", window.stride));
+    let pad = (!usual_pad).then(|| match window.pad {
+        0 => "no pad".to_owned(),
+        pad => format!("pad {pad}"),
+    });
+    stride.into_iter().chain(pad).collect::<Vec<_>>().join(", ")
+}
+
+/// A shape as it is written in a picture.
+pub(super) fn written(shape: Shape) -> String {
+    shape.dims().iter().map(usize::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// What the checker knows of a layer.
+fn told(layer: &Layer) -> String {
+    let facts = layer.facts;
+    let arguments = match arguments(layer) {
+        none if none.is_empty() => none,
+        some => format!(": {some}"),
+    };
+    format!(
+        "{}{arguments}\n{} → {}\n{} parameters, {} multiply-accumulates\nreceptive field {field}×{field}",
+        layer.name,
+        written(layer.input),
+        written(layer.output),
+        grouped(facts.params),
+        grouped(facts.macs),
+        field = facts.receptive_field,
+    )
+}
