@@ -49,6 +49,8 @@ class Generator:
         self.blocks: list[Block] = []
         self.names = [*NAMES]
         self.rng.shuffle(self.names)
+        # Half of the models do without: whole numbers do not pass it unrounded.
+        self.anywhere = ANYWHERE if self.rng.random() < 0.5 else ANYWHERE[:-1]
 
     def model(self) -> Model:
         """The model."""
@@ -156,7 +158,7 @@ class Generator:
     def _layer(self, shape: Shape, scope: Scope) -> Call:
         """A layer that may fit."""
         rng = self.rng
-        word = rng.choice(ANYWHERE if len(shape) == 1 or rng.random() < 0.35 else SPATIAL)
+        word = rng.choice(self.anywhere if len(shape) == 1 or rng.random() < 0.35 else SPATIAL)
         if len(shape) == 1 and rng.random() < 0.4:
             word = "fc"
 

@@ -70,8 +70,9 @@ class Session:
         print()
         for isa, report in self.worst.items():
             errors = ", ".join(f"{kind} {report.errors.get(kind, 0.0):.1e}" for kind in KINDS)
+            unsteady = ", ".join(f"{count} {part}" for part, count in report.unsteady.most_common()) or "none"
             print(
-                f"{isa:<10}worst {errors}; {report.tensors:,} tensors, {report.unsteady.total()} of them unsteady; "
+                f"{isa:<10}worst {errors}; {report.tensors:,} tensors, of them unsteady: {unsteady}; "
                 f"{report.close:,} close switches, {report.flipped} of them taken another way"
             )
         print(f"{self.agreed} models agree, {len(self.failed)} disagree", end="")

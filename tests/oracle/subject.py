@@ -49,7 +49,7 @@ class Subject:
 
         for batch in self.batches:
             run(batch, THREADS)
-        if False and training.trainable(self.layers, self.facts):
+        if small and training.trainable(self.layers, self.facts):
             clip = training.write_data(self.facts, self.seed, folder)
             for isa in isas:
                 error = training.compare(nin, self.variant, self.layers, self.facts, folder, clip, isa)

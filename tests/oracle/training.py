@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors.numpy import load_file
 
 import reference
+from closeness import TOLERANCE, Disagreement, distances, scale
 from facts import Facts, Layer
 from nin import Nin, Variant
 
@@ -85,18 +86,23 @@ def compare(
     nin.train(variant, folder, run, isa)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "step" in line]
-    found = load_file(run / "last.safetensors")
+    kept = load_file(run / "last.safetensors")
+    found = {name: x for name, x in kept.items() if not name.startswith("momentum/")}
     names = [layer.name for layer in facts]
     weights = {name: torch.from_numpy(x).double() for name, x in load_file(folder / "w.safetensors").items()}
     images = (torch.from_numpy(np.load(folder / "train_images.npy")).double() - MEAN) / DEVIATION
     labels = torch.from_numpy(np.load(folder / "train_labels.npy"))
     rates = [step["lr"] for step in steps]
     losses = descend(layers, names, weights, images, labels, rates, clip)
-    errors = [abs(step["loss"] - loss) / loss for step, loss in zip(steps, losses, strict=True) if loss > 0]
-    for name, x in weights.items():
-        scale = x.abs().max().item()
-        errors.append(np.abs(found[name] - x.detach().numpy()).max() / (scale or 1.0))
-    return float(max(errors))
+    numbers = {name: x.detach().numpy() for name, x in weights.items()}
+    off = distances(found, numbers)
+    errors = {name: distance / scale(numbers[name]) for name, distance in off.items() if distance > 0}
+    for step, loss in zip(steps, losses, strict=True):
+        errors[f"loss of step {step['step']}"] = abs(step["loss"] - loss) / max(loss, TOLERANCE)
+    # A NaN is within nothing.
+    if wrong := [f"{name} is off by {error:.1e}" for name, error in errors.items() if not error <= TOLERANCE]:
+        raise Disagreement("\n".join(["of its scale, after training,", *wrong]))
+    return max(errors.values())
 
 
 def descend(
