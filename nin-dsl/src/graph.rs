@@ -492,7 +492,6 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Source;
 
     #[test]
