@@ -190,8 +190,8 @@ class Generator:
                 args = {"slope": express(rng, rng.choice([0.0, 0.01, 0.1, 0.3, 1.0, 1.5]), scope)}
             case "batchnorm":
                 args = {
-                    "eps": express(rng, rng.choice([1e-5, 1e-3, 0.1]), scope),
-                    "momentum": express(rng, rng.choice([0.1, 0.01, 0.9]), scope),
+                    "eps": express(rng, rng.choice([1e-5, 1e-3, 0.1, 1.0]), scope),
+                    "momentum": express(rng, rng.choice([0.1, 0.01, 0.9, 0.0, 1.0]), scope),
                 }
             case "fc":
                 args = {"n": whole(self._channels()), "bias": whole(rng.randint(0, 1))}

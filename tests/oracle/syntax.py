@@ -138,7 +138,7 @@ RANGES = {
     "p": (0, 0.999),
     "slope": (0, 100),
     "eps": (1e-12, 1),
-    "momentum": (1e-6, 1),
+    "momentum": (0, 1),
 }
 """Least and most of the arguments that do not begin at 1."""
 REALS = ("p", "slope", "eps", "momentum")
