@@ -165,7 +165,7 @@ class Case:
         off = distances({"output": result.output}, drawn.output.numbers)
         if wrong := drawn.output.wrong(off):
             raise Disagreement("\n".join(wrong))
-        report.agree(drawn.output, off)
+        report.agree(drawn.output, off, "output")
         if result.gradients is None:
             return
         found = {"loss": np.float64(result.loss)} | result.gradients
@@ -178,7 +178,7 @@ class Case:
         if wrong := expected.wrong(off):
             held = [f"{len(drawn.flips)} close switches were tried both ways"] if drawn.flips else []
             raise Disagreement("\n".join(wrong + held))
-        report.agree(expected, off)
+        report.agree(expected, off, "gradient")
 
     def _settle(self, found: Numbers, drawn: Drawn) -> tuple[Expected, int]:
         """Which way nin took the close switches: what each does to the gradients is found by turning it round, and the

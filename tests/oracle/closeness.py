@@ -76,14 +76,14 @@ class Report:
         """Keeps the worst."""
         self.errors[kind] = max(self.errors.get(kind, 0.0), error)
 
-    def agree(self, expected: Expected, off: dict[str, float]) -> None:
-        """Takes in tensors that are right."""
+    def agree(self, expected: Expected, off: dict[str, float], kind: str) -> None:
+        """Takes in tensors of one kind that are right."""
         self.tensors += len(off)
         for name, distance in off.items():
             if distance > expected.tolerated(name):
                 self.unsteady[name.rsplit(".", 1)[-1]] += 1
             elif distance > UNDERFLOW:
-                self.note(name if name in ("output", "loss") else "gradient", distance / scale(expected.numbers[name]))
+                self.note("loss" if name == "loss" else kind, distance / scale(expected.numbers[name]))
 
     def add(self, other: Report) -> None:
         """Takes in another report."""

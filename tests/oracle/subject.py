@@ -52,8 +52,8 @@ class Subject:
         if small and training.trainable(self.layers, self.facts):
             clip = training.write_data(self.facts, self.seed, folder)
             for isa in isas:
-                error = training.compare(nin, self.variant, self.layers, self.facts, folder, clip, isa)
-                reports[isa].note("training", error)
+                expected, off = training.compare(nin, self.variant, self.layers, self.facts, folder, clip, isa)
+                reports[isa].agree(expected, off, "training")
             said.append("training")
         if small and len(self.facts[-1].output) == 1:
             try:

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from safetensors.numpy import load_file
 
 import reference
-from closeness import TOLERANCE, Disagreement, distances, scale
+from case import SHAKES
+from closeness import Disagreement, Expected, Numbers, distances
 from facts import Facts, Layer
-from nin import Nin, Variant
+from nin import WEIGHTS, Nin, Variant
 
 IMAGES = 24
 STEPS = 5
@@ -77,9 +78,9 @@ def write_data(facts: list[Facts], seed: int, folder: Path) -> float:
 
 def compare(
     nin: Nin, variant: Variant, layers: list[Layer], facts: list[Facts], folder: Path, clip: float, isa: str
-) -> float:
-    """The largest error of a loss, a weight or a running statistic, of its tensor's scale, after some steps from the
-    weights in the folder on the data in it; raises `Disagreement` if it is too large.
+) -> tuple[Expected, dict[str, float]]:
+    """What losses, weights and running statistics must be after some steps from the weights in the folder on the data in
+    it, and how far each is off; raises `Disagreement` if one is too far.
     """
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
@@ -88,33 +89,34 @@ def compare(
     steps = [line for line in lines if "step" in line]
     kept = load_file(run / "last.safetensors")
     found = {name: x for name, x in kept.items() if not name.startswith("momentum/")}
-    names = [layer.name for layer in facts]
-    weights = {name: torch.from_numpy(x).double() for name, x in load_file(folder / "w.safetensors").items()}
-    images = (torch.from_numpy(np.load(folder / "train_images.npy")).double() - MEAN) / DEVIATION
-    labels = torch.from_numpy(np.load(folder / "train_labels.npy"))
+    found["losses"] = np.array([step["loss"] for step in steps])
     rates = [step["lr"] for step in steps]
-    losses = descend(layers, names, weights, images, labels, rates, clip)
-    numbers = {name: x.detach().numpy() for name, x in weights.items()}
-    off = distances(found, numbers)
-    errors = {name: distance / scale(numbers[name]) for name, distance in off.items() if distance > 0}
-    for step, loss in zip(steps, losses, strict=True):
-        errors[f"loss of step {step['step']}"] = abs(step["loss"] - loss) / max(loss, TOLERANCE)
-    # A NaN is within nothing.
-    if wrong := [f"{name} is off by {error:.1e}" for name, error in errors.items() if not error <= TOLERANCE]:
-        raise Disagreement("\n".join(["of its scale, after training,", *wrong]))
-    return max(errors.values())
+
+    def trained(dtype: torch.dtype, shake: torch.Generator | None = None) -> Numbers:
+        return descend(layers, [layer.name for layer in facts], folder, rates, clip, dtype, shake)
+
+    shakes = [torch.Generator().manual_seed(seed) for seed in range(SHAKES)]
+    rounded = [trained(torch.float32), *(trained(torch.float64, shake) for shake in shakes)]
+    expected = Expected.of(trained(torch.float64), rounded)
+    off = distances(found, expected.numbers)
+    if wrong := expected.wrong(off):
+        raise Disagreement("\n".join(["after training", *wrong]))
+    return expected, off
 
 
 def descend(
     layers: list[Layer],
     names: list[str],
-    weights: reference.Tensors,
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    folder: Path,
     rates: list[float],
     clip: float,
-) -> list[float]:
-    """Trains the weights in place, a step a learning rate; the losses before each step."""
+    dtype: torch.dtype,
+    shake: torch.Generator | None,
+) -> Numbers:
+    """The weights after a step a learning rate, and the losses before each."""
+    weights = {name: torch.from_numpy(x).to(dtype) for name, x in load_file(folder / WEIGHTS).items()}
+    images = (torch.from_numpy(np.load(folder / "train_images.npy")).to(dtype) - MEAN) / DEVIATION
+    labels = torch.from_numpy(np.load(folder / "train_labels.npy"))
     leaves = reference.trained(weights)
     for x in leaves.values():
         x.requires_grad_()
@@ -130,7 +132,7 @@ def descend(
     optimizer = torch.optim.SGD(groups, lr=1.0, momentum=MOMENTUM)
     losses = []
     for rate in rates:
-        run = reference.forward(layers, names, weights, images, training=True)
+        run = reference.forward(layers, names, weights, images, training=True, shake=shake)
         loss = F.cross_entropy(run.scores, labels)
         losses.append(loss.item())
         optimizer.zero_grad()
@@ -140,7 +142,8 @@ def descend(
             group["lr"] = rate * group["share"]
         optimizer.step()
         reference.update_statistics(layers, names, weights, run)
-    return losses
+    numbers = {name: x.detach().double().numpy() for name, x in weights.items()}
+    return numbers | {"losses": np.array(losses)}
 
 
 def last_under_relu(layers: list[Layer], names: list[str]) -> str | None:
