@@ -1,0 +1,233 @@
+//! Calls of a training step: its phases, the sums of its slices, and the update.
+
+use super::{Callee, Calls, Lanes, NOTHING, TimedCalls, share};
+use crate::abi::Context;
+use crate::error::Error;
+use crate::exec::memory::Floats;
+use crate::kernel::{Entry, PassKind};
+use crate::plan::Plan;
+
+/// One training batch and where its results go.
+pub(crate) struct TrainBatch<'a> {
+    /// `[N, C, H, W]`.
+    pub(crate) images: &'a [f32],
+    /// `[N]`, each less than the number of classes.
+    pub(crate) labels: &'a [u32],
+    /// `[N]`.
+    pub(crate) losses: &'a mut [f32],
+    /// `[N]`.
+    pub(crate) correct: &'a mut [u32],
+    /// Seed and step of dropout, or none.
+    pub(crate) dropout: Option<(u64, u64)>,
+}
+
+/// What a step works on besides weights and arenas.
+pub(crate) struct StepMemory {
+    /// Of every slice, one after the other: its gradients, then moments of batch normalisations.
+    pub(crate) sums: Floats,
+    /// Statistics of the batch, for batch normalisations.
+    pub(crate) statistics: Floats,
+    /// What a phase leaves of each image for later ones.
+    pub(crate) store: Floats,
+}
+
+impl StepMemory {
+    /// Memory for the steps of a plan.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system refuses.
+    pub(crate) fn of(plan: &Plan) -> Result<StepMemory, Error> {
+        Ok(StepMemory {
+            sums: Floats::zeroed(plan.slices * plan.slice_floats)?,
+            statistics: Floats::zeroed(plan.statistics_floats)?,
+            store: Floats::zeroed(plan.store())?,
+        })
+    }
+}
+
+/// Settings of one weight's update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hyper {
+    /// Learning rate.
+    pub lr: f32,
+    /// Share of the momentum that stays.
+    pub momentum: f32,
+    /// Weight decay.
+    pub decay: f32,
+}
+
+impl<'a> Callee<'a> {
+    /// Runs every slice of a batch through a phase: slice `s` on thread `s mod threads`. Each leaves its sums in its part
+    /// of `memory.sums`.
+    pub(crate) fn train(
+        self,
+        phase: usize,
+        batch: &'a mut TrainBatch<'_>,
+        prepared: &'a Floats,
+        memory: &'a mut StepMemory,
+        arenas: &'a mut [Floats],
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
+        let n = batch.labels.len();
+        let base = self.train_context(batch, prepared, memory);
+        let images = self.plan.slice_images();
+        let cleared = lanes.cleared(arenas.len());
+        for (slice, sums) in memory.sums.parts_mut(self.plan.slice_floats).enumerate() {
+            let thread = slice % arenas.len();
+            let arena = &mut arenas[thread];
+            assert_eq!(arena.len(), self.plan.arena());
+            let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
+            let range = (slice * images).min(n)..((slice + 1) * images).min(n);
+            cleared[thread].push(Some(context.over(range)));
+        }
+        self.calls(Entry::Train { phase }, lanes)
+    }
+
+    /// Carries one chunk of a batch through the parts of a training step, in the order of [`Callee::train`]. Statistics of
+    /// the batch are not gathered: the times are right, the gradients of a model with batch normalisation are not.
+    pub(crate) fn train_parts(
+        self,
+        batch: &'a mut TrainBatch<'_>,
+        prepared: &'a Floats,
+        memory: &'a mut StepMemory,
+        arena: &'a mut Floats,
+        lanes: &'a mut Lanes,
+    ) -> TimedCalls<'a> {
+        let n = batch.labels.len();
+        assert!(n <= self.plan.chunk);
+        assert_eq!(arena.len(), self.plan.arena());
+        let base = self.train_context(batch, prepared, memory);
+        let base = Context { gradients: memory.sums.as_mut_ptr(), ..base };
+        self.parts(PassKind::Training, n, base.alone_in(arena), lanes)
+    }
+
+    /// What all slices of a batch have in common.
+    fn train_context(
+        self,
+        batch: &mut TrainBatch<'_>,
+        prepared: &Floats,
+        memory: &mut StepMemory,
+    ) -> Context {
+        let n = batch.labels.len();
+        let classes = self.graph.node(self.graph.logits()).shape.elements();
+        assert!(n <= self.plan.batch);
+        assert!(batch.labels.iter().all(|&label| (label as usize) < classes));
+        assert_eq!(batch.images.len(), n * self.graph.input().elements());
+        assert_eq!((batch.losses.len(), batch.correct.len()), (n, n));
+        assert_eq!(prepared.len(), self.plan.prepared_floats);
+        self.check(memory);
+        let StepMemory { statistics, store, .. } = memory;
+        let (seed, step) = batch.dropout.unwrap_or_default();
+        Context {
+            images: batch.images.as_ptr(),
+            labels: batch.labels.as_ptr(),
+            results: batch.losses.as_mut_ptr(),
+            correct: batch.correct.as_mut_ptr(),
+            prepared: prepared.as_ptr().cast_mut(),
+            // A slice writes its own images alone; the statistics are only read.
+            store: store.as_mut_ptr(),
+            statistics: statistics.as_mut_ptr(),
+            dropout: u64::from(batch.dropout.is_some()),
+            seed,
+            step,
+            per_image: 1.0 / n as f32,
+            ..NOTHING
+        }
+    }
+
+    /// Makes what the phase after `phase` needs of the sums of `n` images.
+    pub(crate) fn gather(
+        self,
+        phase: usize,
+        n: usize,
+        weights: &'a Floats,
+        memory: &'a mut StepMemory,
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
+        assert!(0 < n && n <= self.plan.batch);
+        assert_eq!(weights.len(), self.plan.weight_floats);
+        self.check(memory);
+        let context = Context {
+            // Only read, through fields that others write through.
+            weights: weights.as_ptr().cast_mut(),
+            gradients: memory.sums.as_mut_ptr(),
+            statistics: memory.statistics.as_mut_ptr(),
+            ..NOTHING
+        };
+        lanes.cleared(1)[0].push(Some(context.over(0..n)));
+        self.calls(Entry::Gather { phase }, lanes)
+    }
+
+    /// Sums the gradients of all slices into the first one's.
+    pub(crate) fn reduce(
+        self,
+        memory: &'a mut StepMemory,
+        threads: usize,
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
+        self.check(memory);
+        let base = Context { gradients: memory.sums.as_mut_ptr(), ..NOTHING };
+        let total = self.plan.weight_floats;
+        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            lane.push(Some(base.over(share(total, crate::plan::ALIGN, part, threads))));
+        }
+        self.calls(Entry::Reduce, lanes)
+    }
+
+    /// One optimizer step of every weight, with the first slice's gradients times `scale`. `hyper` has a setting for each
+    /// weight.
+    pub(crate) fn update(
+        self,
+        (hyper, scale): (&[Hyper], f32),
+        memory: &'a StepMemory,
+        weights: &'a mut Floats,
+        momentum: &'a mut Floats,
+        threads: usize,
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
+        assert_eq!(hyper.len(), self.graph.weights.len());
+        self.check(memory);
+        assert_eq!(weights.len(), self.plan.weight_floats);
+        assert_eq!(momentum.len(), self.plan.weight_floats);
+        let base = Context {
+            gradients: memory.sums.as_ptr().cast_mut(),
+            weights: weights.as_mut_ptr(),
+            momentum: momentum.as_mut_ptr(),
+            scale,
+            ..NOTHING
+        };
+        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            let settings = hyper.iter().zip(&self.graph.weights).zip(&self.plan.weights);
+            let trained = settings.filter(|((_, weight), _)| weight.role.is_trained());
+            lane.extend(trained.map(|((hyper, weight), &offset)| {
+                let range = share(weight.elements(), crate::plan::ALIGN, part, threads);
+                let Hyper { lr, momentum: momentum_rate, decay } = *hyper;
+                let context = Context { lr, momentum_rate, decay, ..base };
+                Some(context.over(offset + range.start..offset + range.end))
+            }));
+        }
+        self.calls(Entry::Update, lanes)
+    }
+
+    /// Moves the running statistics towards those of the batch.
+    pub(crate) fn track(
+        self,
+        weights: &'a mut Floats,
+        memory: &'a mut StepMemory,
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
+        assert_eq!(weights.len(), self.plan.weight_floats);
+        self.check(memory);
+        let (weights, statistics) = (weights.as_mut_ptr(), memory.statistics.as_mut_ptr());
+        let context = Context { weights, statistics, ..NOTHING };
+        lanes.cleared(1)[0].push(Some(context));
+        self.calls(Entry::Track, lanes)
+    }
+
+    fn check(self, memory: &StepMemory) {
+        let StepMemory { sums, statistics, store } = memory;
+        assert_eq!(sums.len(), self.plan.slices * self.plan.slice_floats);
+        assert_eq!(statistics.len(), self.plan.statistics_floats);
+        assert_eq!(store.len(), self.plan.store());
+    }
+}
