@@ -6,8 +6,10 @@ mod check;
 mod eval;
 mod explain;
 mod fmt;
+mod help;
 mod images;
 mod init;
+mod manual;
 mod options;
 mod predict;
 mod progress;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use help::examples;
 use options::Usage;
 use terminal::Terminal;
 
@@ -32,8 +35,27 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 /// A compiler for Network-In-Network models.
+///
+/// A model is a text, such as `models/digits.nin`. nin checks it, compiles it to machine code for this CPU, and trains and
+/// runs it.
+///
+/// Results go to standard output, everything else to standard error. The exit status is 0 if all went well, 1 if the
+/// model, the data or the environment is wrong, 2 if the command line is wrong, and 130 after Ctrl-C.
 #[derive(Parser)]
-#[command(version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "nin",
+    bin_name = "nin",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    after_help = examples(&[
+        ("Look at a model", "nin check models/digits.nin"),
+        ("Train it on digits that ship inside nin", "nin train models/digits.nin --data mnist-10k"),
+        ("All about one verb", "nin help train"),
+    ])
+)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -48,25 +70,60 @@ struct Command {
 #[derive(Subcommand)]
 enum Verb {
     /// Check a model and print its layers.
+    ///
+    /// A row a layer: its arguments, its shapes, its parameters and multiply-accumulates, what a training step keeps of it,
+    /// and how much of the input one of its outputs sees.
     Check(check::Args),
-    /// Lay a model's file out in the canonical way; comments are kept.
+    /// Lay a model's file out in the canonical way.
+    ///
+    /// Comments stay, and so does all that the model means. A file that cannot be read as a model stays as it is.
     Fmt(fmt::Args),
     /// Explain a diagnostic at length.
+    ///
+    /// Every error and warning of the checker shows its code, and every code has an example and a way out.
     Explain(explain::Args),
     /// Print what the compiler makes of a model, stage by stage.
+    ///
+    /// From the text to machine code, each stage is made of the one before: ast, graph, train, fused, plan, clif, asm.
     Show(show::Args),
     /// Write fresh weights, as training would start from.
+    ///
+    /// The same model, recipe and seed give the same weights, which are those of `nin train` before its first step.
     Init(init::Args),
     /// Train a model.
+    ///
+    /// What neither an option nor a recipe sets has a default. A run prints all of its settings and keeps them in its
+    /// folder, beside the model, the weights and a line of figures a step. Ctrl-C saves, and `--resume` goes on to the
+    /// same bits.
     Train(train::Args),
     /// Measure accuracy and loss on a dataset.
+    ///
+    /// Images are normalised as they were when the weights were trained. The table is the confusion matrix: a row a true
+    /// class, a column a predicted one.
     Eval(eval::Args),
     /// Name the classes of images.
+    ///
+    /// Images are resized, and grey and colours converted, to what the model reads, and normalised as they were when the
+    /// weights were trained.
     Predict(predict::Args),
     /// Run arrays from NumPy files through a model.
+    ///
+    /// For whoever compares nin with another system: numbers are used as they are, and with labels there are the loss and
+    /// its gradients too, dropout off.
     Run(run::Args),
     /// Time the generated kernels.
+    ///
+    /// A call is one that a program makes: arrays in, arrays out, or a whole training step. Beside its speed stands the
+    /// most that this machine was measured to multiply and add at the same time.
     Bench(bench::Args),
+    /// Print a shell's completions of `nin`.
+    ///
+    /// They complete verbs, options, their values, files, and the codes of diagnostics.
+    Completions(manual::CompletionsArgs),
+    /// Print or install the manual's pages.
+    ///
+    /// They say what `--help` says, in the form of `man`: a page for nin and one for each verb.
+    Man(manual::ManArgs),
 }
 
 /// Runs the command.
@@ -91,6 +148,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Predict(args) => predict::predict(args, &terminal),
         Verb::Run(args) => run::run(args, &terminal),
         Verb::Bench(args) => bench::bench(args, &terminal),
+        Verb::Completions(args) => manual::completions(args, &terminal),
+        Verb::Man(args) => manual::man(args, &terminal),
     };
     match done {
         Ok(code) => code,
@@ -108,4 +167,38 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         let io = cause.downcast_ref::<io::Error>();
         io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The lines of a command's examples, up to a pipe or a redirection.
+    fn lines(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
+        let help = help.replace("\\\n", "");
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  nin "));
+        let own = |line: &str| line.split(['|', '>']).next().unwrap_or_default().to_owned();
+        lines.map(own).collect()
+    }
+
+    #[test]
+    fn every_verb_has_examples_and_they_parse() {
+        let nin = Command::command();
+        nin.clone().debug_assert();
+        for command in [&nin].into_iter().chain(nin.get_subcommands()) {
+            let (name, lines) = (command.get_name(), lines(command));
+            assert!((2..=4).contains(&lines.len()), "{name}: {lines:?}");
+            for line in lines {
+                let parsed =
+                    Command::try_parse_from(["nin"].into_iter().chain(line.split_whitespace()));
+                let help =
+                    |error: &clap::Error| error.kind() == clap::error::ErrorKind::DisplayHelp;
+                assert!(parsed.as_ref().err().is_none_or(help), "nin {line}: {:?}", parsed.err());
+            }
+        }
+    }
 }

@@ -1,96 +1,15 @@
 //! The command as its users meet it: exit codes, messages, JSON, files, Ctrl-C.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use ndarray::{Array1, Array4, ArrayD};
 use serde_json::Value;
 
-const MODEL: &str = "
-model Bars(width = 6) <
-    input(1, 8, 8)
-    mlpconv(width, width)
-    maxpool(2)
-    dropout(0.2)
-    mlpconv(width, 10)
-    gap
-    softmax
->
-";
-
-/// A folder with a model, `m.nin`, and images it can learn, `data`.
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("m.nin"), MODEL).unwrap();
-        fs::create_dir(folder.path().join("data")).unwrap();
-        for (set, images) in [("train", 300), ("t10k", 60)] {
-            let classes = (0..images).map(|n| (n % 10) as u8);
-            let pixels = (0..images).flat_map(|n| (0..64).map(move |at| level(n, at / 8, at % 8)));
-            let write = |kind: &str, magic: u32, sizes: &[u32], body: Vec<u8>| {
-                let words =
-                    std::iter::once(&magic).chain(sizes).flat_map(|word| word.to_be_bytes());
-                let file = folder.path().join("data").join(format!("{set}-{kind}-ubyte"));
-                fs::write(file, words.chain(body).collect::<Vec<u8>>()).unwrap();
-            };
-            let count = images as u32;
-            write("labels-idx1", 0x801, &[count], classes.collect());
-            write("images-idx3", 0x803, &[count, 8, 8], pixels.collect());
-        }
-        Bench { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nin"));
-        command.args(line.split_whitespace()).current_dir(self.folder.path());
-        command
-    }
-
-    /// Runs a line that must succeed, and returns its standard output.
-    fn run(&self, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "nin {line}: {}\n{errors}", output.status);
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.run(line)).unwrap()
-    }
-
-    /// Runs a line that must fail with `code`, and returns its standard error.
-    fn fails(&self, code: i32, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "nin {line}: {errors}");
-        assert!(output.stdout.is_empty(), "nin {line} printed results");
-        errors
-    }
-}
-
-/// Class `n % 10` is a bar at its own place: five rows, five columns.
-fn level(n: usize, y: usize, x: usize) -> u8 {
-    let class = n % 10;
-    let on = if class < 5 { y == class + 1 } else { x == class - 4 };
-    if on { 255 } else { ((n * 37 + y * 11 + x * 5) % 40) as u8 }
-}
-
-fn model(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
-}
-
-fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
+use common::{Bench, MODEL, keys, level, model};
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
@@ -156,34 +75,6 @@ fn warnings_are_errors_on_request() {
 }
 
 #[test]
-fn check_describes_a_model_in_json() {
-    let bench = Bench::new();
-    let checked = bench.json(&format!("check {} --json", model("nin-cifar10.nin").display()));
-    assert_eq!(
-        keys(&checked),
-        ["diagnostics", "input", "layers", "model", "output", "params", "totals"]
-    );
-    assert_eq!(checked["totals"]["params"], 966_986);
-    assert_eq!(checked["input"], serde_json::json!([3, 32, 32]));
-    let layer = &checked["layers"][1];
-    assert_eq!(layer["name"], "mlpconv1");
-    assert_eq!(layer["kind"], "mlpconv");
-    assert_eq!(layer["args"]["channels"], serde_json::json!([192, 160, 96]));
-    assert_eq!(layer["args"]["kernel"], 5);
-    assert!(layer["line"].as_u64().unwrap() > 1);
-    fs::write(bench.path("bad.nin"), "<\n  input(1, 8, 8) conv(0)\n>").unwrap();
-    let output = bench.command("check bad.nin --json").output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let object: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let diagnostic = &object["diagnostics"][0];
-    assert_eq!(keys(diagnostic), ["code", "column", "line", "message", "severity"]);
-    assert_eq!(
-        (diagnostic["severity"].as_str(), diagnostic["line"].as_u64()),
-        (Some("error"), Some(2))
-    );
-}
-
-#[test]
 fn every_stage_can_be_shown() {
     let bench = Bench::new();
     for stage in ["ast", "graph", "train", "fused", "plan", "clif", "asm", "dot", "svg"] {
@@ -209,21 +100,6 @@ fn the_picture_in_the_readme_is_what_show_draws() {
         fs::write(&file, &drawn).unwrap();
     }
     assert!(fs::read_to_string(&file).unwrap() == drawn, "{} is out of date", file.display());
-}
-
-#[test]
-fn a_closed_pipe_ends_it_quietly() {
-    let bench = Bench::new();
-    let mut child = bench
-        .command("show m.nin --stage clif")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_ne!(output.status.code(), Some(101));
 }
 
 #[test]
@@ -342,42 +218,6 @@ fn arrays_run_through_a_model_and_back() {
         .unwrap();
     let errors = bench.fails(1, &format!("{line} --labels l.npy"));
     assert!(errors.contains("image 2 has the label 10"), "{errors}");
-}
-
-#[test]
-fn bench_reports_in_json() {
-    let bench = Bench::new();
-    for mode in ["infer", "train"] {
-        let report =
-            bench.json(&format!("bench m.nin --mode {mode} --batch 8 --runs 5 --threads 2 --json"));
-        assert_eq!(
-            keys(&report),
-            [
-                "algo",
-                "arena_bytes",
-                "batch",
-                "code_bytes",
-                "compile_ms",
-                "cpu",
-                "gflops",
-                "images_per_s",
-                "isa",
-                "layers",
-                "median_ms",
-                "min_ms",
-                "mode",
-                "model",
-                "params",
-                "peak_gflops",
-                "peak_rss_bytes",
-                "percent_of_peak",
-                "runs",
-                "threads"
-            ]
-        );
-        assert_eq!((report["mode"].as_str(), report["runs"].as_u64()), (Some(mode), Some(5)));
-        assert!(report["percent_of_peak"].as_f64().unwrap() > 0.0, "{report}");
-    }
 }
 
 #[cfg(unix)]

@@ -1,5 +1,12 @@
 //! `nin!` and `include!`: models checked while Rust compiles. Use them through the `nin` crate, which documents them.
 //!
+//! ```ignore
+//! nin::nin! {
+//!     pub model Small(width = 16) < input(1, 28, 28) mlpconv(width, 10, kernel = 5) gap softmax >
+//! }
+//! let model = Small { width: 8 }.model()?;
+//! ```
+//!
 //! A linter with a text at its end: the macro lays its tokens out as text, reads and checks it as the `nin` command
 //! would, reports what is wrong under the tokens it is wrong at, and leaves the text to the runtime, which reads it
 //! again. No compiler is linked here.

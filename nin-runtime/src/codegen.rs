@@ -11,6 +11,7 @@ mod elementwise;
 mod emitter;
 mod functions;
 mod layout;
+mod listing;
 mod loss;
 mod micro;
 mod norm;
@@ -34,6 +35,7 @@ use crate::kernel::{Entry, Kernel, PassKind};
 use crate::plan::{Pass, Plan};
 use emitter::Emitter;
 use functions::Functions;
+pub(crate) use listing::listing;
 pub use target::{Isa, Target};
 
 /// One function's machine code.
@@ -46,7 +48,7 @@ pub struct MachineCode {
     pub align: u64,
     /// Calls to other functions of the program, by number.
     pub relocs: Vec<ModuleReloc>,
-    /// Its assembly, if asked for.
+    /// Its assembly, as the code generator writes it, if asked for.
     pub assembly: Option<String>,
 }
 
@@ -63,7 +65,8 @@ enum Body {
     Assembled(Vec<u8>),
 }
 
-/// Whether to keep the assembly text of each function.
+/// Whether to keep the code generator's text of each function, which costs time and need not be kept for x86-64, whose
+/// bytes can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assembly {
     /// No.
@@ -154,9 +157,7 @@ pub fn translate(
             let code = match body {
                 Body::Clif(function) => translate_one(number, kernel, *function, target, assembly)?,
                 Body::Assembled(bytes) => {
-                    let text =
-                        (assembly == Assembly::Keep).then(|| micro::x86::disassemble(&bytes));
-                    MachineCode { kernel, bytes, align: 64, relocs: Vec::new(), assembly: text }
+                    MachineCode { kernel, bytes, align: 64, relocs: Vec::new(), assembly: None }
                 }
             };
             done.push((number, code));
@@ -205,11 +206,12 @@ fn translate_one(
 impl Clif {
     /// Every function as text: `nin show --stage clif`.
     pub fn display(&self) -> String {
-        let all = self.functions.iter();
-        let text = |(kernel, body): &(Kernel, Body)| match body {
-            Body::Clif(function) => format!("; {kernel}\n{function}\n"),
+        let all = self.functions.iter().enumerate();
+        let text = |(number, (kernel, body)): (usize, &(Kernel, Body))| match body {
+            Body::Clif(function) => format!("; u0:{number} is {kernel}\n{function}\n"),
             Body::Assembled(bytes) => {
-                format!("; {kernel}\n; {} bytes by the assembler\n\n", bytes.len())
+                let length = bytes.len();
+                format!("; u0:{number} is {kernel}\n; {length} bytes by the assembler\n\n")
             }
         };
         all.map(text).collect()

@@ -160,13 +160,8 @@ pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Er
         Stage::Clif => codegen::write(graph, &plan()?, &target).display(),
         Stage::Asm => {
             let clif = codegen::write(graph, &plan()?, &target);
-            let code = codegen::translate(clif, &target, options.threads, Assembly::Keep)?;
-            let functions = code.iter();
-            let text = |function: &codegen::MachineCode| {
-                let assembly = function.assembly.as_deref().unwrap_or_default();
-                format!("; {} ({} bytes)\n{assembly}\n", function.kernel, function.bytes.len())
-            };
-            functions.map(text).collect()
+            let assembly = if target.is_x86_64() { Assembly::Drop } else { Assembly::Keep };
+            codegen::listing(&codegen::translate(clif, &target, options.threads, assembly)?)
         }
     })
 }

@@ -28,7 +28,8 @@ pub enum Error {
     },
     /// The operating system gave no memory for tensors.
     #[error(
-        "no memory for tensors of {bytes} bytes: train with a smaller batch or fewer threads, or make the model smaller"
+        "no memory for tensors of {} MiB: take a smaller batch or fewer threads, or make the model smaller",
+        bytes.div_ceil(1 << 20)
     )]
     Memory {
         /// Bytes asked for.

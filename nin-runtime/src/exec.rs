@@ -8,6 +8,7 @@ mod spin;
 pub(crate) mod team;
 pub(crate) mod threads;
 
+pub use memory::zeroed_images;
 pub use profile::PartTime;
 pub(crate) use program::Inner;
 pub use program::Program;

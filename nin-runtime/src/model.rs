@@ -1,13 +1,15 @@
 //! [`Model`], a checked model with its text: from a string, a file or the `nin!` macro.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nin_dsl::graph::Graph;
-use nin_dsl::{Diagnostic, Number, Source};
+use nin_dsl::{Diagnostic, Number, Source, limits};
 
 use crate::compile::{self, Options};
 use crate::error::Error;
 use crate::exec::Program;
+use crate::file::read_text;
 
 /// A checked model.
 #[derive(Clone, Debug)]
@@ -76,14 +78,14 @@ impl Model {
     /// Reads and checks a `.nin` file.
     ///
     /// # Errors
-    /// [`ModelError::Io`] if the file cannot be read, [`ModelError::Invalid`] with everything that is wrong in it.
+    /// [`ModelError::Io`] if the file cannot be read as a text, [`ModelError::Invalid`] with everything that is wrong in it.
     pub fn from_file(
         file: impl AsRef<Path>,
         overrides: &[(String, Number)],
     ) -> Result<Model, ModelError> {
         let file = file.as_ref();
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ModelError::Io { file: file.to_owned(), source })?;
+        let read = File::open(file).and_then(|open| read_text(open, limits::TEXT_BYTES));
+        let text = read.map_err(|source| ModelError::Io { file: file.to_owned(), source })?;
         Model::from_text(&file.to_string_lossy(), &text, overrides)
     }
 

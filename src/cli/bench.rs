@@ -8,11 +8,13 @@ use nin::ndarray::Array4;
 use nin::train::{Recipe, init};
 use nin::{Error, Graph, Hyper, Options, PartTime, Session, StepParams};
 use nin_dsl::graph::Op;
+use nin_runtime::exec::zeroed_images;
 use nin_runtime::peak;
 use serde_json::json;
 
 use super::check::{bytes, grouped, params, threads};
-use super::options::{MachineArgs, ModelArgs, batch};
+use super::help::examples;
+use super::options::{MachineArgs, ModelArgs, batch, compiled, whole};
 use super::show::Mode;
 use super::terminal::Terminal;
 
@@ -24,17 +26,22 @@ const FEWEST: usize = 5;
 const MOST: usize = 500;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("Inference, 128 images a call", "nin bench models/digits.nin"),
+    ("A training step on one thread", "nin bench models/digits.nin --mode train --threads 1"),
+    ("One image a call, for a program to read", "nin bench models/digits.nin --batch 1 --json"),
+]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Time a forward call, or a training step.
-    #[arg(long, value_enum, default_value_t = Mode::Infer)]
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Infer)]
     mode: Mode,
     /// Images a call.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch())]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch(), allow_negative_numbers = true)]
     batch: usize,
     /// Calls to time [default: as many as fit three seconds].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     runs: Option<u32>,
     /// Time every part of the generated code, too, on one thread.
     #[arg(long)]
@@ -56,7 +63,8 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
         purpose: args.mode.into(),
     };
     let program = model.compile(&options)?;
-    let mut bench = Bench::new(program.session(&init(graph, &Recipe::default()))?, args);
+    compiled(&program, terminal);
+    let mut bench = Bench::new(program.session(&init(graph, &Recipe::default()))?, args)?;
     let times = bench.times()?;
     let layers = if args.layers { bench.layers()? } else { vec![] };
     let median_ms = 1e3 * times[times.len() / 2];
@@ -135,17 +143,16 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn new(session: Session, args: &Args) -> Bench<'_> {
+    fn new(session: Session, args: &Args) -> Result<Bench<'_>, Error> {
         let graph = session.program().graph();
-        let input = graph.input();
-        let shape = (args.batch, input.channels(), input.height(), input.width());
+        let mut images = zeroed_images(args.batch, graph.input())?;
         // Any numbers of the size of normalised pixels: a cheap sequence that does not repeat within a row.
-        let images = Array4::from_shape_fn(shape, |(n, c, y, x)| {
-            ((n * 131 + c * 61 + y * 17 + x * 29) % 97) as f32 / 48.0 - 1.0
-        });
+        for ((n, c, y, x), pixel) in images.indexed_iter_mut() {
+            *pixel = ((n * 131 + c * 61 + y * 17 + x * 29) % 97) as f32 / 48.0 - 1.0;
+        }
         let classes = graph.output().elements();
         let labels = (0..args.batch).map(|image| (image % classes) as u32).collect();
-        Bench { args, session, images, labels }
+        Ok(Bench { args, session, images, labels })
     }
 
     /// Seconds of each call, in ascending order.

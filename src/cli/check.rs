@@ -9,10 +9,16 @@ use nin_dsl::Source;
 use nin_dsl::graph::{Arg, Layer};
 use serde_json::{Map, Value, json};
 
+use super::help::examples;
 use super::options::ModelArgs;
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("The layers with their shapes and costs", "nin check models/digits.nin"),
+    ("A wider variant, for a program to read", "nin check models/digits.nin -D width=40 --json"),
+    ("A model from a pipe", "echo '< input(1, 28, 28) mlpconv(16, 10) gap softmax >' | nin check -"),
+]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -34,9 +40,7 @@ pub(crate) fn check(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             if let (true, Some(ModelError::Invalid { text, diagnostics })) =
                 (args.json, error.downcast_ref())
             {
-                let name = Path::new(&*text.name).file_stem().map(|stem| stem.to_string_lossy());
-                let diagnostics = listed(text, diagnostics);
-                writeln!(out, "{}", json!({ "model": name, "diagnostics": diagnostics }))?;
+                writeln!(out, "{}", refused(text, diagnostics))?;
                 out.flush()?;
             }
             return Err(error);
@@ -191,6 +195,14 @@ fn described(graph: &Graph, source: &Source, diagnostics: &[Diagnostic]) -> Valu
         },
         "diagnostics": listed(source, diagnostics),
     })
+}
+
+/// What is known of a model that the checker refuses: the name it gives itself, or else its file's.
+fn refused(text: &Source, diagnostics: &[Diagnostic]) -> Value {
+    let read = nin_dsl::parse(text).map(|model| model.name.text);
+    let stem = || Path::new(&*text.name).file_stem().unwrap_or_default().to_string_lossy().into();
+    let name: String = read.unwrap_or_else(|_| stem());
+    json!({ "model": name, "diagnostics": listed(text, diagnostics) })
 }
 
 fn dims(shape: Shape) -> Value {

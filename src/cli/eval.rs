@@ -4,31 +4,37 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
+use anyhow::ensure;
+use clap::{ValueEnum, ValueHint};
 use nin::data::Spec;
 use nin::train::{Evaluation, Evaluator};
 use serde_json::json;
 
 use super::check::grouped;
+use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, batch, read_weights};
 use super::terminal::Terminal;
 use super::train::load;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("On images that training has not seen", "nin eval models/digits.nin --data mnist-10k \\\n    --weights runs/Digits-1/last.safetensors"),
+    ("On those it has, for a program to read", "nin eval models/digits.nin --data mnist-10k --split train --json \\\n    --weights runs/Digits-1/last.safetensors"),
+]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// The model's weights.
-    #[arg(long, value_name = "W.safetensors")]
+    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
     weights: PathBuf,
     /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Spec,
     /// Which of its images.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "SPLIT", value_enum, default_value_t)]
     split: Which,
     /// Images a call.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch())]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch(), allow_negative_numbers = true)]
     batch: usize,
     /// Print one JSON object.
     #[arg(long)]
@@ -48,7 +54,7 @@ enum Which {
 
 pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let model = args.model.load(terminal)?;
-    let (weights, info) = read_weights(&args.weights, model.graph())?;
+    let (weights, info) = read_weights(&args.weights, model.graph(), terminal)?;
     let data = load(&args.data, terminal)?;
     data.check(model.graph())?;
     let split = match args.split {
@@ -78,6 +84,11 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, machine)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();
     let evaluation = evaluator.evaluate(split, &all, normalisation)?;
+    ensure!(
+        evaluation.loss.is_finite(),
+        "the loss is not finite: the model's outputs overflow with the weights of {}",
+        args.weights.display()
+    );
     let mut out = terminal.results();
     if args.json {
         let object = json!({

@@ -4,18 +4,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use clap::ValueHint;
 use nin::ModelError;
 use nin_dsl::{Source, format};
 use nin_runtime::file::write_atomically;
 
 use super::WRONG;
+use super::help::examples;
 use super::options::read_text;
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("Lay a file out", "nin fmt models/digits.nin"),
+    ("Fail if a file is not laid out, as for CI", "nin fmt --check models/digits.nin models/nin-mnist.nin"),
+]))]
 pub(crate) struct Args {
     /// The models' files.
-    #[arg(value_name = "MODEL.nin", required = true)]
+    #[arg(value_name = "MODEL.nin", required = true, value_hint = ValueHint::FilePath)]
     models: Vec<PathBuf>,
     /// Change nothing; fail if a file is not laid out.
     #[arg(long)]
@@ -44,9 +50,7 @@ fn lay_out(file: &Path, check: bool, terminal: &Terminal) -> anyhow::Result<()> 
     } else if check {
         bail!("{0} is not laid out; `nin fmt {0}` does it", text.name);
     } else {
-        // What a link points at is replaced, not the link.
-        let place = file.canonicalize();
-        let written = place.and_then(|place| write_atomically(&place, laid_out.as_bytes()));
+        let written = write_atomically(file, laid_out.as_bytes());
         written.with_context(|| text.name.to_string())?;
         terminal.note(format_args!("{} has been laid out", text.name));
     }

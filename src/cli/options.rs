@@ -1,16 +1,28 @@
 //! Arguments that several verbs share.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use clap::builder::RangedU64ValueParser;
+use anyhow::{Context as _, bail};
+use clap::ValueHint;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
-use nin::{Graph, Isa, Model, ModelError, Number, Weights};
+use nin::{Graph, Isa, Model, ModelError, Number, Program, Weights};
+use nin_dsl::limits::TEXT_BYTES;
+use nin_runtime::file;
 
+use super::check::{bytes, grouped, threads};
 use super::terminal::Terminal;
+
+/// Heading of the options that make a variant of a model.
+pub(crate) const MODEL_OPTIONS: &str = "Model options";
+/// Heading of the options that say what generated code runs on.
+const MACHINE_OPTIONS: &str = "Machine options";
 
 /// A mistake on the command line that only shows when the verb looks at it.
 #[derive(Debug)]
@@ -27,8 +39,8 @@ impl std::error::Error for Usage {}
 /// A model and its parameters.
 #[derive(clap::Args)]
 pub(crate) struct ModelArgs {
-    /// The model's file.
-    #[arg(value_name = "MODEL.nin")]
+    /// The model's file, or `-` for standard input.
+    #[arg(value_name = "MODEL.nin", value_hint = ValueHint::FilePath)]
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) variant: VariantArgs,
@@ -38,10 +50,10 @@ pub(crate) struct ModelArgs {
 #[derive(clap::Args)]
 pub(crate) struct VariantArgs {
     /// Give a parameter of the model another value; may be repeated.
-    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = define)]
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = define, help_heading = MODEL_OPTIONS)]
     pub(crate) define: Vec<(String, Number)>,
     /// Take the checker's warnings for errors.
-    #[arg(long)]
+    #[arg(long, help_heading = MODEL_OPTIONS)]
     pub(crate) deny_warnings: bool,
 }
 
@@ -49,28 +61,60 @@ pub(crate) struct VariantArgs {
 #[derive(clap::Args)]
 pub(crate) struct MachineArgs {
     /// Threads [default: all cores].
-    #[arg(long, value_name = "N", value_parser = threads())]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = whole::<usize>(1..=1024),
+        allow_negative_numbers = true,
+        help_heading = MACHINE_OPTIONS
+    )]
     pub(crate) threads: Option<usize>,
-    /// Instruction set: `auto` is the fastest this CPU has; or `portable`, `avx2`, `avx512`.
-    #[arg(long, default_value_t, value_parser = clap::value_parser!(Isa))]
+    /// Instruction set.
+    #[arg(long, value_name = "ISA", default_value = "auto", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
     pub(crate) isa: Isa,
 }
 
-fn threads() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=1024)
+/// Each instruction set with what it needs.
+fn isa() -> impl TypedValueParser<Value = Isa> {
+    let words = Isa::ALL.map(|isa| PossibleValue::new(isa.word()).help(isa.summary()));
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Isa>())
+}
+
+/// A whole number in a range; take `allow_negative_numbers` beside it, so that `-1` is told the range.
+pub(crate) fn whole<T>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: TryFrom<u64>,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| {
+            format!("expected a whole number from {} to {}", range.start(), range.end())
+        })
+    }
 }
 
 /// A number of images in a call.
-pub(crate) fn batch() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=1 << 20)
+pub(crate) fn batch() -> impl Fn(&str) -> Result<usize, String> + Clone {
+    whole(1..=1 << 20)
+}
+
+/// A seed: recipes keep it as a signed number.
+pub(crate) fn seed() -> impl Fn(&str) -> Result<u64, String> + Clone {
+    whole(0..=i64::MAX as u64)
 }
 
 /// `name=value`.
 fn define(text: &str) -> Result<(String, Number), String> {
-    let (name, value) =
-        text.split_once('=').ok_or("expected `NAME=VALUE`, such as `width=96`".to_owned())?;
-    let number = value.trim().parse::<Number>().map_err(|error| error.to_string())?;
-    Ok((name.trim().to_owned(), number))
+    let expected = || "expected `NAME=VALUE`, such as `width=96`".to_owned();
+    let (name, value) = text.split_once('=').ok_or_else(expected)?;
+    let (name, value) = (name.trim(), value.trim());
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if value.is_empty() || name.is_empty() || !name.chars().all(letter) {
+        return Err(expected());
+    }
+    let number = value.parse::<Number>().map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), number))
 }
 
 impl MachineArgs {
@@ -91,7 +135,18 @@ impl ModelArgs {
 impl VariantArgs {
     /// Reads and checks a model's file, and prints the checker's warnings.
     pub(crate) fn load(&self, file: &Path, terminal: &Terminal) -> anyhow::Result<Model> {
-        let model = Model::from_file(file, &self.define)?;
+        let twice = |&(at, name): &(usize, &String)| {
+            self.define[..at].iter().any(|(before, _)| before == name)
+        };
+        if let Some((_, name)) = self.define.iter().map(|(name, _)| name).enumerate().find(twice) {
+            return Err(Usage(format!("`-D {name}=...` is given twice")).into());
+        }
+        let model = if file.as_os_str() == "-" {
+            let text = file::read_text(io::stdin(), TEXT_BYTES).context("standard input")?;
+            Model::from_text("stdin", &text, &self.define)?
+        } else {
+            Model::from_file(file, &self.define)?
+        };
         let (source, warnings) = (model.source(), model.warnings());
         if self.deny_warnings && !warnings.is_empty() {
             let denied = warnings.iter().cloned().map(nin::Diagnostic::denied);
@@ -99,14 +154,49 @@ impl VariantArgs {
             return Err(ModelError::Invalid { text, diagnostics }.into());
         }
         terminal.diagnostics(source, warnings);
+        let graph = model.graph();
+        terminal.detail(format_args!(
+            "{}: {}, {} layers, {} parameters, {} multiply-accumulates an image",
+            source.name,
+            graph.name,
+            graph.layers.len(),
+            grouped(graph.params_total()),
+            grouped(graph.macs_total())
+        ));
         Ok(model)
     }
 }
 
+/// Says what was compiled, to those who asked for more.
+pub(crate) fn compiled(program: &Program, terminal: &Terminal) {
+    terminal.detail(format_args!(
+        "compiled in {:.1} ms for {} ({}): {} of machine code, {} of memory to work in",
+        1e3 * program.compile_time().as_secs_f64(),
+        threads(program.threads()),
+        program.isa(),
+        bytes(program.code_bytes() as u64),
+        bytes(program.arena_bytes() as u64)
+    ));
+}
+
 /// A model's weights from a file, and what the file says about them.
-pub(crate) fn read_weights(file: &Path, graph: &Graph) -> anyhow::Result<(Weights, Info)> {
+pub(crate) fn read_weights(
+    file: &Path,
+    graph: &Graph,
+    terminal: &Terminal,
+) -> anyhow::Result<(Weights, Info)> {
     let read = WeightsFile::read(file).map_err(|error| hint(file, error))?;
-    Ok((read.weights(graph)?, Info::read(file, &read)?))
+    let (weights, info) = (read.weights(graph)?, Info::read(file, &read)?);
+    if !weights.is_finite() {
+        bail!(
+            "{}: some weights are not finite: their training diverged, or the file is damaged",
+            file.display()
+        );
+    }
+    let seed = info.seed.map_or(String::new(), |seed| format!(", from seed {seed}"));
+    let (file, count) = (file.display(), weights.tensors().len());
+    terminal.detail(format_args!("{file}: weights in {count} tensors{seed}"));
+    Ok((weights, info))
 }
 
 /// A run folder in place of a weights file is a slip with an easy answer.
@@ -122,6 +212,22 @@ fn hint(file: &Path, error: nin::weights::WeightsError) -> anyhow::Error {
     error.into()
 }
 
+/// Refuses to write over a file that the same command reads, or over its other output: such a slip would cost a model or
+/// weights.
+pub(crate) fn keeps_apart(output: &Path, others: &[&Path]) -> Result<(), Usage> {
+    let place = |path: &Path| {
+        let real = path.canonicalize().or_else(|_| std::path::absolute(path));
+        real.unwrap_or_else(|_| path.to_owned())
+    };
+    match others.iter().any(|other| place(other) == place(output)) {
+        true => Err(Usage(format!(
+            "{} is named twice, to be written and for something else; give the output another name",
+            output.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// The index and name of each class.
 pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
     let outputs = graph.output().elements();
@@ -133,5 +239,6 @@ pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
 
 /// A file's text, with the file in the error.
 pub(crate) fn read_text(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| file.display().to_string())
+    let read = File::open(file).and_then(|open| file::read_text(open, TEXT_BYTES));
+    read.with_context(|| file.display().to_string())
 }

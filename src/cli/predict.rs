@@ -4,28 +4,35 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::ensure;
+use clap::ValueHint;
 use nin::Options;
 use nin::data::Normalisation;
 use nin::ndarray::{ArrayView4, Axis};
 use nin_dsl::graph::Op;
 use serde_json::{Value, json};
 
+use super::help::examples;
 use super::images;
-use super::options::{MachineArgs, ModelArgs, class_names, read_weights};
+use super::options::{MachineArgs, ModelArgs, class_names, compiled, read_weights, whole};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("What a picture shows", "nin predict models/digits.nin examples/seven.png \\\n    --weights runs/Digits-1/last.safetensors"),
+    ("The likeliest class of each, for a program to read", "nin predict models/digits.nin examples/*.png --top 1 --json \\\n    --weights runs/Digits-1/last.safetensors"),
+]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// The model's weights.
-    #[arg(long, value_name = "W.safetensors")]
+    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
     weights: PathBuf,
     /// Images (PNG); they are resized and converted to what the model reads.
-    #[arg(value_name = "IMAGE.png", required = true)]
+    #[arg(value_name = "IMAGE.png", required = true, value_hint = ValueHint::FilePath)]
     images: Vec<PathBuf>,
     /// How many classes to name.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<usize>(1..=1 << 28), allow_negative_numbers = true)]
     top: usize,
     /// Print one JSON object.
     #[arg(long)]
@@ -40,7 +47,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     if matches!(graph.output(), nin::Shape::Map { .. }) {
         anyhow::bail!("the model yields maps of {}, not one number a class", graph.output());
     }
-    let (weights, info) = read_weights(&args.weights, graph)?;
+    let (weights, info) = read_weights(&args.weights, graph, terminal)?;
     let input = graph.input();
     let normalisation = info.normalisation.clone().unwrap_or_else(|| {
         terminal.warn(format_args!(
@@ -53,7 +60,9 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let machine = args.machine.machine();
     let options =
         Options { batch: 1, threads: machine.threads, isa: machine.isa, ..Options::default() };
-    let mut session = model.compile(&options)?.session(&weights)?;
+    let program = model.compile(&options)?;
+    compiled(&program, terminal);
+    let mut session = program.session(&weights)?;
     let classes = class_names(&info, graph);
     let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
     let mut listed = vec![];
@@ -66,6 +75,12 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         if !softmax {
             to_probabilities(&mut outputs);
         }
+        ensure!(
+            outputs.iter().all(|output| output.is_finite()),
+            "{}: the model's outputs are not finite: they overflow with the weights of {}",
+            file.display(),
+            args.weights.display()
+        );
         let mut ranked: Vec<usize> = (0..outputs.len()).collect();
         ranked.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]));
         let top: Vec<(&str, f32)> = ranked

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
 
+use anstream::{AutoStream, ColorChoice};
 use nin::{Diagnostic, ModelError};
 use nin_dsl::Source;
 use nin_dsl::diagnostic::render;
@@ -12,18 +13,24 @@ use nin_dsl::diagnostic::render;
 pub(crate) struct Terminal {
     quiet: bool,
     verbose: bool,
-    /// Standard error is a terminal that takes colours.
+    /// Standard error takes colours.
     colour: bool,
-    /// Standard error is a terminal.
+    /// Standard error is a terminal that can redraw a line.
     interactive: bool,
 }
 
 impl Terminal {
-    /// Looks at standard error and `NO_COLOR`.
+    /// Looks at standard error, `TERM`, `NO_COLOR`, `CLICOLOR` and `CLICOLOR_FORCE`, as clap does for its own messages.
     pub(crate) fn new(quiet: bool, verbose: bool) -> Terminal {
-        let interactive = io::stderr().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Terminal { quiet, verbose, colour: interactive && !plain, interactive }
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let interactive = io::stderr().is_terminal() && !dumb;
+        let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+        Terminal { quiet, verbose, colour, interactive }
+    }
+
+    /// Whether more was asked for.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Whether progress is shown as a bar; otherwise as a line every few seconds.
@@ -72,8 +79,19 @@ impl Terminal {
             return;
         }
         let mark = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
-        say(format_args!("{mark}: {error:#}"));
+        say(format_args!("{mark}: {}", with_causes(error)));
     }
+}
+
+/// An error and its causes in a line, without those that the ones before them have told already.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Nothing can be done about a standard error that is closed.

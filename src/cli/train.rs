@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use clap::ValueHint;
 use nin::data::Spec;
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
-use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights};
+use super::help::examples;
+use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::{INTERRUPTED, check};
@@ -21,9 +23,14 @@ use super::{INTERRUPTED, check};
 const RUNS: &str = "runs";
 
 #[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("Digits that ship inside nin, in under a minute", "nin train models/digits.nin --data mnist-10k"),
+    ("Wider and longer, the best weights chosen on a tenth of the images", "nin train models/digits.nin -D width=32 --data mnist-10k --epochs 20 \\\n    --val 0.1"),
+    ("Go on with a run that was stopped", "nin train --resume runs/Digits-1"),
+]))]
 pub(crate) struct Args {
     /// The model's file; with `--resume` it may be left out, and must be the run's model if it is not.
-    #[arg(value_name = "MODEL.nin", required_unless_present = "resume")]
+    #[arg(value_name = "MODEL.nin", required_unless_present = "resume", value_hint = ValueHint::FilePath)]
     model: Option<PathBuf>,
     #[command(flatten)]
     variant: VariantArgs,
@@ -31,33 +38,34 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DATA")]
     data: Option<Spec>,
     /// Settings to start from; other options override them.
-    #[arg(long, value_name = "R.toml")]
+    #[arg(long, value_name = "R.toml", value_hint = ValueHint::FilePath)]
     recipe: Option<PathBuf>,
     /// How often every training image is seen.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=u64::from(u32::MAX)), allow_negative_numbers = true)]
     epochs: Option<u32>,
     /// Images a step.
-    #[arg(long, value_name = "N", value_parser = batch())]
+    #[arg(long, value_name = "N", value_parser = batch(), allow_negative_numbers = true)]
     batch: Option<usize>,
     /// Learning rate.
     #[arg(long, value_name = "X", value_parser = positive, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Seed of initial weights, order and dropout.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 63))]
+    #[arg(long, value_name = "N", value_parser = seed(), allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Share of the training images held back to choose the best weights by.
     #[arg(long, value_name = "FRACTION", value_parser = share, allow_negative_numbers = true)]
     val: Option<f64>,
     /// Start from these weights in place of fresh ones.
-    #[arg(long, value_name = "W.safetensors")]
+    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
     weights: Option<PathBuf>,
     /// Folder to keep the run in [default: runs/<model>-<n>].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
     /// Go on with the run in this folder; everything is taken from it.
     #[arg(
         long,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "val", "weights", "out"]
     )]
     resume: Option<PathBuf>,
@@ -110,7 +118,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
                 RunFolder::check_vacant(folder)?;
             }
             let data = load(&data, terminal)?;
-            let trainer = start(args, &model, &data, recipe, machine)?;
+            let trainer = start(args, &model, &data, recipe, machine, terminal)?;
             go(trainer, &model, &data, terminal)
         }
         (None, None) => unreachable!("clap asks for a model or a run (a bug in nin)"),
@@ -166,10 +174,11 @@ fn start<'d>(
     data: &'d Dataset,
     recipe: Recipe,
     machine: Machine,
+    terminal: &Terminal,
 ) -> anyhow::Result<Trainer<'d>> {
     // As it was given, if it was: that is how messages should name it.
     let given = args.weights.as_deref().or(recipe.weights.as_ref().map(Path::new));
-    let given = given.map(|file| read_weights(file, model.graph())).transpose()?;
+    let given = given.map(|file| read_weights(file, model.graph(), terminal)).transpose()?;
     let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
     if let Some((weights, _)) = &given {
         trainer.start_from(weights)?;
@@ -287,7 +296,7 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
         terminal.note(format_args!("run folder {}", folder.path().display()));
     }
     terminal.detail(format_args!(
-        "{} of machine code, {} of arena",
+        "{} of machine code, {} of memory to work in",
         check::bytes(program.code_bytes() as u64),
         check::bytes(program.arena_bytes() as u64)
     ));

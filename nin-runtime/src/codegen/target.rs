@@ -23,18 +23,9 @@ pub enum Isa {
     Avx512,
 }
 
-/// Every choice and its word.
-const ISAS: [(Isa, &str); 4] = [
-    (Isa::Auto, "auto"),
-    (Isa::Portable, "portable"),
-    (Isa::Avx2, "avx2"),
-    (Isa::Avx512, "avx512"),
-];
-
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = ISAS.iter().find(|(isa, _)| isa == self).map_or("", |(_, word)| word);
-        f.write_str(word)
+        f.write_str(self.word())
     }
 }
 
@@ -42,15 +33,38 @@ impl FromStr for Isa {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Isa, String> {
-        let found = ISAS.iter().find(|(_, word)| *word == text).map(|(isa, _)| *isa);
+        let found = Isa::ALL.into_iter().find(|isa| isa.word() == text);
         found.ok_or_else(|| {
-            let words: Vec<&str> = ISAS.iter().map(|(_, word)| *word).collect();
-            format!("no instruction set `{text}`: it is one of {}", words.join(", "))
+            let words = Isa::ALL.map(Isa::word).join(", ");
+            format!("no instruction set `{text}`: it is one of {words}")
         })
     }
 }
 
 impl Isa {
+    /// Every choice.
+    pub const ALL: [Isa; 4] = [Isa::Auto, Isa::Portable, Isa::Avx2, Isa::Avx512];
+
+    /// The word that chooses it, such as `avx2`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Isa::Auto => "auto",
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Isa::Auto => "The fastest that this CPU has",
+            Isa::Portable => "Vectors of four floats, on every CPU",
+            Isa::Avx2 => "x86-64 with AVX2 and FMA: vectors of eight",
+            Isa::Avx512 => "x86-64 with AVX-512F: vectors of sixteen",
+        }
+    }
+
     /// Whether this CPU has it.
     pub fn is_available(self) -> bool {
         match self {
@@ -66,8 +80,7 @@ impl Isa {
 
     /// Every instruction set that this CPU has, slowest first.
     pub fn available() -> impl Iterator<Item = Isa> {
-        let all = ISAS.into_iter().map(|(isa, _)| isa);
-        all.filter(|&isa| isa != Isa::Auto && isa.is_available())
+        Isa::ALL.into_iter().filter(|&isa| isa != Isa::Auto && isa.is_available())
     }
 }
 
@@ -127,6 +140,10 @@ impl Target {
     /// The registers its tiles are made of.
     pub fn registers(&self) -> &Registers {
         &self.registers
+    }
+
+    pub(crate) fn is_x86_64(&self) -> bool {
+        self.isa.triple().architecture == target_lexicon::Architecture::X86_64
     }
 
     pub(super) fn isa(&self) -> &dyn TargetIsa {

@@ -82,6 +82,17 @@ impl Program {
         (self.inner.threads * plan.arena() + plan.store()) * size_of::<f32>()
     }
 
+    /// Bytes of one session's tensors: weights, what training keeps beside them, and arenas.
+    pub(crate) fn session_bytes(&self) -> usize {
+        let plan = &self.inner.plan;
+        let weights = plan.weight_floats + plan.prepared_floats;
+        let (momentum, sums) = match plan.training {
+            Some(_) => (plan.weight_floats, plan.slices * plan.slice_floats),
+            None => (0, 0),
+        };
+        (weights + momentum + sums) * size_of::<f32>() + self.arena_bytes()
+    }
+
     /// How long it took from the checked graph to callable code.
     pub fn compile_time(&self) -> Duration {
         self.inner.compile_time

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{ArrayD, ArrayView4, Axis, IxDyn, s};
 use nin_dsl::shape::Shape;
 
-use super::memory::Floats;
+use super::memory::{self, Floats, zeros};
 use super::profile::{self, PartTime};
 use super::program::Program;
 use super::threads::Threads;
@@ -63,6 +63,7 @@ pub struct StepOutcome {
 
 impl Session {
     pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
+        memory::check(program.session_bytes())?;
         let plan = program.plan();
         let master = Arc::new(Floats::zeroed(plan.weight_floats)?);
         let prepared = Arc::new(Floats::zeroed(plan.prepared_floats)?);
@@ -120,13 +121,14 @@ impl Session {
     /// probabilities of a model that ends in `softmax`.
     ///
     /// # Errors
-    /// [`Error::Images`] if the images have another shape or are too many.
+    /// [`Error::Images`] if the images have another shape or are too many, [`Error::Memory`] if there is none for the
+    /// results.
     pub fn forward(&mut self, images: ArrayView4<'_, f32>) -> Result<ArrayD<f32>, Error> {
         let n = self.check_images(&images)?;
         let output = self.program.graph().output();
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
-        let mut results = vec![0.0; n * output.elements()];
+        let mut results = zeros(n * output.elements())?;
         let callee = self.program.callee();
         let (prepared, arenas) = (&self.prepared, &mut self.arenas);
         // Fewer images than threads are too few to go round.

@@ -59,9 +59,7 @@ impl BufferKey {
     /// another (a leaky ReLU's slope is not negative), and of a positive one only a dropout makes anything else: zero,
     /// where its own rule has already made the gradient zero.
     pub fn of(graph: &Graph, tensor: Tensor) -> Option<BufferKey> {
-        let in_place = |id: NodeId| {
-            matches!(graph.node(id).op, Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. })
-        };
+        let in_place = |id: NodeId| works_in_place(graph.node(id).op);
         let norm = |id: NodeId| matches!(graph.node(id).op, Op::BatchNorm { .. });
         let before = |id: NodeId| id.operand().expect("an in-place op reads a node");
         match tensor {
@@ -86,6 +84,21 @@ impl BufferKey {
         match self {
             BufferKey::Value(id) | BufferKey::Grad(id) => id,
         }
+    }
+}
+
+/// Whether an op overwrites its operand: an element is made of the same element alone, and the backward pass needs no more
+/// of the operand than its value keeps.
+fn works_in_place(op: Op) -> bool {
+    match op {
+        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => true,
+        Op::Input
+        | Op::Conv { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::BatchNorm { .. }
+        | Op::Softmax => false,
     }
 }
 

@@ -7,7 +7,7 @@ use super::trainer::Machine;
 use crate::compile::{Options, Purpose, compile};
 use crate::data::{Normalisation, Split};
 use crate::error::Error;
-use crate::exec::Session;
+use crate::exec::{Session, zeroed_images};
 use crate::weights::Weights;
 
 /// What a model makes of labelled images.
@@ -63,8 +63,7 @@ impl Evaluator {
         let Machine { threads, isa } = machine;
         let options = Options { batch, threads, isa, purpose: Purpose::Inference };
         let session = compile(&graph.without_softmax(), &options)?.session(weights)?;
-        let input = graph.input();
-        let batch = Array4::zeros((batch, input.channels(), input.height(), input.width()));
+        let batch = zeroed_images(batch, graph.input())?;
         Ok(Evaluator { session, batch, labels: Vec::new() })
     }
 

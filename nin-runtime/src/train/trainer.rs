@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use ndarray::{Array4, s};
+use ndarray::s;
 use nin_dsl::graph::Role;
 
 use super::checkpoint::{Checkpoint, Info, Progress};
@@ -16,7 +16,7 @@ use crate::Hyper;
 use crate::codegen::Isa;
 use crate::compile::{Options, Purpose};
 use crate::data::{Dataset, Normalisation};
-use crate::exec::{Program, Session, StepParams};
+use crate::exec::{Program, Session, StepParams, zeroed_images};
 use crate::model::Model;
 use crate::weights::Weights;
 
@@ -345,8 +345,7 @@ impl<'d> Trainer<'d> {
         let order = shuffled(&self.train, seed, Stream::Order, self.progress.epoch);
         let (steps, per_epoch) = (self.steps(), self.steps_per_epoch());
         let done = self.progress.step - u64::from(self.progress.epoch) * per_epoch;
-        let shape = self.data.shape();
-        let mut images = Array4::zeros((batch, shape.channels(), shape.height(), shape.width()));
+        let mut images = zeroed_images(batch, self.data.shape())?;
         let mut labels = Vec::with_capacity(batch);
         for indices in order.chunks(batch).skip(done as usize) {
             let start = Instant::now();

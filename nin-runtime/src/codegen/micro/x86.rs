@@ -3,11 +3,11 @@
 //! The code keeps to System V's convention: arguments in `rdi rsi rdx rcx r8 r9`, and it touches caller-saved registers
 //! only, so it has no frame. It ends in `vzeroupper`, since Cranelift's code around it is encoded as legacy SSE.
 
+use iced_x86::IcedError;
 use iced_x86::code_asm::{
     AsmMemoryOperand, AsmRegister64, CodeAssembler, qword_ptr, r8, r9, r10, r11, rax, rcx, rdi,
     rdx, rsi,
 };
-use iced_x86::{Decoder, DecoderOptions, Formatter as _, IcedError, NasmFormatter};
 
 use super::vectors::{Avx2, Avx512, Vectors};
 use crate::codegen::target::Isa;
@@ -200,16 +200,4 @@ impl<'a, V: Vectors> Assembler<'a, V> {
 /// The address of a float behind a base.
 fn at(base: AsmRegister64, floats: i64) -> AsmMemoryOperand {
     base + bytes(floats)
-}
-
-/// A tile's instructions, one a line.
-pub(in crate::codegen) fn disassemble(code: &[u8]) -> String {
-    let mut formatter = NasmFormatter::new();
-    let mut text = String::new();
-    for instruction in &mut Decoder::new(64, code, DecoderOptions::NONE) {
-        text.push_str("  ");
-        formatter.format(&instruction, &mut text);
-        text.push('\n');
-    }
-    text
 }

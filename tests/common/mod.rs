@@ -1,0 +1,121 @@
+//! A folder to run the command in, for every test of the command.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+pub const MODEL: &str = "
+model Bars(width = 6) <
+    input(1, 8, 8)
+    mlpconv(width, width)
+    maxpool(2)
+    dropout(0.2)
+    mlpconv(width, 10)
+    gap
+    softmax
+>
+";
+
+/// A folder with a model, `m.nin`, and images it can learn, `data`.
+pub struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("m.nin"), MODEL).unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        for (set, images) in [("train", 300), ("t10k", 60)] {
+            let classes = (0..images).map(|n| (n % 10) as u8);
+            let pixels = (0..images).flat_map(|n| (0..64).map(move |at| level(n, at / 8, at % 8)));
+            let write = |kind: &str, magic: u32, sizes: &[u32], body: Vec<u8>| {
+                let words =
+                    std::iter::once(&magic).chain(sizes).flat_map(|word| word.to_be_bytes());
+                let file = folder.path().join("data").join(format!("{set}-{kind}-ubyte"));
+                fs::write(file, words.chain(body).collect::<Vec<u8>>()).unwrap();
+            };
+            let count = images as u32;
+            write("labels-idx1", 0x801, &[count], classes.collect());
+            write("images-idx3", 0x803, &[count, 8, 8], pixels.collect());
+        }
+        Bench { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nin"));
+        command.args(line.split_whitespace()).current_dir(self.folder.path());
+        // Whoever runs the tests may like colours.
+        command.env_remove("CLICOLOR_FORCE");
+        command
+    }
+
+    /// Runs a line that must succeed, and returns its standard output.
+    pub fn run(&self, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nin {line}: {}\n{errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every file and folder, with a file's length and, unless it is long, its bytes.
+    pub fn contents(&self) -> BTreeMap<PathBuf, (u64, Option<Vec<u8>>)> {
+        const LONG: u64 = 1 << 20;
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                }
+                let length = fs::metadata(&path).unwrap().len();
+                let bytes = (path.is_file() && length < LONG).then(|| fs::read(&path).unwrap());
+                found.insert(path, (length, bytes));
+            }
+        }
+        found
+    }
+
+    /// Runs a line that must print one JSON object, on one line, and nothing else.
+    pub fn json(&self, line: &str) -> Value {
+        let printed = self.run(line);
+        assert_eq!(printed.lines().count(), 1, "nin {line}: {printed}");
+        serde_json::from_str(&printed).unwrap()
+    }
+
+    /// Runs a line that must fail with `code`, and returns its standard error.
+    pub fn fails(&self, code: i32, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "nin {line}: {errors}");
+        assert!(output.stdout.is_empty(), "nin {line} printed results");
+        errors
+    }
+}
+
+/// Class `n % 10` is a bar at its own place: five rows, five columns.
+pub fn level(n: usize, y: usize, x: usize) -> u8 {
+    let class = n % 10;
+    let on = if class < 5 { y == class + 1 } else { x == class - 4 };
+    if on { 255 } else { ((n * 37 + y * 11 + x * 5) % 40) as u8 }
+}
+
+/// One of the repository's models.
+pub fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
+}
+
+/// The keys of an object, in alphabetical order.
+pub fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
