@@ -85,6 +85,9 @@ fn every_stage_can_be_shown() {
     fs::write(bench.path("again.nin"), bench.run("show m.nin --stage ast")).unwrap();
     let graph = |file: &str| bench.run(&format!("show {file} --stage graph"));
     assert_eq!(graph("m.nin"), graph("again.nin"));
+    // A model that cannot be trained has a graph, too.
+    fs::write(bench.path("map.nin"), "< input(1, 8, 8) maxpool(2) >").unwrap();
+    assert!(graph("map.nin").contains("1x4x4"), "{}", graph("map.nin"));
 }
 
 /// With `UPDATE_DOCS=1` in the environment it is drawn anew.

@@ -73,6 +73,13 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
 
 /// Checks the options and plans.
 fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Plan, Error> {
+    check(graph, options)?;
+    let training = options.purpose == Purpose::Training;
+    Ok(plan::plan(graph, options.batch, target.registers(), training))
+}
+
+/// Whether a graph can be compiled as the options say.
+fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
     let out_of_range = |name: &'static str, value, most| Error::Options { name, value, most };
     if !(1..=MAX_BATCH).contains(&options.batch) {
         return Err(out_of_range("batch", options.batch, MAX_BATCH));
@@ -80,12 +87,11 @@ fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Pl
     if !(1..=MAX_THREADS).contains(&options.threads) {
         return Err(out_of_range("threads", options.threads, MAX_THREADS));
     }
-    let training = options.purpose == Purpose::Training;
     let logits = graph.node(graph.logits()).shape;
-    if training && matches!(logits, Shape::Map { .. }) {
+    if options.purpose == Purpose::Training && matches!(logits, Shape::Map { .. }) {
         return Err(Error::NotClassifier { output: logits.dims() });
     }
-    Ok(plan::plan(graph, options.batch, target.registers(), training))
+    Ok(())
 }
 
 /// A stage of the road that can be printed.
@@ -137,18 +143,23 @@ impl fmt::Display for Stage {
 /// As [`compile`].
 pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Error> {
     let target = Target::host(options.isa)?;
-    let plan = planned(graph, options, &target)?;
+    // The graph is the same whatever it is compiled for, and whether it can be or not.
+    let plan = || planned(graph, options, &target);
     Ok(match stage {
         Stage::Graph => graph.to_string(),
-        Stage::Train => autodiff::differentiate(graph).display(graph),
+        Stage::Train => {
+            check(graph, options)?;
+            autodiff::differentiate(graph).display(graph)
+        }
         Stage::Fused => {
+            check(graph, options)?;
             let (nodes, purpose) = computations(graph, options.purpose);
             fuse::display(graph, &fuse::fuse(graph, &nodes, purpose))
         }
-        Stage::Plan => plan.display(graph),
-        Stage::Clif => codegen::write(graph, &plan, &target).display(),
+        Stage::Plan => plan()?.display(graph),
+        Stage::Clif => codegen::write(graph, &plan()?, &target).display(),
         Stage::Asm => {
-            let clif = codegen::write(graph, &plan, &target);
+            let clif = codegen::write(graph, &plan()?, &target);
             let assembly = if target.is_x86_64() { Assembly::Drop } else { Assembly::Keep };
             codegen::listing(&codegen::translate(clif, &target, options.threads, assembly)?)
         }

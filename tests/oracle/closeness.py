@@ -36,9 +36,17 @@ class Expected:
         off = [distances(other, numbers) for other in rounded]
         return Expected(numbers, {name: max(one[name] for one in off) for name in numbers})
 
-    def unsteady(self, name: str) -> bool:
-        """Whether the tensor is what is left of a sum that cancels, and float32 does not settle it."""
-        return self.allowed(name) > self.tolerated(name)
+    def unsteady(self) -> list[str]:
+        """The tensors that are what is left of sums that cancel, so that float32 does not settle them."""
+        return [name for name in self.numbers if self.allowed(name) > self.tolerated(name)]
+
+    def lost(self) -> list[str]:
+        """The tensors of which rounding leaves nothing: zeros would do."""
+        return [name for name, x in self.numbers.items() if self.allowed(name) > max(scale(x), UNDERFLOW)]
+
+    def only(self, name: str) -> Expected:
+        """Just this tensor."""
+        return Expected({name: self.numbers[name]}, {name: self.noise[name]})
 
     def allowed(self, name: str) -> float:
         """How far this tensor may be off."""
@@ -69,6 +77,8 @@ class Report:
     """Close switches."""
     flipped: int = 0
     """Those that nin took another way than float64."""
+    lost: int = 0
+    """Batches whose gradients are rounding and nothing else."""
     unsteady: Counter = field(default_factory=Counter)
     """Tensors that were held to their noise and not to the tolerance, by the last part of their name."""
 
@@ -92,6 +102,7 @@ class Report:
         self.tensors += other.tensors
         self.close += other.close
         self.flipped += other.flipped
+        self.lost += other.lost
         self.unsteady += other.unsteady
 
 

@@ -73,7 +73,8 @@ class Session:
             unsteady = ", ".join(f"{count} {part}" for part, count in report.unsteady.most_common()) or "none"
             print(
                 f"{isa:<10}worst {errors}; {report.tensors:,} tensors, of them unsteady: {unsteady}; "
-                f"{report.close:,} close switches, {report.flipped} of them taken another way"
+                f"{report.close:,} close switches, {report.flipped} of them taken another way; "
+                f"gradients of {report.lost} batches lost"
             )
         print(f"{self.agreed} models agree, {len(self.failed)} disagree", end="")
         print(f": {', '.join(self.failed)}" if self.failed else "")

@@ -64,6 +64,8 @@ class Subject:
         report = reports[isas[0]]
         if report.close:
             said.append(f"{report.close} close switches, {report.flipped} taken another way")
+        if report.lost:
+            said.append(f"gradients of {report.lost} batches lost in rounding")
         if report.unsteady:
             said.append("unsteady: " + ", ".join(f"{count} {part}" for part, count in report.unsteady.items()))
         return reports, "; ".join(said)

@@ -79,7 +79,7 @@ def write_data(facts: list[Facts], seed: int, folder: Path) -> float:
 def compare(
     nin: Nin, variant: Variant, layers: list[Layer], facts: list[Facts], folder: Path, clip: float, isa: str
 ) -> tuple[Expected, dict[str, float]]:
-    """What losses, weights and running statistics must be after some steps from the weights in the folder on the data in
+    """What losses, weights and running statistics must be after some steps from the folder's weights on the data in
     it, and how far each is off; raises `Disagreement` if one is too far.
     """
     run = folder / "run"
