@@ -1,7 +1,6 @@
 //! The `nin` command: arguments, exit codes and the way errors are told. A file a verb; nothing below here prints, reads
 //! the environment or exits.
 
-mod arrays;
 mod bench;
 mod check;
 mod eval;

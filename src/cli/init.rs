@@ -9,7 +9,7 @@ use nin::weights;
 
 use super::check::grouped;
 use super::help::examples;
-use super::options::{ModelArgs, keeps_apart, read_recipe, seed};
+use super::options::{ModelArgs, keeps_apart, seed};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -35,7 +35,7 @@ pub(crate) fn init(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     let recipe = args.recipe.as_deref().into_iter();
     keeps_apart(&args.output, &recipe.chain([&*args.model.model]).collect::<Vec<_>>())?;
     let model = args.model.load(terminal)?;
-    let mut recipe = args.recipe.as_deref().map(read_recipe).transpose()?.unwrap_or_default();
+    let mut recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
     if let Some(seed) = args.seed {
         recipe = Recipe { seed, ..recipe };
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use nin::train::{Info, Machine, Recipe};
+use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
 use nin::{Graph, Isa, Model, ModelError, Number, Program, Weights};
 use nin_dsl::limits::TEXT_BYTES;
@@ -241,9 +241,4 @@ pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
 pub(crate) fn read_text(file: &Path) -> anyhow::Result<String> {
     let read = File::open(file).and_then(|open| file::read_text(open, TEXT_BYTES));
     read.with_context(|| file.display().to_string())
-}
-
-/// A recipe's file.
-pub(crate) fn read_recipe(file: &Path) -> anyhow::Result<Recipe> {
-    Recipe::from_toml(&read_text(file)?).with_context(|| file.display().to_string())
 }
