@@ -36,7 +36,7 @@ pub use nin_runtime::codegen::Isa;
 pub use nin_runtime::compile::{Options, Purpose};
 pub use nin_runtime::data::Dataset;
 pub use nin_runtime::error::Error;
-pub use nin_runtime::exec::{Program, Session, StepOutcome, StepParams};
+pub use nin_runtime::exec::{PartTime, Program, Session, StepOutcome, StepParams};
 pub use nin_runtime::model::{Model, ModelError};
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;

@@ -21,6 +21,8 @@ pub struct Context {
     pub correct: *mut u32,
     /// This thread's arena.
     pub arena: *mut f32,
+    /// The arena that holds whole images: this thread's, or that of a team which works on one image together.
+    pub shared: *mut f32,
     /// Train: what phases leave of each image for later ones.
     pub store: *mut f32,
     /// Train, gather, track: the statistics of the batch.
@@ -34,10 +36,16 @@ pub struct Context {
     pub gradients: *mut f32,
     /// Momentum, laid out as the weights.
     pub momentum: *mut f32,
-    /// First image, weight float or preparation of the range. Gather: 0.
+    /// First image, row, weight float or preparation of the range. Gather: 0.
     pub begin: u64,
     /// One past the last. Gather: images of the batch.
     pub end: u64,
+    /// Part: its number.
+    pub part: u64,
+    /// Part: the chunk's first image, counted from the start of the call.
+    pub first: u64,
+    /// Part: the image, counted from the chunk's first; of a block that takes all images at once, their number.
+    pub image: u64,
     /// Train: 1 to drop elements, 0 to keep all.
     pub dropout: u64,
     /// Step number, from 0.

@@ -85,8 +85,10 @@ fn pass(plan: &Plan, kind: PassKind) -> &Pass {
 
 /// The entries of a plan's program, in the order of their numbers.
 pub fn entries(plan: &Plan) -> Vec<Entry> {
-    let mut entries = vec![Entry::Prepare, Entry::Infer];
+    let part = |pass| Entry::Part { pass };
+    let mut entries = vec![Entry::Prepare, Entry::Infer, part(PassKind::Inference)];
     if plan.training.is_some() {
+        entries.push(part(PassKind::Training));
         for (number, phase) in plan.phases().iter().enumerate() {
             entries.push(Entry::Train { phase: number });
             entries.extend(phase.gather.map(|_| Entry::Gather { phase: number }));
@@ -108,7 +110,7 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
     while let Some(kernel) = table.get(functions.len()).cloned() {
         let assembled = match &kernel {
             Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
-            Kernel::Block { .. } | Kernel::Entry(_) => None,
+            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => None,
         };
         let body = assembled.map(Body::Assembled).unwrap_or_else(|| {
             let name =
@@ -119,6 +121,9 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
             match &kernel {
                 Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
                 Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),
+                Kernel::Step { pass, block, step } => {
+                    block::emit_step(&mut e, graph, plan, *pass, (*block, *step));
+                }
                 Kernel::Entry(entry) => driver::emit(&mut e, graph, plan, *entry),
             }
             e.finish(target.frontend());
@@ -179,7 +184,7 @@ fn translate_one(
 ) -> Result<MachineCode, Error> {
     let isa: &dyn TargetIsa = match kernel {
         Kernel::Tile(_) => target.tile_isa(),
-        Kernel::Block { .. } | Kernel::Entry(_) => target.isa(),
+        Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => target.isa(),
     };
     let mut context = cranelift_codegen::Context::for_function(function);
     context.set_disasm(assembly == Assembly::Keep);

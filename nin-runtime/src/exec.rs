@@ -1,11 +1,15 @@
 //! Running a compiled model: [`Program`] is what was compiled, [`Session`] is a run of it with weights.
 
 pub(crate) mod memory;
+mod profile;
 mod program;
 mod session;
+mod spin;
+pub(crate) mod team;
 pub(crate) mod threads;
 
 pub use memory::zeroed_images;
+pub use profile::PartTime;
 pub(crate) use program::Inner;
 pub use program::Program;
 pub use session::{Session, StepOutcome, StepParams};

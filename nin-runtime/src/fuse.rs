@@ -372,6 +372,33 @@ fn worked_at(stage: &Stage) -> NodeId {
 }
 
 impl Stage {
+    /// What it is to a person: the layer, or the gradient, and its epilogue.
+    pub fn title(&self, graph: &Graph) -> String {
+        let node = graph.node(self.node);
+        let layer = &graph.layers[node.layer.0 as usize].name;
+        let name = match node.op {
+            Op::Conv { weight, .. } => graph.weight(weight).name.trim_end_matches(".weight"),
+            _ => layer,
+        };
+        match self.op {
+            StageOp::Import => "images".to_owned(),
+            StageOp::Forward { norm, relu } => {
+                let norm = if norm.is_some() { " + norm" } else { "" };
+                let relu = if relu { " + relu" } else { "" };
+                format!("{name}{norm}{relu}")
+            }
+            StageOp::Statistics => format!("statistics of {name}"),
+            StageOp::Loss => "loss".to_owned(),
+            StageOp::InputGrad { mask } => {
+                let mask = if mask.is_some() { " + mask" } else { "" };
+                format!("d input of {name}{mask}")
+            }
+            StageOp::KernelGrad | StageOp::BiasGrad | StageOp::ScaleGrad => {
+                self.writes.display(graph)
+            }
+        }
+    }
+
     /// One line: what it writes, what it does, what it reads.
     pub fn display(&self, graph: &Graph) -> String {
         let reads: Vec<String> = self.reads.iter().map(Tensor::to_string).collect();

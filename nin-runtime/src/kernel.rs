@@ -18,12 +18,21 @@ use std::ops::Range;
 pub enum Kernel {
     /// A register tile, shared by all that ask for the same.
     Tile(Tile),
-    /// A block of one of the plan's passes.
+    /// A block of one of the plan's passes, over the images of a chunk.
     Block {
         /// The pass.
         pass: PassKind,
         /// Its number in the pass.
         index: usize,
+    },
+    /// A step of a block that walks image by image, over a range of rows of one image.
+    Step {
+        /// The pass.
+        pass: PassKind,
+        /// The block's number in the pass.
+        block: usize,
+        /// The step's number in the block.
+        step: usize,
     },
     /// A function that Rust calls.
     Entry(Entry),
@@ -46,6 +55,12 @@ pub enum Entry {
     Prepare,
     /// Carries a range of images through the net.
     Infer,
+    /// Runs one part of a pass, numbered as [`Pass::parts`](crate::plan::Pass) has them, over a range of rows of one
+    /// image.
+    Part {
+        /// The pass.
+        pass: PassKind,
+    },
     /// Carries a range of images, one slice, through a phase of forward and backward and leaves the slice's sums.
     Train {
         /// The phase.
@@ -68,10 +83,19 @@ impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kernel::Tile(tile) => tile.fmt(f),
-            Kernel::Block { pass: PassKind::Inference, index } => write!(f, "infer block {index}"),
-            Kernel::Block { pass: PassKind::Training, index } => write!(f, "train block {index}"),
+            Kernel::Block { pass, index } => write!(f, "{pass} block {index}"),
+            Kernel::Step { pass, block, step } => write!(f, "{pass} block {block} step {step}"),
             Kernel::Entry(entry) => write!(f, "entry {entry}"),
         }
+    }
+}
+
+impl fmt::Display for PassKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PassKind::Inference => "infer",
+            PassKind::Training => "train",
+        })
     }
 }
 
@@ -80,6 +104,7 @@ impl fmt::Display for Entry {
         match self {
             Entry::Prepare => f.write_str("prepare"),
             Entry::Infer => f.write_str("infer"),
+            Entry::Part { pass } => write!(f, "{pass} part"),
             Entry::Train { phase } => write!(f, "train phase {phase}"),
             Entry::Gather { phase } => write!(f, "gather after phase {phase}"),
             Entry::Reduce => f.write_str("reduce"),

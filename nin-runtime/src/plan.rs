@@ -117,6 +117,8 @@ pub struct Pass {
     pub blocks: Vec<PlannedBlock>,
     /// Phases, which cover the blocks in order.
     pub phases: Vec<Phase>,
+    /// Parts, in order: together they are the pass over one image.
+    pub parts: Vec<Part>,
     /// Tensors in the arena or in the store.
     pub buffers: Vec<Buffer>,
     /// Size of one thread's arena, in floats.
@@ -331,7 +333,8 @@ fn pass(
         .map(|block| PlannedBlock { steps: steps(graph, &block, convs), block })
         .collect();
     let Layout { buffers, arena, store } = arena::lay_out(graph, &blocks, images, result);
-    Pass { phases: phases(graph, &blocks), blocks, buffers, arena, store }
+    let (phases, parts) = (phases(graph, &blocks), parts(graph, &blocks));
+    Pass { phases, parts, blocks, buffers, arena, store }
 }
 
 /// The phases of a pass. What a phase waits for is read by the first stage of its first block.
@@ -375,7 +378,8 @@ fn steps(graph: &Graph, block: &Block, convs: &[ConvPlan]) -> Vec<Step> {
                 end += 1;
             }
         }
-        if end - next > 1 {
+        // Whoever shares an image's rows needs bands, of however many convolutions.
+        if conv(next).is_some_and(|conv| end - next > 1 || conv.geometry.is_pointwise()) {
             let shapes = (next..end).map(|index| graph.node(stages[index].node).shape);
             let widest =
                 shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
@@ -432,6 +436,51 @@ impl Plan {
     /// Floats of one thread's arena, for either pass.
     pub fn arena(&self) -> usize {
         self.training.as_ref().map_or(0, |pass| pass.arena).max(self.inference.arena)
+    }
+}
+
+/// A part of a pass that one call can run: a step of a block that walks image by image, or a whole block that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The block's number in the pass.
+    pub block: usize,
+    /// The step's number in the block.
+    pub step: Option<usize>,
+    /// Rows that can be shared between threads; 1 if it cannot be.
+    pub rows: usize,
+}
+
+/// The parts of a pass.
+fn parts(graph: &Graph, blocks: &[PlannedBlock]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (block, planned) in blocks.iter().enumerate() {
+        match planned.block.domain {
+            Domain::Image => {
+                for (step, planned_step) in planned.steps.iter().enumerate() {
+                    let rows = planned.rows(graph, planned_step);
+                    parts.push(Part { block, step: Some(step), rows });
+                }
+            }
+            Domain::Chunk => parts.push(Part { block, step: None, rows: 1 }),
+        }
+    }
+    parts
+}
+
+impl PlannedBlock {
+    /// Rows of a step's output that it makes one by one; 1 if it works on the image as a whole.
+    pub fn rows(&self, graph: &Graph, step: &Step) -> usize {
+        let index = match step {
+            Step::Whole(index) => *index,
+            Step::Banded { stages, .. } => stages.start,
+        };
+        let stage = &self.block.stages[index];
+        let by_rows = matches!(stage.op, StageOp::Forward { .. })
+            && matches!(
+                graph.node(stage.node).op,
+                Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. }
+            );
+        if by_rows { graph.node(stage.node).shape.height() } else { 1 }
     }
 }
 

@@ -1,11 +1,12 @@
 //! `nin bench`: how long one public call takes, beside this machine's peak.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nin::ndarray::Array4;
 use nin::train::{Recipe, init};
-use nin::{Error, Graph, Hyper, Options, Session, StepParams};
+use nin::{Error, Graph, Hyper, Options, PartTime, Session, StepParams};
 use nin_dsl::graph::Op;
 use nin_runtime::exec::zeroed_images;
 use nin_runtime::peak;
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Calls to time [default: as many as fit three seconds].
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     runs: Option<u32>,
+    /// Time every part of the generated code, too, on one thread.
+    #[arg(long)]
+    layers: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -60,13 +64,15 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     };
     let program = model.compile(&options)?;
     compiled(&program, terminal);
-    let session = program.session(&init(graph, &Recipe::default()))?;
-    let times = timed(session, args)?;
+    let mut bench = Bench::new(program.session(&init(graph, &Recipe::default()))?, args)?;
+    let times = bench.times()?;
+    let layers = if args.layers { bench.layers()? } else { vec![] };
     let median_ms = 1e3 * times[times.len() / 2];
     let min_ms = 1e3 * times[0];
     let images_per_s = 1e3 * args.batch as f64 / median_ms;
     let gflops = images_per_s * flops(graph, args.mode) as f64 / 1e9;
     let peak_gflops = peak::flops_per_second(machine.threads) / 1e9;
+    let one_peak = if args.layers { peak::flops_per_second(1) / 1e9 } else { 0.0 };
     let percent_of_peak = 100.0 * gflops / peak_gflops;
     let compile_ms = 1e3 * program.compile_time().as_secs_f64();
     let (mode, cpu, peak_rss) = (word(args.mode), cpu(), peak_rss_bytes());
@@ -92,7 +98,7 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             "gflops": gflops,
             "peak_gflops": peak_gflops,
             "percent_of_peak": percent_of_peak,
-            "layers": [],
+            "layers": layers.iter().map(|part| described(part, one_peak)).collect::<Vec<_>>(),
         });
         writeln!(out, "{object}")?;
     } else {
@@ -120,49 +126,128 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             out,
             "          {gflops:.1} GFLOP/s, {percent_of_peak:.1} % of this machine's {peak_gflops:.1} on {threads}"
         )?;
+        if args.layers {
+            table(&layers, one_peak, &mut out)?;
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Seconds of each call, in ascending order.
-fn timed(mut session: Session, args: &Args) -> Result<Vec<f64>, Error> {
-    let graph = session.program().graph().clone();
-    let mut images = zeroed_images(args.batch, graph.input())?;
-    // Any numbers of the size of normalised pixels: a cheap sequence that does not repeat within a row.
-    for ((n, c, y, x), pixel) in images.indexed_iter_mut() {
-        *pixel = ((n * 131 + c * 61 + y * 17 + x * 29) % 97) as f32 / 48.0 - 1.0;
-    }
-    let classes = graph.output().elements();
-    let labels: Vec<u32> = (0..args.batch).map(|image| (image % classes) as u32).collect();
-    // Too small a rate to change what is computed.
-    let hyper = vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; graph.weights.len()];
-    let mut step = 0;
-    // The sum keeps the results in use.
-    let mut call = || match args.mode {
-        Mode::Infer => session
-            .forward(images.view())
-            .map(|results| results.iter().map(|&x| f64::from(x)).sum()),
-        Mode::Train => {
-            let params = StepParams { step, seed: 1, hyper: &hyper, clip: None };
-            step += 1;
-            session.step(images.view(), &labels, &params).map(|outcome| outcome.loss)
+/// A session and what it is fed.
+struct Bench<'a> {
+    args: &'a Args,
+    session: Session,
+    images: Array4<f32>,
+    labels: Vec<u32>,
+}
+
+impl Bench<'_> {
+    fn new(session: Session, args: &Args) -> Result<Bench<'_>, Error> {
+        let graph = session.program().graph();
+        let mut images = zeroed_images(args.batch, graph.input())?;
+        // Any numbers of the size of normalised pixels: a cheap sequence that does not repeat within a row.
+        for ((n, c, y, x), pixel) in images.indexed_iter_mut() {
+            *pixel = ((n * 131 + c * 61 + y * 17 + x * 29) % 97) as f32 / 48.0 - 1.0;
         }
-    };
-    call()?;
-    let begin = Instant::now();
-    let mut times = vec![];
-    let enough = |done: usize| match args.runs {
-        Some(runs) => done >= runs as usize,
-        None => done >= MOST || done >= FEWEST && begin.elapsed() >= BUDGET,
-    };
-    while !enough(times.len()) {
-        let start = Instant::now();
-        call()?;
-        times.push(start.elapsed().as_secs_f64());
+        let classes = graph.output().elements();
+        let labels = (0..args.batch).map(|image| (image % classes) as u32).collect();
+        Ok(Bench { args, session, images, labels })
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times)
+
+    /// Seconds of each call, in ascending order.
+    fn times(&mut self) -> Result<Vec<f64>, Error> {
+        let Bench { args, session, images, labels } = self;
+        // Too small a rate to change what is computed.
+        let weights = session.program().graph().weights.len();
+        let hyper = vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; weights];
+        let mut step = 0;
+        // The sum keeps the results in use.
+        let mut call = || match args.mode {
+            Mode::Infer => session
+                .forward(images.view())
+                .map(|results| results.iter().map(|&x| f64::from(x)).sum()),
+            Mode::Train => {
+                let params = StepParams { step, seed: 1, hyper: &hyper, clip: None };
+                step += 1;
+                session.step(images.view(), labels, &params).map(|outcome| outcome.loss)
+            }
+        };
+        call()?;
+        let begin = Instant::now();
+        let mut times = vec![];
+        let enough = |done: usize| match args.runs {
+            Some(runs) => done >= runs as usize,
+            None => done >= MOST || done >= FEWEST && begin.elapsed() >= BUDGET,
+        };
+        while !enough(times.len()) {
+            let start = Instant::now();
+            call()?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times)
+    }
+
+    /// Each part of a call.
+    fn layers(&mut self) -> Result<Vec<PartTime>, Error> {
+        let mut profile = |runs: usize| match self.args.mode {
+            Mode::Infer => self.session.profile_forward(self.images.view(), runs),
+            Mode::Train => self.session.profile_step(self.images.view(), &self.labels, runs),
+        };
+        let start = Instant::now();
+        profile(1)?;
+        // It ran twice: the first run warms up.
+        let one = start.elapsed() / 2;
+        let fit = BUDGET.as_secs_f64() / one.as_secs_f64().max(1e-6);
+        profile((fit as usize).clamp(FEWEST, MOST))
+    }
+}
+
+/// GFLOP/s of a part.
+fn speed(part: &PartTime) -> f64 {
+    part.flops as f64 / part.time.as_secs_f64().max(1e-9) / 1e9
+}
+
+/// A part as JSON.
+fn described(part: &PartTime, peak: f64) -> serde_json::Value {
+    json!({
+        "name": part.name,
+        "kernel": part.what,
+        "median_ms": 1e3 * part.time.as_secs_f64(),
+        "gflops": speed(part),
+        "percent_of_peak": 100.0 * speed(part) / peak,
+        "bytes": part.bytes,
+    })
+}
+
+/// A line a part, of one image on one thread.
+fn table(parts: &[PartTime], peak: f64, out: &mut impl Write) -> std::io::Result<()> {
+    let total: f64 = parts.iter().map(|part| part.time.as_secs_f64()).sum();
+    writeln!(out, "\none image on one thread, whose peak is {peak:.1} GFLOP/s")?;
+    writeln!(out, "      us  share  GFLOP/s  % peak     moved    GB/s  part")?;
+    let mut block = "";
+    for part in parts {
+        if part.name != block {
+            block = &part.name;
+            writeln!(out, "{:>50}{block}", "")?;
+        }
+        let seconds = part.time.as_secs_f64().max(1e-9);
+        let (gflops, percent) = match part.flops {
+            0 => (String::new(), String::new()),
+            _ => (format!("{:.1}", speed(part)), format!("{:.1}", 100.0 * speed(part) / peak)),
+        };
+        writeln!(
+            out,
+            "{:>8.1}  {:>4.1}%  {gflops:>7}  {percent:>6}  {:>8}  {:>6.1}    {}",
+            1e6 * seconds,
+            100.0 * seconds / total,
+            bytes(part.bytes),
+            part.bytes as f64 / seconds / 1e9,
+            part.what
+        )?;
+    }
+    writeln!(out, "{:>8.1}  all parts", 1e6 * total)
 }
 
 fn word(mode: Mode) -> &'static str {

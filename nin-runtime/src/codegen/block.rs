@@ -17,17 +17,19 @@ use super::{context, layout, norm};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
-use crate::kernel::PassKind;
+use crate::kernel::{Kernel, PassKind};
 use crate::plan::{Algorithm, ConvPlan, Plan, PlannedBlock, Step};
 
-/// The part of a stage's output that is asked for: output rows `lo..lo + rows` of one image of the chunk.
+/// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
 #[derive(Clone, Copy)]
 struct Band {
     /// The image, counted in the chunk.
     image: Value,
     /// The first row.
     lo: Value,
-    /// Rows.
+    /// One past the last row.
+    hi: Value,
+    /// How many rows that is, where it is fixed: a pointwise convolution's tiles depend on it.
     rows: usize,
 }
 
@@ -36,15 +38,16 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKi
     let pass = super::pass(plan, kind);
     let arguments: [Value; 3] = e.arguments().try_into().expect("a block takes three arguments");
     let [context, first, count] = arguments;
-    let arena = context::load(e, I64, context, offset_of!(Context, arena));
-    let scope = Scope { graph, plan, pass, kind, context, arena, first, count };
-    let PlannedBlock { block, steps } = &pass.blocks[index];
+    let scope = Scope::open(e, graph, plan, kind, context, (first, count));
+    let planned @ PlannedBlock { block, steps } = &pass.blocks[index];
     match block.domain {
         Domain::Image => {
             let zero = e.int(0);
             e.range(zero, count, 1, |e, image| {
-                for step in steps {
-                    scope.step(e, &block.stages, step, image);
+                for (step, planned_step) in steps.iter().enumerate() {
+                    let (lo, hi) = (e.int(0), e.size(planned.rows(graph, planned_step)));
+                    let kernel = Kernel::Step { pass: kind, block: index, step };
+                    e.call(&kernel, &[context, first, image, lo, hi]);
                 }
             });
         }
@@ -56,36 +59,49 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKi
     }
 }
 
+/// Writes the function of a step of a pass: block and step number.
+pub(super) fn emit_step(
+    e: &mut Emitter<'_>,
+    graph: &Graph,
+    plan: &Plan,
+    kind: PassKind,
+    (block, step): (usize, usize),
+) {
+    let arguments: [Value; 5] = e.arguments().try_into().expect("a step takes five arguments");
+    let [context, first, image, lo, hi] = arguments;
+    let PlannedBlock { block, steps } = &super::pass(plan, kind).blocks[block];
+    let one = e.int(1);
+    let scope = Scope::open(e, graph, plan, kind, context, (first, one));
+    scope.step(e, &block.stages, &steps[step], Band { image, lo, hi, rows: 1 });
+}
+
 impl Scope<'_> {
-    /// One step on one image.
-    fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, image: Value) {
+    /// One step on rows of one image.
+    fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, band: Band) {
         match step {
-            Step::Whole(index) => {
-                let lo = e.int(0);
-                let rows = self.shape(stages[*index].node).height();
-                self.on_image(e, &stages[*index], Band { image, lo, rows });
-            }
+            Step::Whole(index) => self.on_image(e, &stages[*index], band),
             Step::Banded { stages: range, rows } => {
-                let stages = &stages[range.clone()];
-                let height = self.shape(stages[0].node).height();
-                let bands = |e: &mut Emitter<'_>, lo: Value, rows: usize| {
-                    for stage in stages {
-                        self.on_image(e, stage, Band { image, lo, rows });
-                    }
-                };
-                e.count(height / rows, |e, band| {
-                    let lo = e.mul(band, *rows as i64);
-                    bands(e, lo, *rows);
-                });
-                if !height.is_multiple_of(*rows) {
-                    let lo = e.size(height / rows * rows);
-                    bands(e, lo, height % rows);
+                let mut lo = band.lo;
+                let mut rows = *rows;
+                // A thread's share of an image is seldom a multiple of a band: what is left is cut into ever smaller ones.
+                while rows > 0 {
+                    let left = e.b.ins().isub(band.hi, lo);
+                    let rest = e.b.ins().urem_imm_u(left, rows as i64);
+                    let whole = e.b.ins().isub(band.hi, rest);
+                    e.range(lo, whole, rows as i64, |e, lo| {
+                        let hi = e.add(lo, rows as i64);
+                        for stage in &stages[range.clone()] {
+                            self.on_image(e, stage, Band { lo, hi, rows, ..band });
+                        }
+                    });
+                    lo = whole;
+                    rows /= 2;
                 }
             }
         }
     }
 
-    /// One stage on a band of one image. Only convolutions are ever asked for less than the whole image.
+    /// One stage on a band of one image.
     fn on_image(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) {
         let image = band.image;
         let shape = self.shape(stage.node);
@@ -123,7 +139,7 @@ impl Scope<'_> {
                 Op::MaxPool { .. } | Op::AvgPool { .. } => {
                     let pool = self.pool(stage.node);
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
-                    pool::forward(e, &pool, input, output);
+                    pool::forward(e, &pool, (band.lo, band.hi), input, output);
                 }
                 Op::GlobalAvgPool => {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
@@ -260,8 +276,9 @@ impl Scope<'_> {
     fn each_image(&self, e: &mut Emitter<'_>, stage: &Stage) {
         let zero = e.int(0);
         e.range(zero, self.count, 1, |e, image| {
-            let lo = e.int(0);
-            self.on_image(e, stage, Band { image, lo, rows: self.shape(stage.node).height() });
+            let (lo, rows) = (e.int(0), self.shape(stage.node).height());
+            let hi = e.size(rows);
+            self.on_image(e, stage, Band { image, lo, hi, rows });
         });
     }
 
@@ -292,8 +309,8 @@ impl Scope<'_> {
         let above = e.mul(band.lo, -((4 * shape.width() * shape.channels()) as i64));
         let output = e.b.ins().iadd(output, above);
         let operands = self.forward_operands(e, conv, input, output);
-        let hi = e.add(band.lo, band.rows as i64);
-        conv::correlate(e, conv.forward_tile, &geometry.forward(), (band.lo, hi), operands, relu);
+        let rows = (band.lo, band.hi);
+        conv::correlate(e, conv.forward_tile, &geometry.forward(), rows, operands, relu);
     }
 
     fn forward_operands(

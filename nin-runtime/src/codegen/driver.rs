@@ -3,6 +3,7 @@
 use std::mem::offset_of;
 use std::ops::Range;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::Graph;
@@ -12,7 +13,7 @@ use super::{context, layout, norm, pack, pool};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::kernel::{Entry, Kernel, PassKind};
-use crate::plan::Plan;
+use crate::plan::{Part, Plan};
 
 /// Writes an entry.
 pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry) {
@@ -22,6 +23,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
     match entry {
         Entry::Prepare => pack::prepare(e, plan, context, (begin, end)),
         Entry::Infer => infer(e, graph, plan, context, (begin, end)),
+        Entry::Part { pass } => part(e, graph, plan, pass, context, (begin, end)),
         Entry::Train { phase } => {
             if phase == 0 {
                 let sums = context::load(e, I64, context, offset_of!(Context, gradients));
@@ -78,6 +80,47 @@ fn infer(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, context: Value, range:
             layout::export(e, shape, from, to);
         });
     });
+}
+
+/// One part of a pass, on one image; after the last part of inference, its result.
+fn part(
+    e: &mut Emitter<'_>,
+    graph: &Graph,
+    plan: &Plan,
+    kind: PassKind,
+    context: Value,
+    (begin, end): (Value, Value),
+) {
+    let mut field = |offset| context::load(e, I64, context, offset);
+    let number = field(offset_of!(Context, part));
+    let (first, image) = (field(offset_of!(Context, first)), field(offset_of!(Context, image)));
+    let pass = super::pass(plan, kind);
+    let parts = &pass.parts;
+    for (index, &Part { block, step, .. }) in parts.iter().enumerate() {
+        let asked = e.b.ins().icmp_imm_s(IntCC::Equal, number, index as i64);
+        e.when(asked, |e| match step {
+            Some(step) => {
+                let kernel = Kernel::Step { pass: kind, block, step };
+                e.call(&kernel, &[context, first, image, begin, end]);
+            }
+            None => e.call(&Kernel::Block { pass: kind, index: block }, &[context, first, image]),
+        });
+    }
+    if kind == PassKind::Inference {
+        let asked = e.b.ins().icmp_imm_s(IntCC::Equal, number, parts.len() as i64);
+        e.when(asked, |e| {
+            let last = graph.ids().next_back().expect("a graph has an input");
+            let shape = graph.output();
+            let buffer = pass.buffer(graph, Tensor::Value(last));
+            let shared = context::load(e, I64, context, offset_of!(Context, shared));
+            let results = context::load(e, I64, context, offset_of!(Context, results));
+            let from = e.floats(shared, buffer.offset as i64);
+            let from = e.at(from, image, shape.elements());
+            let number = e.b.ins().iadd(first, image);
+            let to = e.at(results, number, shape.elements());
+            layout::export(e, shape, from, to);
+        });
+    }
 }
 
 /// Sums the slices' gradients pairwise, as a tree, into the first slice's.

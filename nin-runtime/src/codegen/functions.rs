@@ -48,6 +48,8 @@ impl Functions {
             Kernel::Tile(_) => abi::pointers(self.tile_call_conv, 6),
             // The context, the first image of the chunk, and the images of the chunk.
             Kernel::Block { .. } => abi::pointers(self.call_conv, 3),
+            // The context, the first image of the chunk, the image in the chunk, the first row and the end of the rows.
+            Kernel::Step { .. } => abi::pointers(self.call_conv, 5),
             Kernel::Entry(_) => abi::entry_signature(self.call_conv),
         }
     }

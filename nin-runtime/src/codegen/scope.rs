@@ -24,12 +24,31 @@ pub(super) struct Scope<'a> {
     pub(super) kind: PassKind,
     /// The entry's context.
     pub(super) context: Value,
-    /// This thread's arena.
+    /// This thread's arena, for bands.
     pub(super) arena: Value,
+    /// The arena of whole images.
+    pub(super) shared: Value,
     /// The chunk's first image, counted from the start of the batch.
     pub(super) first: Value,
     /// Images of the chunk.
     pub(super) count: Value,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of `count` images of a chunk that begins with image `first`.
+    pub(super) fn open(
+        e: &mut Emitter<'_>,
+        graph: &'a Graph,
+        plan: &'a Plan,
+        kind: PassKind,
+        context: Value,
+        (first, count): (Value, Value),
+    ) -> Scope<'a> {
+        let arena = context::load(e, I64, context, offset_of!(Context, arena));
+        let shared = context::load(e, I64, context, offset_of!(Context, shared));
+        let pass = super::pass(plan, kind);
+        Scope { graph, plan, pass, kind, context, arena, shared, first, count }
+    }
 }
 
 impl Scope<'_> {
@@ -54,8 +73,9 @@ impl Scope<'_> {
     pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Value {
         let buffer = self.pass.buffer(self.graph, tensor);
         let (memory, image) = match buffer.extent {
-            Extent::Band(_) | Extent::Image => (self.arena, None),
-            Extent::Chunk => (self.arena, Some(image)),
+            Extent::Band(_) => (self.arena, None),
+            Extent::Image => (self.shared, None),
+            Extent::Chunk => (self.shared, Some(image)),
             Extent::Batch => {
                 let store = context::load(e, I64, self.context, offset_of!(Context, store));
                 (store, Some(e.b.ins().iadd(self.first, image)))

@@ -3,19 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ndarray::{ArrayD, ArrayView4, IxDyn};
+use ndarray::{ArrayD, ArrayView4, Axis, IxDyn, s};
 use nin_dsl::shape::Shape;
 
 use super::memory::{self, Floats, zeros};
+use super::profile::{self, PartTime};
 use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
-use crate::jit::call::{Hyper, StepMemory, TrainBatch};
+use crate::jit::call::{Hyper, Lanes, StepMemory, TrainBatch};
 use crate::plan;
 use crate::weights::Weights;
 
-/// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a call allocates its
-/// result and the list of what each thread has to do.
+/// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a step allocates
+/// nothing once the first is done, a forward call its result.
 pub struct Session {
     program: Program,
     threads: Threads,
@@ -26,6 +27,8 @@ pub struct Session {
     /// One a thread.
     arenas: Vec<Floats>,
     training: Option<Training>,
+    /// What each thread has to do, from call to call.
+    lanes: Lanes,
 }
 
 /// What only training needs.
@@ -88,7 +91,15 @@ impl Session {
         let training = plan.training.is_some().then(training).transpose()?;
         let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
         let arenas = arenas.collect::<Result<_, _>>()?;
-        Ok(Session { threads, weights, prepared, arenas, training, program })
+        Ok(Session {
+            threads,
+            weights,
+            prepared,
+            arenas,
+            training,
+            lanes: Lanes::default(),
+            program,
+        })
     }
 
     /// Another session with the same weights, to run beside this one on another thread. The two share the weights'
@@ -119,7 +130,14 @@ impl Session {
         let images = images.as_slice().expect("standard layout is contiguous");
         let mut results = zeros(n * output.elements())?;
         let callee = self.program.callee();
-        callee.infer(n, images, &mut results, &self.prepared, &mut self.arenas).run(&self.threads);
+        let (prepared, arenas) = (&self.prepared, &mut self.arenas);
+        // Fewer images than threads are too few to go round.
+        let calls = if n < self.threads.count() {
+            callee.infer_together(n, (images, &mut results), prepared, arenas, &mut self.lanes)
+        } else {
+            callee.infer(n, (images, &mut results), prepared, arenas, &mut self.lanes)
+        };
+        calls.run(&mut self.threads);
         let dims: Vec<usize> = [n].into_iter().chain(output.dims()).collect();
         Ok(ArrayD::from_shape_vec(IxDyn(&dims), results).expect("sized for the shape"))
     }
@@ -157,13 +175,14 @@ impl Session {
                 weights,
                 &mut training.momentum,
                 threads,
+                &mut self.lanes,
             )
-            .run(&self.threads);
+            .run(&mut self.threads);
         if !self.program.plan().norms.is_empty() {
-            callee.track(weights, &mut training.memory).run(&self.threads);
+            callee.track(weights, &mut training.memory, &mut self.lanes).run(&mut self.threads);
         }
         let prepared = Arc::make_mut(&mut self.prepared);
-        callee.prepare(&self.weights, prepared, threads).run(&self.threads);
+        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
         Ok(outcome)
     }
 
@@ -205,16 +224,90 @@ impl Session {
         let memory = &mut training.memory;
         for (number, phase) in self.program.plan().phases().iter().enumerate() {
             callee
-                .train(number, &mut batch, &self.prepared, memory, &mut self.arenas)
-                .run(&self.threads);
+                .train(
+                    number,
+                    &mut batch,
+                    &self.prepared,
+                    memory,
+                    &mut self.arenas,
+                    &mut self.lanes,
+                )
+                .run(&mut self.threads);
             if phase.gather.is_some() {
-                callee.gather(number, n, &self.weights, memory).run(&self.threads);
+                callee
+                    .gather(number, n, &self.weights, memory, &mut self.lanes)
+                    .run(&mut self.threads);
             }
         }
-        callee.reduce(memory, self.threads.count()).run(&self.threads);
+        callee.reduce(memory, self.threads.count(), &mut self.lanes).run(&mut self.threads);
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
         Ok(StepOutcome { loss: sum / n as f64, correct })
+    }
+
+    /// How long each part of a forward call takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]`.
+    ///
+    /// # Errors
+    /// As [`Session::forward`].
+    pub fn profile_forward(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        runs: usize,
+    ) -> Result<Vec<PartTime>, Error> {
+        self.check_images(&images)?;
+        let (graph, plan) = (self.program.graph(), self.program.plan());
+        let images = images.slice(s![..plan.chunk.min(images.len_of(Axis(0))), .., .., ..]);
+        let n = images.len_of(Axis(0));
+        let images = images.as_standard_layout();
+        let images = images.as_slice().expect("standard layout is contiguous");
+        let mut results = vec![0.0; n * graph.output().elements()];
+        let (prepared, arena) = (&self.prepared, &mut self.arenas[0]);
+        let calls = self.program.callee().infer_parts(
+            n,
+            (images, &mut results),
+            prepared,
+            arena,
+            &mut self.lanes,
+        );
+        Ok(profile::measure(graph, &plan.inference, (runs, n), || calls.run()))
+    }
+
+    /// How long each part of a training step takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]` with
+    /// labels `[N]`; what a step does once a batch is not among them. No weight changes.
+    ///
+    /// # Errors
+    /// As [`Session::step`].
+    pub fn profile_step(
+        &mut self,
+        images: ArrayView4<'_, f32>,
+        labels: &[u32],
+        runs: usize,
+    ) -> Result<Vec<PartTime>, Error> {
+        let n = self.check_images(&images)?;
+        self.check_labels(n, labels)?;
+        let (graph, plan) = (self.program.graph(), self.program.plan());
+        let (Some(training), Some(pass)) = (&mut self.training, &plan.training) else {
+            return Err(Error::NotTrainable);
+        };
+        let n = n.min(plan.chunk);
+        let images = images.slice(s![..n, .., .., ..]);
+        let images = images.as_standard_layout();
+        let mut batch = TrainBatch {
+            images: images.as_slice().expect("standard layout is contiguous"),
+            labels: &labels[..n],
+            losses: &mut training.losses[..n],
+            correct: &mut training.correct[..n],
+            dropout: Some((0, 0)),
+        };
+        let (memory, arena) = (&mut training.memory, &mut self.arenas[0]);
+        let calls = self.program.callee().train_parts(
+            &mut batch,
+            &self.prepared,
+            memory,
+            arena,
+            &mut self.lanes,
+        );
+        Ok(profile::measure(graph, pass, (runs, n), || calls.run()))
     }
 
     /// The weights as they are now.
@@ -231,7 +324,8 @@ impl Session {
         from_file_layout(&self.program, weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
         let prepared = Arc::make_mut(&mut self.prepared);
-        callee.prepare(&self.weights, prepared, self.threads.count()).run(&self.threads);
+        let threads = self.threads.count();
+        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
         Ok(())
     }
 

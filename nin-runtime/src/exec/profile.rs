@@ -1,0 +1,113 @@
+//! [`PartTime`], how long each part of a pass takes: what `nin bench --layers` prints.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nin_dsl::graph::{Graph, Op};
+
+use crate::autodiff::Tensor;
+use crate::fuse::{Stage, StageOp};
+use crate::plan::{Part, Pass, Step};
+
+/// A part of a pass, what it does for one image, and how long that takes on one thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartTime {
+    /// The layers of its block.
+    pub name: String,
+    /// What it computes of them.
+    pub what: String,
+    /// Floating-point operations of the direct algorithm: two a multiply-accumulate, padding taps included.
+    pub flops: u64,
+    /// Bytes of the tensors it reads and writes, each once; of weights too.
+    pub bytes: u64,
+    /// The median over all images and runs.
+    pub time: Duration,
+}
+
+/// The stages of a part.
+fn stages(pass: &Pass, part: Part) -> &[Stage] {
+    let planned = &pass.blocks[part.block];
+    let stages = &planned.block.stages;
+    match part.step.map(|step| &planned.steps[step]) {
+        Some(Step::Whole(stage)) => &stages[*stage..=*stage],
+        Some(Step::Banded { stages: range, .. }) => &stages[range.clone()],
+        None => stages,
+    }
+}
+
+/// What a part does, as far as that does not depend on the clock.
+fn describe(graph: &Graph, pass: &Pass, part: Part) -> PartTime {
+    let stages = stages(pass, part);
+    let what: Vec<String> = stages.iter().map(|stage| stage.title(graph)).collect();
+    PartTime {
+        name: pass.blocks[part.block].block.name.clone(),
+        what: what.join(", "),
+        flops: stages.iter().map(|stage| flops(graph, stage)).sum(),
+        bytes: bytes(graph, stages),
+        time: Duration::ZERO,
+    }
+}
+
+fn flops(graph: &Graph, stage: &Stage) -> u64 {
+    match stage.op {
+        StageOp::Forward { .. } | StageOp::InputGrad { .. } | StageOp::KernelGrad => {
+            2 * graph.macs(stage.node)
+        }
+        StageOp::Import
+        | StageOp::Statistics
+        | StageOp::Loss
+        | StageOp::BiasGrad
+        | StageOp::ScaleGrad => 0,
+    }
+}
+
+/// Bytes of every tensor and weight the stages touch.
+fn bytes(graph: &Graph, stages: &[Stage]) -> u64 {
+    let mut tensors = BTreeSet::new();
+    let mut weights = BTreeSet::new();
+    for stage in stages {
+        tensors.extend(stage.reads.iter().chain([&stage.writes]).copied());
+        if let (StageOp::Forward { .. } | StageOp::InputGrad { .. }, Op::Conv { weight, .. }) =
+            (stage.op, graph.node(stage.node).op)
+        {
+            weights.insert(weight.index());
+        }
+    }
+    let floats = |tensor: &Tensor| match *tensor {
+        Tensor::Value(id) | Tensor::Grad(id) => graph.node(id).shape.elements(),
+        Tensor::WeightGrad(id) => graph.weight(id).elements(),
+        Tensor::Statistics(id) => 2 * graph.node(id).shape.channels(),
+        Tensor::Labels | Tensor::Loss => 1,
+    };
+    let weights = weights.iter().map(|&weight| graph.weights[weight].elements());
+    4 * tensors.iter().map(floats).chain(weights).sum::<usize>() as u64
+}
+
+/// Runs the parts of a pass so often on a chunk of `images`, after a first run that nobody times, and gives each its median.
+pub(crate) fn measure(
+    graph: &Graph,
+    pass: &Pass,
+    (runs, images): (usize, usize),
+    run: impl Fn() -> Vec<(usize, Duration)>,
+) -> Vec<PartTime> {
+    let parts = &pass.parts;
+    let mut times: Vec<Vec<Duration>> = vec![vec![]; parts.len()];
+    run();
+    for (number, time) in (0..runs).flat_map(|_| run()) {
+        times[number].push(time);
+    }
+    let measured = parts.iter().zip(times);
+    measured
+        .map(|(&part, times)| {
+            // A block that takes all images at once was called once for them.
+            let images = if part.step.is_none() { images as u32 } else { 1 };
+            PartTime { time: median(times) / images, ..describe(graph, pass, part) }
+        })
+        .collect()
+}
+
+/// The median of some times.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
