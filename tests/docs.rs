@@ -32,6 +32,12 @@ fn links_lead_somewhere() {
     assert!(followed > 10, "only {followed} links");
 }
 
+#[test]
+fn the_readme_shows_the_model_that_it_trains() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    assert!(read("README.md").contains(&format!("```text\n{}```", read("models/digits.nin"))));
+}
+
 /// A section's heading names a file or a folder, and the Rust in it stands there, whatever its indentation.
 #[test]
 fn the_guide_to_ops_shows_code_that_is_there() {

@@ -222,9 +222,12 @@ fn predict_ranks_classes() {
 #[test]
 fn bench_measures() {
     let bench = Bench::new();
-    for mode in ["infer", "train"] {
-        let line =
-            format!("bench m.nin -D width=7 --mode {mode} --batch 8 --runs 5 --threads 2 --json");
+    for (mode, layers) in
+        [("infer", ""), ("infer", " --layers"), ("train", ""), ("train", " --layers")]
+    {
+        let line = format!(
+            "bench m.nin -D width=7 --mode {mode} --batch 8 --runs 5 --threads 2 --json{layers}"
+        );
         let report = bench.json(&line);
         let form = json!({
             "model": "text",
@@ -252,11 +255,13 @@ fn bench_measures() {
                 "median_ms": "number",
                 "gflops": "number",
                 "percent_of_peak": "number",
+                "bytes": "whole",
             }],
         });
         conforms(&report, &form, "report");
         assert_eq!((&report["model"], &report["params"]), (&json!("Bars"), &json!({"width": 7})));
         assert_eq!((&report["mode"], &report["batch"]), (&json!(mode), &json!(8)));
+        assert_eq!(report["layers"].as_array().unwrap().is_empty(), layers.is_empty(), "{report}");
         assert_eq!((&report["runs"], &report["threads"]), (&json!(5), &json!(2)));
         let number = |key: &str| report[key].as_f64().unwrap();
         for key in

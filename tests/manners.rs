@@ -131,6 +131,15 @@ fn shells_are_told_of_every_verb() {
 }
 
 #[test]
+fn the_readme_names_every_verb() {
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for verb in verbs(&Bench::new()) {
+        assert!(readme.contains(&format!("| `nin {verb} ")), "{verb}");
+    }
+}
+
+#[test]
 fn the_manual_has_a_page_a_verb() {
     let bench = Bench::new();
     bench.run("man --out pages -q");

@@ -112,7 +112,8 @@ fn table(out: &mut impl Write, model: &Model) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\nMACs and activations are of one image; activations are what a training step keeps."
+        "\nMACs and activations are of one image; activations are what a training step keeps.\n\
+         An output sees that square of input pixels."
     )
 }
 
