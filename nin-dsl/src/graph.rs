@@ -310,6 +310,22 @@ impl Graph {
         }
     }
 
+    /// The model up to its logits: without its softmax, if it has one.
+    pub fn without_softmax(&self) -> Graph {
+        let mut graph = self.clone();
+        if graph.nodes.last().is_some_and(|node| node.op == Op::Softmax) {
+            graph.nodes.pop();
+            // The softmax is all of its layer, and may be all of a block.
+            graph.layers.pop();
+            let layers = graph.layers.len();
+            for group in &mut graph.groups {
+                group.layers.end = group.layers.end.min(layers);
+            }
+            graph.groups.retain(|group| !group.layers.is_empty());
+        }
+        graph
+    }
+
     /// Trainable numbers of the whole model.
     pub fn params_total(&self) -> u64 {
         self.layers.iter().map(|layer| layer.facts.params).sum()
@@ -471,5 +487,22 @@ impl Graph {
             }
             Op::Softmax => format!("softmax({operand})"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Source;
+
+    #[test]
+    fn a_softmax_is_taken_out_of_its_blocks() {
+        let text = "block end < softmax > block head < gap end > < input(3, 2, 2) head >";
+        let (whole, _) = crate::read(&Source::new("m", text), &[]).unwrap();
+        let graph = whole.without_softmax();
+        graph.verify();
+        assert_eq!(graph.logits(), whole.logits());
+        let groups: Vec<_> = graph.groups.iter().map(|group| group.kind.to_string()).collect();
+        assert_eq!(groups, ["head"]);
+        assert_eq!(graph.without_softmax(), graph);
     }
 }

@@ -192,13 +192,13 @@ impl Contents<'_> {
         let damaged = |found: String| wrong(file, &expected, &found);
         let whole = reader.get_ref().metadata().map_err(io)?.len();
         let present = whole.saturating_sub(reader.stream_position().map_err(io)?);
-        let elements = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
-        let bytes = elements.and_then(|elements| elements.checked_mul(size_of::<A>()));
-        let Some(elements) =
-            elements.filter(|_| bytes.is_some_and(|bytes| bytes as u64 == present))
-        else {
+        // A side of zero must not hide that the product of the others overflows.
+        let sides = shape.iter().try_fold(size_of::<A>(), |size, &n| size.checked_mul(n.max(1)));
+        let elements: usize = if sides.is_some() { shape.iter().product() } else { usize::MAX };
+        let bytes = elements.checked_mul(size_of::<A>());
+        if bytes.is_none_or(|bytes| bytes as u64 != present) {
             return Err(damaged(format!("{present} bytes after the header")));
-        };
+        }
         let numbers = A::read_to_end_exact_vec(&mut reader, &type_descriptor, elements)
             .map_err(|error| damaged(error.to_string()))?;
         ArrayD::from_shape_vec(shape.set_f(layout.is_fortran()), numbers)

@@ -1,7 +1,7 @@
 //! [`Evaluator`]: accuracy, loss and confusion of weights on labelled images.
 
 use ndarray::{Array4, s};
-use nin_dsl::graph::{Graph, Op};
+use nin_dsl::graph::Graph;
 
 use super::trainer::Machine;
 use crate::compile::{Options, Purpose, compile};
@@ -62,7 +62,7 @@ impl Evaluator {
     ) -> Result<Evaluator, Error> {
         let Machine { threads, isa } = machine;
         let options = Options { batch, threads, isa, purpose: Purpose::Inference };
-        let session = compile(&without_softmax(graph), &options)?.session(weights)?;
+        let session = compile(&graph.without_softmax(), &options)?.session(weights)?;
         let batch = zeroed_images(batch, graph.input())?;
         Ok(Evaluator { session, batch, labels: Vec::new() })
     }
@@ -105,18 +105,6 @@ impl Evaluator {
         let dead = (0..classes).filter(|&class| dead[class]).collect();
         Ok(Evaluation { images: indices.len(), loss, confusion, dead })
     }
-}
-
-/// The model up to its logits.
-fn without_softmax(graph: &Graph) -> Graph {
-    let mut graph = graph.clone();
-    if graph.nodes.last().is_some_and(|node| node.op == Op::Softmax) {
-        graph.nodes.pop();
-        // The softmax is all of its layer.
-        graph.layers.pop();
-        graph.verify();
-    }
-    graph
 }
 
 /// The first of the largest.

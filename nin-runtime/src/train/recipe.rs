@@ -6,11 +6,13 @@ use std::f64::consts::PI;
 use std::fs;
 use std::path::Path;
 
+use nin_dsl::limits::TEXT_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::compile::MAX_BATCH;
 use crate::data::{Normalisation, Spec, UnknownSpec};
+use crate::file::read_text;
 
 /// How to train. Settings that a file leaves out have their defaults; a run folder keeps all of them.
 ///
@@ -213,7 +215,8 @@ impl Recipe {
     /// # Errors
     /// A file that cannot be read, and as [`Recipe::from_toml`].
     pub fn from_file(file: &Path) -> Result<Recipe, TrainError> {
-        let text = fs::read_to_string(file)
+        let text = fs::File::open(file)
+            .and_then(|open| read_text(open, TEXT_BYTES))
             .map_err(|error| TrainError::Io { file: file.to_owned(), error })?;
         Recipe::from_toml(&text)
             .map_err(|error| TrainError::RecipeFile { file: file.to_owned(), error })

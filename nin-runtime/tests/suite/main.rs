@@ -4,6 +4,7 @@
 mod close;
 mod data;
 mod differential;
+mod golden;
 mod gradients;
 mod interpreter;
 mod learning;

@@ -1,0 +1,118 @@
+//! Generated code against what PyTorch computed in float64: stored cases, written by `tests/oracle`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use ndarray::{Array4, ArrayD, Ix4, IxDyn};
+use nin_runtime::codegen::Isa;
+use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::weights::{Tensor, Weights};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::close;
+use crate::models::graph;
+
+/// Of a tensor's scale.
+const TOLERANCE: f64 = 1e-4;
+
+/// What a stored file's metadata says in JSON.
+#[derive(Deserialize)]
+struct Words {
+    text: String,
+    labels: Vec<u32>,
+    loss: f64,
+}
+
+/// A stored file.
+struct Case {
+    words: Words,
+    /// `images`, `output`, `weights/NAME` and `gradients/NAME`.
+    tensors: BTreeMap<String, ArrayD<f32>>,
+}
+
+impl Case {
+    fn read(file: &Path) -> Case {
+        let bytes = fs::read(file).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let words = serde_json::from_str(&header.metadata().as_ref().unwrap()["case"]).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = file.iter().map(|(name, view)| {
+            let numbers = view.data().as_chunks::<4>().0.iter().map(|&x| f32::from_le_bytes(x));
+            let array = ArrayD::from_shape_vec(IxDyn(view.shape()), numbers.collect()).unwrap();
+            (name.to_owned(), array)
+        });
+        Case { words, tensors: tensors.collect() }
+    }
+
+    fn images(&self) -> Array4<f32> {
+        self.tensors["images"].clone().into_dimensionality::<Ix4>().unwrap()
+    }
+
+    /// The tensors whose names begin with a prefix, without it.
+    fn group<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a ArrayD<f32>)> {
+        let tensors = self.tensors.iter();
+        tensors.filter_map(move |(name, array)| Some((name.strip_prefix(prefix)?, array)))
+    }
+
+    fn check(&self, isa: Isa, threads: usize) -> Result<(), String> {
+        let graph = graph(&self.words.text);
+        let weights = self.group("weights/").map(|(name, array)| Tensor {
+            name: name.to_owned(),
+            dims: array.shape().to_vec(),
+            values: array.iter().copied().collect(),
+        });
+        let weights = Weights::from_tensors(&graph, weights).expect("weights that fit");
+        let images = self.images();
+        for purpose in [Purpose::Inference, Purpose::Training] {
+            let options = Options { batch: images.dim().0, threads, isa, purpose };
+            let program = compile(&graph, &options).expect("a program");
+            let mut session = program.session(&weights).expect("a session");
+            let output = session.forward(images.view()).expect("an output");
+            let expected = self.tensors["output"].mapv(f64::from);
+            close::check("output", &output.mapv(f64::from), &expected, TOLERANCE)?;
+            if purpose == Purpose::Training {
+                let labels = &self.words.labels;
+                let (loss, found) = session.gradients(images.view(), labels).expect("gradients");
+                self.check_step(loss, &found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_step(&self, loss: f64, found: &Weights) -> Result<(), String> {
+        let scalar = |x| ArrayD::from_elem(IxDyn(&[]), x);
+        close::check("loss", &scalar(loss), &scalar(self.words.loss), TOLERANCE)?;
+        for (name, expected) in self.group("gradients/") {
+            let found = found.get(name).ok_or(format!("no gradient of {name}"))?;
+            let values = found.values.iter().map(|&x| f64::from(x)).collect();
+            let found = ArrayD::from_shape_vec(IxDyn(&found.dims), values).unwrap();
+            close::check(
+                &format!("gradient of {name}"),
+                &found,
+                &expected.mapv(f64::from),
+                TOLERANCE,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn generated_code_is_pytorchs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/golden");
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let case = Case::read(&file);
+        for isa in Isa::available() {
+            for threads in [1, 2] {
+                let checked = case.check(isa, threads);
+                checked.unwrap_or_else(|error| panic!("{}, {isa}: {error}", file.display()));
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+"""Random models over the whole language, as text. The layers they resolve to are kept beside the text, so that nin's
+checker can be held against them.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from math import prod
+
+from expressions import Binary, Expr, Name, Number, Scope, evaluate, express, number, real
+from facts import Chain, Illegal, Layer, Shape
+from layout import Writer
+from syntax import SIGNATURES, Block, Call, Item, Repeat, Use, Value, expand, mapped, names_in
+
+MACS = 1_500_000
+"""Multiply-accumulates of one image, at most."""
+ELEMENTS = 12_000
+"""Numbers in one activation, at most."""
+
+SPATIAL = ("conv", "mlpconv", "maxpool", "avgpool")
+ANYWHERE = ("relu", "leaky_relu", "dropout", "batchnorm")
+NAMES = tuple("n k p q t Z x9 s1 a_b width classes kernel eps _drop Deep channels_out".split())
+BLOCKS = (*"stage Block unit _b stem tail nin3 down up cell grow mix".split(), *(f"part{n}" for n in range(60)))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A text, what to define on the command line, and what it all comes to."""
+
+    text: str
+    defines: tuple[str, ...]
+    name: str | None
+    """`None` of a bare chain, which is named after its file."""
+    params: dict[str, int | float]
+    layers: list[Layer]
+
+
+def generate(seed: int) -> Model:
+    """The model of a seed."""
+    return Generator(seed).model()
+
+
+class Generator:
+    """Draws one model. Every chain is legal as far as it goes: what does not fit is drawn again."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.blocks: list[Block] = []
+        self.names = [*NAMES]
+        self.rng.shuffle(self.names)
+        # Half of the models do without: whole numbers do not pass it unrounded.
+        self.anywhere = ANYWHERE if self.rng.random() < 0.5 else ANYWHERE[:-1]
+
+    def model(self) -> Model:
+        """The model."""
+        rng = self.rng
+        scope: Scope = {}
+        for _ in range(rng.choice([0, 0, 1, 2, 3, 4])):
+            scope[self.names.pop()] = self._constant()
+        items = self._chain(scope)
+        used = names_in(items)
+        scope = {name: value for name, value in scope.items() if name in used}
+        defaults = {name: Number(self._other(value)) for name, value in scope.items()}
+        defines = tuple(
+            f"{name}={number(value)}"
+            for name, value in scope.items()
+            if defaults[name].value != value or rng.random() < 0.3
+        )
+        name = None if not scope and rng.random() < 0.5 else rng.choice(["Net", "m", "Deep_3"])
+        text = Writer(rng).model(name, defaults, items, self.blocks)
+        return Model(text, defines, name, scope, expand(items, scope))
+
+    def _chain(self, scope: Scope) -> list[Item]:
+        """The model's whole chain; sometimes a part of it, `input` or `softmax` included, is a block."""
+        rng = self.rng
+        while True:
+            items: list[Item] = [self._input(scope)]
+            self._grow(items, scope, rng.randint(1, 8), depth=0)
+            try:
+                self._head(items, scope)
+                facts = _facts(items, scope).facts
+            except Illegal:
+                facts = []
+            # A model without weights, or of one class, has little to say.
+            says = facts and any(layer.weights for layer in facts) and facts[-1].output[0] > 1
+            if says or facts and rng.random() < 0.1:
+                break
+            self.blocks.clear()
+        if rng.random() < 0.3 and len(items) > 2:
+            start = rng.randrange(len(items) - 1)
+            end = rng.randint(start + 1, len(items))
+            items[start:end] = [self._outline(items[start:end], scope)]
+        return items
+
+    def _constant(self) -> int | float:
+        rng = self.rng
+        return rng.choice([0.0, 0.1, 0.25, 0.5, 1e-3]) if rng.random() < 0.25 else rng.randint(1, 12)
+
+    def _other(self, value: int | float) -> int | float:
+        """A default for a parameter of this value: the value, or another of its kind."""
+        if self.rng.random() < 0.5:
+            return value
+        return self.rng.choice([0.5, 0.75, 2.0]) if real(value) else self.rng.randint(0, 20)
+
+    def _input(self, scope: Scope) -> Call:
+        rng = self.rng
+        c = rng.choice([1, 3, rng.randint(1, 12)])
+        h, w = (rng.choice([1, 2, rng.randint(3, 9), rng.randint(5, 24)]) for _ in "hw")
+        if rng.random() < 0.3:
+            w = h
+        return Call("input", {name: express(rng, n, scope) for name, n in zip("chw", (c, h, w), strict=True)})
+
+    def _grow(self, items: list[Item], scope: Scope, count: int, depth: int) -> None:
+        """Appends items that fit."""
+        for _ in range(count):
+            for _ in range(20):
+                item = self._item(_facts(items, scope).shape, scope, depth)
+                try:
+                    _facts([*items, item], scope)
+                except Illegal:
+                    continue
+                items.append(item)
+                break
+
+    def _item(self, shape: Shape, scope: Scope, depth: int) -> Item:
+        rng = self.rng
+        draw = rng.random()
+        if depth == 3 or draw < 0.7:
+            return self._layer(shape, scope)
+        if draw < 0.8:
+            return Repeat(express(rng, rng.randint(1, 3), scope), self._few(shape, scope, depth))
+        if draw < 0.9 or not self.blocks:
+            return self._outline(self._few(shape, scope, depth), scope)
+        block = rng.choice(self.blocks)
+        args = {
+            name: express(rng, self._like(default), scope)
+            for name, default in block.params.items()
+            if default is None or rng.random() < 0.5
+        }
+        return Use(block, args)
+
+    def _like(self, default: Number | None) -> int | float:
+        if default is None or not real(default.value):
+            return self.rng.randint(1, 12)
+        return self.rng.choice([0.0, 0.1, 0.3, 0.5])
+
+    def _few(self, shape: Shape, scope: Scope, depth: int) -> list[Item]:
+        """One to three items that fit one after the other."""
+        size = shape if len(shape) == 3 else (shape[0], 1, 1)
+        start: list[Item] = [Call("input", {name: Number(n) for name, n in zip("chw", size, strict=True)})]
+        if len(shape) == 1:
+            start.append(Call("gap"))
+        items = [*start]
+        self._grow(items, scope, self.rng.randint(1, 3), depth + 1)
+        return items[len(start) :] or [Call("relu")]
+
+    def _layer(self, shape: Shape, scope: Scope) -> Call:
+        """A layer that may fit."""
+        rng = self.rng
+        word = rng.choice(self.anywhere if len(shape) == 1 or rng.random() < 0.35 else SPATIAL)
+        if len(shape) == 1 and rng.random() < 0.4:
+            word = "fc"
+
+        def whole(value: int) -> Expr:
+            return express(rng, value, scope)
+
+        match word:
+            case "conv" | "mlpconv":
+                args: dict[str, Value] = {}
+                if word == "conv":
+                    args["c"] = whole(self._channels())
+                    args["bias"] = whole(rng.randint(0, 1))
+                else:
+                    args["channels"] = [whole(self._channels()) for _ in range(rng.randint(1, 4))]
+                same = rng.random() < 0.5
+                pad = rng.choice([0, 0, 1, 2, 3, rng.randint(0, 6)])
+                kernel = self._kernel(min(shape[1:]) + 2 * pad)
+                args["kernel"] = whole(kernel | 1 if same else kernel)
+                args["pad"] = "same" if same else whole(pad)
+                args["stride"] = whole(rng.choice([1, 1, 1, 2, 3, rng.randint(1, 6)]))
+            case "maxpool" | "avgpool":
+                kernel = self._kernel(min(shape[1:]) * 2)
+                args = {"k": whole(kernel), "pad": whole(rng.randint(0, kernel // 2))}
+                args["stride"] = "kernel" if rng.random() < 0.3 else whole(rng.choice([1, 2, 3, kernel + 1]))
+                args["round"] = rng.choice(["floor", "ceil"])
+            case "dropout":
+                args = {"p": express(rng, rng.choice([0.0, 0.1, 0.5, 0.9]), scope)}
+            case "leaky_relu":
+                args = {"slope": express(rng, rng.choice([0.0, 0.01, 0.1, 0.3, 1.0, 1.5]), scope)}
+            case "batchnorm":
+                args = {
+                    "eps": express(rng, rng.choice([1e-5, 1e-3, 0.1, 1.0]), scope),
+                    "momentum": express(rng, rng.choice([0.1, 0.01, 0.9, 0.0, 1.0]), scope),
+                }
+            case "fc":
+                args = {"n": whole(self._channels()), "bias": whole(rng.randint(0, 1))}
+            case _:
+                args = {}
+        return Call(word, self._defaults(word, args))
+
+    def _channels(self) -> int:
+        rng = self.rng
+        return rng.choice([1, 2, 3, 8, 10, 16, 8 * rng.randint(1, 5), rng.randint(1, 40)])
+
+    def _kernel(self, most: int) -> int:
+        rng = self.rng
+        return min(rng.choice([1, 2, 3, 3, 5, rng.randint(1, 11)]), max(1, most))
+
+    def _defaults(self, word: str, args: dict[str, Value]) -> dict[str, Value]:
+        """Leaves some arguments out that have a default, whatever was drawn for them."""
+        required = {name for name, default in SIGNATURES[word] if default is None}
+        kept = {name: value for name, value in args.items() if name in required or self.rng.random() < 0.7}
+        # What stands for a default is not written.
+        return {name: value for name, value in kept.items() if value != "kernel"}
+
+    def _head(self, items: list[Item], scope: Scope) -> None:
+        """Ends the chain: mostly as a classifier, sometimes in a map."""
+        rng = self.rng
+        if rng.random() < 0.06:
+            return
+        if rng.random() < 0.75:
+            items.append(Call("gap"))
+        else:
+            items.append(Call("fc", {"n": express(rng, self._channels(), scope)}))
+        self._grow(items, scope, rng.choice([0, 0, 1, 2, 3]), depth=0)
+        if rng.random() < 0.75:
+            items.append(Call("softmax"))
+
+    def _outline(self, items: list[Item], scope: Scope) -> Use:
+        """Puts items into a new block, and some of their numbers into its parameters."""
+        rng = self.rng
+        params: dict[str, Number | None] = {}
+        args: dict[str, Expr] = {}
+        within: dict[Name, Name] = {}
+
+        def parameter(expr: Expr) -> Name:
+            name = rng.choice([n for n in (*NAMES, *scope) if n not in params])
+            value, kind = evaluate(expr, scope), rng.random()
+            params[name] = None if kind < 0.5 else Number(value if kind < 0.7 else self._other(value))
+            args[name] = expr
+            if params[name] == Number(value) and rng.random() < 0.6:
+                # The default will do.
+                del args[name]
+            return Name(name)
+
+        def lift(expr: Expr) -> Expr:
+            room = len(params) < 6
+            if room and rng.random() < 0.35:
+                return parameter(expr)
+            match expr:
+                case Name() if expr not in within:
+                    within[expr] = parameter(expr)
+                    return within[expr]
+                case Name():
+                    return within[expr]
+                case Binary():
+                    return Binary(expr.op, lift(expr.left), lift(expr.right))
+                case _:
+                    return expr
+
+        body = [mapped(item, lift) for item in items]
+        taken = {block.name for block in self.blocks}
+        name = rng.choice([n for n in BLOCKS if n not in taken])
+        block = Block(name, params, body)
+        self.blocks.append(block)
+        return Use(block, args)
+
+
+def _facts(items: list[Item], scope: Scope) -> Chain:
+    """The chain so far; `Illegal` if it breaks a rule or is too large for the oracle."""
+    chain = Chain()
+    macs = 0
+    for layer in expand(items, scope):
+        chain.push(layer)
+        macs += chain.facts[-1].macs
+        if macs > MACS or prod(chain.shape) > ELEMENTS:
+            raise Illegal("too large for the oracle")
+    return chain

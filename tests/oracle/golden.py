@@ -1,0 +1,102 @@
+"""Small models with what PyTorch makes of them, for a test of nin that runs where there is no PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from case import Case
+from facts import Layer, describe
+from nin import MODEL, Nin, Variant
+
+MODELS = {
+    # Odd sides, padding wider than the kernel, windows clipped or dropped on each side.
+    "windows": """
+        model Windows(width = 6) <
+            input(3, 11, 8)
+            conv(width, kernel = 3, stride = 2, pad = 4)
+            leaky_relu(0.1)
+            maxpool(3, stride = 2, pad = 1, round = ceil)
+            conv(2 * width, kernel = 4, pad = 2, bias = 0)
+            avgpool(2, stride = 2, pad = 1, round = ceil)
+            relu
+            mlpconv(9, 5, kernel = 1)
+            gap
+            softmax
+        >
+    """,
+    # Blocks in blocks and a repetition; a vector as it is computed on.
+    "blocks": """
+        block inner(c, kernel = 3) < conv(c, kernel = kernel) relu >
+        block outer(c) < repeat(2) < inner(c) inner(c + 3, kernel = 5) > avgpool(3, stride = 2) >
+        model Blocks <
+            input(2, 9, 7)
+            outer(4)
+            dropout(0.5)
+            fc(12)
+            leaky_relu
+            fc(7, bias = 0)
+            softmax
+        >
+    """,
+    # The layer of Network In Network, channels that fill no vector, scores without softmax.
+    "mlpconvs": """
+        model Mlpconvs(width = 17) <
+            input(1, 13, 13)
+            mlpconv(width, 9, kernel = 5)
+            maxpool(3, stride = 2, round = ceil)
+            mlpconv(width, width, 10, kernel = 3, stride = 2)
+            gap
+        >
+    """,
+    # The batch's statistics in training and the running ones in the output, over maps and over vectors.
+    "batchnorms": """
+        model Batchnorms <
+            input(2, 8, 6)
+            conv(7, bias = 0)
+            batchnorm
+            relu
+            maxpool(2)
+            conv(9, stride = 2, bias = 0)
+            batchnorm(eps = 0.001)
+            leaky_relu(0.2)
+            gap
+            fc(6, bias = 0)
+            batchnorm(eps = 0.1, momentum = 0.3)
+            softmax
+        >
+    """,
+}
+BATCH = 9
+SEED = 3
+
+
+def write_golden(nin: Nin, folder: Path, work: Path) -> None:
+    """Writes a safetensors file a model: `images`, `output`, `weights/...` and `gradients/...` as float32, and in the
+    metadata a `case` in JSON: `text`, `labels`, `loss`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, indented in MODELS.items():
+        text = dedent(indented).lstrip()
+        variant = Variant(work / MODEL)
+        variant.file.write_text(text)
+        layers = [Layer(layer["kind"], layer["args"]) for layer in nin.check(variant)["layers"]]
+        case = Case(variant, layers, describe(layers), BATCH, SEED, draws=100)
+        fresh = work / "fresh.safetensors"
+        nin.init(variant, case.seed, fresh)
+        drawn = case.draw(fresh)
+        if any(drawn.rank()):
+            raise RuntimeError(f"{name}: no draw says enough")
+        numbers = {"images": drawn.images} | drawn.output.numbers
+        numbers |= {f"weights/{key}": x for key, x in drawn.weights.items()}
+        gradients = dict(drawn.step.numbers)
+        loss = float(gradients.pop("loss"))
+        numbers |= {f"gradients/{key}": x for key, x in gradients.items()}
+        words = {"text": text, "labels": drawn.labels.tolist(), "loss": loss}
+        tensors = {key: np.ascontiguousarray(x, np.float32) for key, x in numbers.items()}
+        save_file(tensors, folder / f"{name}.safetensors", {"case": json.dumps(words)})
+        print(f"{folder / name}.safetensors: {sum(x.size for x in tensors.values()):,} numbers")

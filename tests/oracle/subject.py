@@ -1,0 +1,128 @@
+"""A model and everything that is held against it: the checker's facts, `nin run` on several batches, `nin train`."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import training
+from case import DRAWS, Case, Inexact
+from closeness import Disagreement, Report
+from facts import Facts, Layer, describe
+from generate import Model, generate
+from nin import MODEL, Nin, Variant
+
+THREADS = [1, 2, 3]
+WORK = 900_000_000
+"""Multiply-accumulates of a batch of a model file, at most, where more than one image would go over it."""
+SMALL = 5_000_000
+"""Multiply-accumulates of an image, at most, where data are drawn more than once and the model is trained."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that was checked, and how its numbers will be compared."""
+
+    variant: Variant
+    layers: list[Layer]
+    facts: list[Facts]
+    batches: list[int]
+    seed: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of an image."""
+        return sum(layer.macs for layer in self.facts)
+
+    def compare(self, nin: Nin, folder: Path, isas: list[str]) -> tuple[dict[str, Report], str]:
+        """What came of each instruction set, and what was compared in a few words; raises `Disagreement`."""
+        small = self.macs <= SMALL
+        reports = {isa: Report() for isa in isas}
+        said = [f"batch {', '.join(map(str, self.batches))}"]
+
+        def run(batch: int, threads: list[int], *, grid: bool = False) -> None:
+            draws = DRAWS if small else 1
+            case = Case(self.variant, self.layers, self.facts, batch, self.seed, draws, grid)
+            for isa, report in case.compare(nin, folder, isas, threads).items():
+                reports[isa].add(report)
+
+        for batch in self.batches:
+            run(batch, THREADS)
+        if small and training.trainable(self.layers, self.facts):
+            clip = training.write_data(self.facts, self.seed, folder)
+            for isa in isas:
+                expected, off = training.compare(nin, self.variant, self.layers, self.facts, folder, clip, isa)
+                reports[isa].agree(expected, off, "training")
+            said.append("training")
+        if small and len(self.facts[-1].output) == 1:
+            try:
+                run(self.batches[0], THREADS[:1], grid=True)
+                said.append("whole numbers")
+            except Inexact:
+                pass
+        report = reports[isas[0]]
+        if report.close:
+            said.append(f"{report.close} close switches, {report.flipped} taken another way")
+        if report.unsteady:
+            said.append("unsteady: " + ", ".join(f"{count} {part}" for part, count in report.unsteady.items()))
+        return reports, "; ".join(said)
+
+
+def of_file(nin: Nin, file: Path, seed: int, folder: Path) -> Subject:
+    """A model file."""
+    variant = Variant(folder / MODEL)
+    variant.file.write_text(file.read_text())
+    verdict = nin.check(variant)
+    layers = [Layer(layer["kind"], layer["args"]) for layer in verdict["layers"]]
+    facts = describe(layers)
+    verify_facts(verdict, facts)
+    most = WORK // max(1, sum(layer.macs for layer in facts))
+    batches = [min(9, max(1, most)), *([17] if most > 17 else [])]
+    return Subject(variant, layers, facts, batches, seed)
+
+
+def of_seed(nin: Nin, seed: int, folder: Path) -> Subject:
+    """The random model of a seed."""
+    model = generate(seed)
+    variant = Variant(folder / MODEL, model.defines)
+    variant.file.write_text(model.text)
+    verdict = nin.check(variant)
+    facts = describe(model.layers)
+    verify_meaning(verdict, model)
+    verify_facts(verdict, facts)
+    rng = random.Random(seed)
+    many = 131 if sum(layer.macs for layer in facts) < 100_000 else 17
+    # Where it normalises few numbers, batchnorm has next to no gradient: the larger batch has enough of them.
+    larger = [12, 33, many] if any(layer.kind == "batchnorm" for layer in facts) else [2, 12, 33, many]
+    return Subject(variant, model.layers, facts, [rng.randint(1, 9), rng.choice(larger)], seed)
+
+
+def verify_meaning(verdict: dict, model: Model) -> None:
+    """Holds the checker's reading of a text against what the text was made from."""
+    layers = [(layer.kind, layer.args) for layer in model.layers]
+    expected = {"model": model.name or Path(MODEL).stem, "params": model.params, "layers": layers}
+    layers = [(layer["kind"], layer["args"]) for layer in verdict["layers"]]
+    _agree({"model": verdict["model"], "params": verdict["params"], "layers": layers}, expected)
+
+
+def verify_facts(verdict: dict, facts: list[Facts]) -> None:
+    """Holds the checker's facts against the language's tables."""
+    keys = ("name", "kind", "input", "output", "params", "macs", "activation_bytes", "receptive_field")
+    found = [{key: layer[key] for key in keys} for layer in verdict["layers"]]
+    expected = [{key: _listed(getattr(layer, key)) for key in keys} for layer in facts]
+    for a, b in zip(found, expected, strict=True):
+        _agree(a, b)
+    totals = {key: sum(getattr(layer, key) for layer in facts) for key in ("params", "macs", "activation_bytes")}
+    _agree(verdict["totals"], totals)
+    ends = {"input": list(facts[0].output), "output": list(facts[-1].output)}
+    _agree({key: verdict[key] for key in ends}, ends)
+
+
+def _listed(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _agree(found: dict, expected: dict) -> None:
+    if found != expected:
+        raise Disagreement(f"`nin check` says {found}\ninstead of {expected}")

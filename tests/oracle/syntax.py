@@ -1,0 +1,182 @@
+"""Models as they are written: calls, repetitions and blocks, and the layers they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from expressions import Binary, Expr, Name, Number, Scope, evaluate, real
+from facts import Illegal, Layer
+
+LAYERS = 40
+"""Layers of a model, at most."""
+
+SIGNATURES: dict[str, list[tuple[str, object]]] = {
+    "input": [("c", None), ("h", None), ("w", None)],
+    "conv": [("c", None), ("kernel", 3), ("stride", 1), ("pad", "same"), ("bias", 1)],
+    "mlpconv": [("channels", None), ("kernel", 3), ("stride", 1), ("pad", "same")],
+    "maxpool": [("k", None), ("stride", "kernel"), ("pad", 0), ("round", "floor")],
+    "avgpool": [("k", None), ("stride", "kernel"), ("pad", 0), ("round", "floor")],
+    "dropout": [("p", None)],
+    "relu": [],
+    "leaky_relu": [("slope", 0.01)],
+    "batchnorm": [("eps", 1e-5), ("momentum", 0.1)],
+    "gap": [],
+    "fc": [("n", None), ("bias", 1)],
+    "softmax": [],
+}
+"""The arguments of each layer in order of position, with their defaults; `None` is required."""
+
+Value = Expr | str | list[Expr]
+"""An argument as written: an expression, a word, or a channel list."""
+
+
+@dataclass
+class Call:
+    """A layer as written."""
+
+    word: str
+    args: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass
+class Repeat:
+    """`repeat(count) < ... >`"""
+
+    count: Expr
+    items: list[Item]
+
+
+@dataclass
+class Block:
+    """`block name(...) < ... >`; a parameter's default may be `None`."""
+
+    name: str
+    params: dict[str, Number | None]
+    items: list[Item]
+
+
+@dataclass
+class Use:
+    """A block in its place."""
+
+    block: Block
+    args: dict[str, Expr]
+
+
+Item = Call | Repeat | Use
+
+
+def expand(items: list[Item], scope: Scope) -> list[Layer]:
+    """Replaces blocks and repetitions by what they stand for. An argument out of its range is `Illegal`."""
+    layers: list[Layer] = []
+    for item in items:
+        match item:
+            case Call():
+                layers.append(_resolve(item, scope))
+            case Repeat():
+                count = evaluate(item.count, scope)
+                if count < 1:
+                    raise Illegal("repeated less than once")
+                layers += expand(item.items, scope) * count
+            case Use():
+                inner = {}
+                for name, default in item.block.params.items():
+                    value = evaluate(item.args[name], scope) if name in item.args else default.value
+                    # A parameter is whole or real as its default is.
+                    inner[name] = float(value) if default is not None and real(default.value) else value
+                layers += expand(item.block.items, inner)
+        if len(layers) > LAYERS:
+            raise Illegal("too long for the oracle")
+    return layers
+
+
+def _resolve(call: Call, scope: Scope) -> Layer:
+    """A layer's arguments as numbers, defaults filled in."""
+    values: dict[str, object] = {}
+    for name, default in SIGNATURES[call.word]:
+        match call.args.get(name, default):
+            case list() as channels:
+                values[name] = [evaluate(one, scope) for one in channels]
+            case "kernel":
+                values[name] = values["k"]
+            case "same":
+                if values["kernel"] % 2 == 0:
+                    raise Illegal("pad = same with an even kernel")
+                values[name] = (values["kernel"] - 1) // 2
+            case ("floor" | "ceil") as word:
+                values[name] = int(word == "ceil")
+            case Number() | Name() | Binary() as expr:
+                values[name] = evaluate(expr, scope)
+            case constant:
+                values[name] = constant
+    values = {KEYS.get((call.word, name), name): value for name, value in values.items()}
+    if call.word == "conv":
+        values["channels"] = [values["channels"]]
+    for name, value in values.items():
+        numbers = value if isinstance(value, list) else [value]
+        least, most = RANGES.get(name, (1, 1 << 28))
+        whole = name not in REALS
+        if any(not least <= n <= most or (whole and real(n)) for n in numbers):
+            raise Illegal(f"{name} = {value}")
+        if not whole:
+            values[name] = float(value)
+    return Layer(call.word, values)
+
+
+KEYS = {
+    ("conv", "c"): "channels",
+    ("maxpool", "k"): "kernel",
+    ("avgpool", "k"): "kernel",
+    ("maxpool", "round"): "ceil",
+    ("avgpool", "round"): "ceil",
+}
+"""Arguments that `nin check --json` has under another name."""
+RANGES = {
+    "pad": (0, 1 << 28),
+    "bias": (0, 1),
+    "ceil": (0, 1),
+    "p": (0, 0.999),
+    "slope": (0, 100),
+    "eps": (1e-12, 1),
+    "momentum": (0, 1),
+}
+"""Least and most of the arguments that do not begin at 1."""
+REALS = ("p", "slope", "eps", "momentum")
+
+
+def mapped(item: Item, change) -> Item:
+    """An item with its expressions changed."""
+    match item:
+        case Call():
+            args: dict[str, Value] = {}
+            for name, value in item.args.items():
+                match value:
+                    case list():
+                        args[name] = [change(one) for one in value]
+                    case str():
+                        args[name] = value
+                    case _:
+                        args[name] = change(value)
+            return Call(item.word, args)
+        case Repeat():
+            return Repeat(change(item.count), [mapped(inner, change) for inner in item.items])
+        case Use():
+            return Use(item.block, {name: change(value) for name, value in item.args.items()})
+
+
+def names_in(items: list[Item]) -> set[str]:
+    """The parameters that a chain uses."""
+    found: set[str] = set()
+
+    def look(expr: Expr) -> Expr:
+        match expr:
+            case Name():
+                found.add(expr.text)
+            case Binary():
+                look(expr.left)
+                look(expr.right)
+        return expr
+
+    for item in items:
+        mapped(item, look)
+    return found
