@@ -126,14 +126,27 @@ const ARRAYS: &[Row] = &[
     row(
         "run m.nin --weights w --input double.npy -o y.npy",
         1,
-        &["double.npy", "float64", "astype"],
+        &["double.npy", "float32", "float64"],
     ),
     row("run m.nin --weights w --input flat.npy -o y.npy", 1, &["flat.npy", "[2, 64]"]),
     row("run m.nin --weights w --input small.npy -o y.npy", 1, &["small.npy", "[N, 1, 8, 8]"]),
     row("run m.nin --weights w --input none.npy -o y.npy", 1, &["none.npy", "at least 1"]),
-    row("run m.nin --weights w --input short.npy -o y.npy", 1, &["short.npy", "72 bytes after"]),
-    row("run m.nin --weights w --input long.npy -o y.npy", 1, &["long.npy", "516 bytes after"]),
-    row("run m.nin --weights w --input huge.npy -o y.npy", 1, &["huge.npy", "0 bytes after"]),
+    row("run m.nin --weights w --input turned.npy -o y.npy", 1, &["turned.npy", "[8, 8, 1, 2]"]),
+    row(
+        "run m.nin --weights w --input short.npy -o y.npy",
+        1,
+        &["short.npy", "bytes after the header"],
+    ),
+    row(
+        "run m.nin --weights w --input long.npy -o y.npy",
+        1,
+        &["long.npy", "bytes after the header"],
+    ),
+    row(
+        "run m.nin --weights w --input huge.npy -o y.npy",
+        1,
+        &["huge.npy", "bytes after the header"],
+    ),
     row(
         "run m.nin --weights w --input over.npy -o y.npy",
         1,
@@ -144,10 +157,18 @@ const ARRAYS: &[Row] = &[
         1,
         &["three.npy", "3 labels for 2 images"],
     ),
-    row("run m.nin --weights w --input x.npy --labels x.npy -o y.npy", 1, &["x.npy", "int64"]),
+    row(
+        "run m.nin --weights w --input x.npy --labels real.npy -o y.npy",
+        1,
+        &["real.npy", "int64"],
+    ),
     row("run m.nin --weights w --input x.npy --labels rows.npy -o y", 1, &["rows.npy", "reshape"]),
     row("run m.nin --weights w --input x.npy --labels ten.npy -o y.npy", 1, &["image 1", "0 to 9"]),
-    row("run m.nin --weights w --input x.npy --labels less.npy -o y.npy", 1, &["-1 at index 0"]),
+    row(
+        "run m.nin --weights w --input x.npy --labels less.npy -o y.npy",
+        1,
+        &["-1 at index 0", "from 0"],
+    ),
     row("predict m.nin --weights w m.nin", 1, &["m.nin", "PNG"]),
     row("predict m.nin --weights w absent.png", 1, &["absent.png"]),
 ];
@@ -214,6 +235,7 @@ fn arrays(bench: &Bench) {
     ndarray_npy::write_npy(bench.path("flat.npy"), &flat).unwrap();
     ndarray_npy::write_npy(bench.path("small.npy"), &Array4::<f32>::zeros((2, 1, 7, 8))).unwrap();
     ndarray_npy::write_npy(bench.path("none.npy"), &Array4::<f32>::zeros((0, 1, 8, 8))).unwrap();
+    ndarray_npy::write_npy(bench.path("turned.npy"), &images.t()).unwrap();
     let whole = fs::read(bench.path("x.npy")).unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(bench.path(name), bytes).unwrap();
     write("short.npy", &whole[..200]);
@@ -236,6 +258,7 @@ fn arrays(bench: &Bench) {
     }
     let rows = ndarray::arr2(&[[0i64], [9]]);
     ndarray_npy::write_npy(bench.path("rows.npy"), &rows).unwrap();
+    ndarray_npy::write_npy(bench.path("real.npy"), &Array::from(vec![0f32, 9.0])).unwrap();
 }
 
 #[test]
