@@ -75,6 +75,12 @@ pub enum Op {
         /// that the value alone tells which gradient applies.
         slope: f64,
     },
+    /// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`; its gradient there is the value plus `alpha`.
+    Elu {
+        /// Minus what large negative numbers become. Never negative: a value has the sign of its operand, or is zero, so
+        /// that the value alone tells the gradient.
+        alpha: f64,
+    },
     /// Maximum over a window clipped to the input; the first in row order takes the gradient; NaN wins.
     MaxPool {
         /// Window.
@@ -346,6 +352,7 @@ impl Graph {
             Op::Input
             | Op::Relu
             | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -388,6 +395,10 @@ impl Graph {
                 (Op::Relu, Some(input)) => Some(input),
                 (Op::LeakyRelu { slope }, Some(input)) => {
                     assert!(slope >= 0.0 && slope.is_finite(), "{id}: slope {slope}");
+                    Some(input)
+                }
+                (Op::Elu { alpha }, Some(input)) => {
+                    assert!(alpha >= 0.0 && alpha.is_finite(), "{id}: alpha {alpha}");
                     Some(input)
                 }
                 (Op::Dropout { p, index }, Some(input)) => {
@@ -478,6 +489,7 @@ impl Graph {
             }
             Op::Relu => format!("relu({operand})"),
             Op::LeakyRelu { slope } => format!("leaky_relu({operand}) slope {slope}"),
+            Op::Elu { alpha } => format!("elu({operand}) alpha {alpha}"),
             Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
             Op::AvgPool { window, round } => format!("avgpool({operand}) {window} {round}"),
             Op::GlobalAvgPool => format!("gap({operand})"),

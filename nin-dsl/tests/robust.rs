@@ -184,6 +184,7 @@ fn soup() -> impl Strategy<Value = String> {
         "dropout",
         "relu",
         "leaky_relu(0.1)",
+        "elu(0.5)",
         "gap",
         "fc",
         "softmax",

@@ -148,8 +148,9 @@ pub fn saved(graph: &Graph, id: NodeId) -> Vec<Tensor> {
     let operand = || id.operand().map(Tensor::Value).into_iter();
     match graph.node(id).op {
         // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
-        // A leaky one's value has its operand's sign, since the slope is not negative.
-        Op::Relu | Op::LeakyRelu { .. } => vec![Tensor::Value(id)],
+        // A leaky one's value has its operand's sign, since the slope is not negative. An ELU's value does, too, and tells
+        // the gradient without another exponential.
+        Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } => vec![Tensor::Value(id)],
         // Winners are found again from the operand: cheaper than storing them.
         Op::MaxPool { .. } => operand().collect(),
         // The gradients of scale and shift are the two sums over the batch that the rule needs.

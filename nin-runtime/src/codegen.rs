@@ -13,6 +13,7 @@ mod functions;
 mod layout;
 mod listing;
 mod loss;
+mod math;
 mod micro;
 mod norm;
 mod pack;

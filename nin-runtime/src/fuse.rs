@@ -209,7 +209,12 @@ fn input_grad<'a>(
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
         | Op::BatchNorm { .. } => true,
-        Op::Input | Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::Softmax => false,
+        Op::Input
+        | Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::Dropout { .. }
+        | Op::Softmax => false,
     };
     let relu = rest.next_if(|next| {
         let is_relu_grad =
@@ -273,7 +278,7 @@ fn homes(graph: &Graph, purpose: Purpose) -> Vec<(usize, Domain)> {
             Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
                 (!matches!(open, Open::Closed), Open::Closed)
             }
-            Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => (true, open),
+            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => (true, open),
             // It waits for all images.
             Op::BatchNorm { .. } if purpose == Purpose::Training => (false, Open::Start),
             Op::BatchNorm { .. } => (true, open),
@@ -292,7 +297,11 @@ fn homes(graph: &Graph, purpose: Purpose) -> Vec<(usize, Domain)> {
 fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
     match graph.node(id).op {
         Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => Domain::Image,
-        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::BatchNorm { .. } => before,
+        Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. } => before,
         Op::Softmax => Domain::Chunk,
         Op::Conv { .. } => match graph.node(id).shape {
             nin_dsl::shape::Shape::Map { .. } => Domain::Image,

@@ -216,6 +216,9 @@ impl<T: NdFloat> Run<'_, '_, T> {
             Op::LeakyRelu { slope } => {
                 x.mapv(|x| if x < T::zero() { x * number(slope) } else { x })
             }
+            Op::Elu { alpha } => {
+                x.mapv(|x| if x <= T::zero() { x.exp_m1() * number(alpha) } else { x })
+            }
             Op::MaxPool { window, .. } => pool::max(window, x, pixels),
             Op::AvgPool { window, .. } => pool::mean(window, x, pixels),
             Op::GlobalAvgPool => pool::mean(whole(conv::pixels(&x)), x, (1, 1)),
@@ -255,6 +258,14 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 let mut scaled = grad.to_owned();
                 scaled.zip_mut_with(&saved(), |grad, &value| {
                     *grad = if value > T::zero() { *grad } else { *grad * number(slope) };
+                });
+                scaled
+            }
+            Op::Elu { alpha } => {
+                let mut scaled = grad.to_owned();
+                scaled.zip_mut_with(&saved(), |grad, &value| {
+                    // A NaN is not greater than zero, and stays.
+                    *grad = if value > T::zero() { *grad } else { *grad * (value + number(alpha)) };
                 });
                 scaled
             }

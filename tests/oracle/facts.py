@@ -140,7 +140,7 @@ def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Sha
             if len(source) == 3:
                 raise Illegal("softmax over a map")
             return source, {}, 0, prod(source)
-        case "input" | "relu" | "leaky_relu" | "dropout":
+        case "input" | "relu" | "leaky_relu" | "elu" | "dropout":
             return source, {}, 0, prod(source)
         case kind:
             raise Illegal(f"no layer {kind}")

@@ -19,7 +19,7 @@ ELEMENTS = 12_000
 """Numbers in one activation, at most."""
 
 SPATIAL = ("conv", "mlpconv", "maxpool", "avgpool")
-ANYWHERE = ("relu", "leaky_relu", "dropout", "batchnorm")
+ANYWHERE = ("relu", "leaky_relu", "elu", "dropout", "batchnorm")
 NAMES = tuple("n k p q t Z x9 s1 a_b width classes kernel eps _drop Deep channels_out".split())
 BLOCKS = (*"stage Block unit _b stem tail nin3 down up cell grow mix".split(), *(f"part{n}" for n in range(60)))
 
@@ -188,6 +188,8 @@ class Generator:
                 args = {"p": express(rng, rng.choice([0.0, 0.1, 0.5, 0.9]), scope)}
             case "leaky_relu":
                 args = {"slope": express(rng, rng.choice([0.0, 0.01, 0.1, 0.3, 1.0, 1.5]), scope)}
+            case "elu":
+                args = {"alpha": express(rng, rng.choice([0.0, 0.1, 0.5, 1.0, 1.5]), scope)}
             case "batchnorm":
                 args = {
                     "eps": express(rng, rng.choice([1e-5, 1e-3, 0.1, 1.0]), scope),

@@ -111,6 +111,10 @@ def forward(
                 x = relu(x)
             case "leaky_relu":
                 x = rounded(relu(x, args["slope"]))
+            case "elu":
+                # Below 0 alone: what is above must not overflow, not even on the way to a gradient of zero.
+                positive = decide(None, x, lambda x=x: x > 0)
+                x = rounded(torch.where(positive, x, args["alpha"] * torch.expm1(torch.where(positive, 0.0, x))))
             case "batchnorm":
                 normalised[name] = x.detach()
                 x = rounded(_batchnorm(x, weights, name, args["eps"], training, rounded if shake else None))

@@ -19,6 +19,7 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "dropout": [("p", None)],
     "relu": [],
     "leaky_relu": [("slope", 0.01)],
+    "elu": [("alpha", 1.0)],
     "batchnorm": [("eps", 1e-5), ("momentum", 0.1)],
     "gap": [],
     "fc": [("n", None), ("bias", 1)],

@@ -170,6 +170,12 @@ impl Builder {
         self.push(Op::LeakyRelu { slope }, shape, 1, 1);
     }
 
+    /// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`; `alpha` is at least 0.
+    pub fn elu(&mut self, alpha: f64) {
+        let shape = self.shape();
+        self.push(Op::Elu { alpha }, shape, 1, 1);
+    }
+
     /// A maximum over a window.
     ///
     /// # Errors

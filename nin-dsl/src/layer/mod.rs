@@ -7,6 +7,7 @@ mod avgpool;
 mod batchnorm;
 mod conv;
 mod dropout;
+mod elu;
 mod fc;
 mod gap;
 mod input;
@@ -30,6 +31,7 @@ pub const LAYERS: &[&Layer] = &[
     &dropout::LAYER,
     &relu::LAYER,
     &leaky_relu::LAYER,
+    &elu::LAYER,
     &batchnorm::LAYER,
     &gap::LAYER,
     &fc::LAYER,

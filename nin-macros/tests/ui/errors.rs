@@ -398,7 +398,7 @@ nin_macros::nin! {
     dropout(1)
     dropout(-0.1)
     fc(268435457)
-    leaky_relu(-0.5) leaky_relu(slope = 1e9)
+    leaky_relu(-0.5) leaky_relu(slope = 1e9) elu(-1)
     batchnorm(0) batchnorm(momentum = 1.5) batchnorm(eps = 2, momentum = -1)
 >
 };

@@ -123,15 +123,19 @@ impl Scope<'_> {
                     norm::normalise(e, norm, rows, relu, tensors);
                 }
                 Op::Relu => {
-                    let value = at(e, stage.writes);
+                    let value = self.worked_on(e, stage, image);
                     elementwise::relu(e, value, shape.elements());
                 }
                 Op::LeakyRelu { slope } => {
-                    let value = at(e, stage.writes);
+                    let value = self.worked_on(e, stage, image);
                     elementwise::leaky_relu(e, value, slope, shape.elements());
                 }
+                Op::Elu { alpha } => {
+                    let value = self.worked_on(e, stage, image);
+                    elementwise::elu(e, value, alpha, shape.elements());
+                }
                 Op::Dropout { p, index } => {
-                    let value = at(e, stage.writes);
+                    let value = self.worked_on(e, stage, image);
                     if self.kind == PassKind::Training {
                         self.drop_elements(e, p, index, image, value, shape);
                     }
@@ -211,9 +215,11 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     loss::softmax(e, shape.channels(), self.count, input, output);
                 }
-                Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } | Op::BatchNorm { .. } => {
-                    self.each_image(e, stage);
-                }
+                Op::Relu
+                | Op::LeakyRelu { .. }
+                | Op::Elu { .. }
+                | Op::Dropout { .. }
+                | Op::BatchNorm { .. } => self.each_image(e, stage),
                 Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
                     unreachable!("walked image by image (a bug in nin)")
                 }
@@ -241,6 +247,7 @@ impl Scope<'_> {
                 Op::Input
                 | Op::Relu
                 | Op::LeakyRelu { .. }
+                | Op::Elu { .. }
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
                 | Op::GlobalAvgPool
@@ -341,6 +348,10 @@ impl Scope<'_> {
                 let value = at(e, stage.reads[1]);
                 elementwise::leaky_relu_grad(e, result, value, slope, shape.elements());
             }
+            Op::Elu { alpha } => {
+                let value = at(e, stage.reads[1]);
+                elementwise::elu_grad(e, result, value, alpha, shape.elements());
+            }
             Op::Dropout { p, index } => self.drop_elements(e, p, index, image, result, shape),
             Op::BatchNorm { .. } => {
                 let (norm, x) = (self.plan.norm(stage.node), at(e, stage.reads[1]));
@@ -401,6 +412,19 @@ impl Scope<'_> {
         };
         let classes = self.shape(stage.node).channels();
         loss::cross_entropy(e, classes, self.count, &operands);
+    }
+
+    /// What an op that changes numbers where they are is to work on: its operand, copied to the value's place if that is
+    /// another one.
+    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Value {
+        let (operand, value) = (stage.reads[0], stage.writes);
+        let to = self.image(e, value, image);
+        let place = |tensor: Tensor| self.pass.buffer(self.graph, tensor).key;
+        if place(operand) != place(value) {
+            let from = self.image(e, operand, image);
+            elementwise::copy(e, from, to, self.shape(stage.node).elements());
+        }
+        to
     }
 
     /// Drops elements if the step asks for dropout.

@@ -1,10 +1,11 @@
-//! Ops that work in place, one float at a time: ReLU, leaky ReLU and dropout, and their gradients.
+//! Ops that work in place, one float at a time: ReLU, leaky ReLU, ELU and dropout, and their gradients.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::{Emitter, LANES};
+use super::math;
 use crate::dropout;
 
 /// `max(x, 0)` over `floats` floats. NaN stays NaN.
@@ -60,6 +61,44 @@ pub(super) fn leaky_relu_grad(
         let scaled = e.b.ins().fmul(g, slope);
         let y = e.choose(positive, g, scaled);
         e.store(y, at, 0);
+    });
+}
+
+/// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`, over `floats` floats. NaN stays NaN.
+pub(super) fn elu(e: &mut Emitter<'_>, value: Value, alpha: f64, floats: usize) {
+    e.lanes(floats, |e, ty, i| {
+        let at = e.at(value, i, 1);
+        let x = e.load(ty, at, 0);
+        let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
+        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, x, zero);
+        let saturated = e.choose(positive, zero, x);
+        let saturated = math::exp_m1(e, saturated);
+        let saturated = e.b.ins().fmul(saturated, alpha);
+        let y = e.choose(positive, x, saturated);
+        e.store(y, at, 0);
+    });
+}
+
+/// Multiplies a gradient by the ELU's value plus `alpha` where that value is not positive.
+pub(super) fn elu_grad(e: &mut Emitter<'_>, grad: Value, value: Value, alpha: f64, floats: usize) {
+    e.lanes(floats, |e, ty, i| {
+        let (at, value) = (e.at(grad, i, 1), e.at(value, i, 1));
+        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
+        let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
+        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, y, zero);
+        let slope = e.b.ins().fadd(y, alpha);
+        let scaled = e.b.ins().fmul(g, slope);
+        let g = e.choose(positive, g, scaled);
+        e.store(g, at, 0);
+    });
+}
+
+/// Copies `floats` floats.
+pub(super) fn copy(e: &mut Emitter<'_>, from: Value, to: Value, floats: usize) {
+    e.lanes(floats, |e, ty, i| {
+        let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
+        let x = e.load(ty, from, 0);
+        e.store(x, to, 0);
     });
 }
 

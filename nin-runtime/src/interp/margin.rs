@@ -29,6 +29,8 @@ pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
         let scale = x.iter().fold(T::zero(), |scale, x| scale.max(x.abs()));
         let closest = match node.op {
             Op::Relu | Op::LeakyRelu { .. } => smallest_positive(x.iter().map(|x| x.abs())),
+            // With an alpha of 1 its gradient does not jump.
+            Op::Elu { alpha } if alpha != 1.0 => smallest_positive(x.iter().map(|x| x.abs())),
             Op::MaxPool { window, .. } => {
                 let mut closest = T::infinity();
                 let output = (node.shape.height(), node.shape.width());
@@ -39,6 +41,7 @@ pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
             }
             Op::Input
             | Op::Conv { .. }
+            | Op::Elu { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
             | Op::Dropout { .. }

@@ -9,7 +9,7 @@ use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
 use crate::kernel::Tile;
 
-/// What a buffer holds. Ops that work in place (ReLUs, dropout) share the buffer of what they work on.
+/// What a buffer holds. Ops that work in place (ReLUs, ELUs, dropout) share the buffer of what they work on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BufferKey {
     /// The value of a node and of the in-place ops after it.
@@ -54,23 +54,32 @@ impl BufferKey {
     /// A batch normalisation's value has a buffer of its own, since its operand is read again; its operand's gradient takes
     /// the place of its own.
     ///
-    /// In-place is always right in a chain: a node's value is read by the node after it alone, but for the masks of ReLUs
-    /// (`value > 0`), which find what the whole run of in-place ops has left. No op of a run makes a positive number of
-    /// another (a leaky ReLU's slope is not negative), and of a positive one only a dropout makes anything else: zero,
-    /// where its own rule has already made the gradient zero.
+    /// In-place is right in a chain: a node's value is read by the node after it alone, but for two kinds of gradients.
+    /// - The masks of ReLUs and ELUs (`value > 0`) find what the whole run of in-place ops has left. No op of a run makes
+    ///   a positive number of another (a leaky ReLU's slope and an ELU's alpha are not negative), and of a positive one
+    ///   only a dropout makes anything else than a positive one: zero, where its own rule has already made the gradient
+    ///   zero.
+    /// - An ELU's rule computes with the value itself, so an ELU is the last of its run: what works in place elsewhere
+    ///   leaves it as it is and has a value of its own, even at inference, for one layout rule.
+    ///
+    /// A gradient is read once, so it becomes its operand's where it lies, whatever becomes of the values.
     pub fn of(graph: &Graph, tensor: Tensor) -> Option<BufferKey> {
-        let in_place = |id: NodeId| works_in_place(graph.node(id).op);
+        let elementwise = |id: NodeId| works_in_place(graph.node(id).op);
+        let overwrites = |id: NodeId| {
+            let keeps = |id: NodeId| matches!(graph.node(id).op, Op::Elu { .. });
+            elementwise(id) && !id.operand().is_some_and(keeps)
+        };
         let norm = |id: NodeId| matches!(graph.node(id).op, Op::BatchNorm { .. });
         let before = |id: NodeId| id.operand().expect("an in-place op reads a node");
         match tensor {
             Tensor::Value(mut id) => {
-                while in_place(id) {
+                while overwrites(id) {
                     id = before(id);
                 }
                 Some(BufferKey::Value(id))
             }
             Tensor::Grad(mut id) => {
-                while in_place(id) || norm(id) {
+                while elementwise(id) || norm(id) {
                     id = before(id);
                 }
                 Some(BufferKey::Grad(id))
@@ -91,7 +100,7 @@ impl BufferKey {
 /// of the operand than its value keeps.
 fn works_in_place(op: Op) -> bool {
     match op {
-        Op::Relu | Op::LeakyRelu { .. } | Op::Dropout { .. } => true,
+        Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => true,
         Op::Input
         | Op::Conv { .. }
         | Op::MaxPool { .. }

@@ -87,6 +87,37 @@ fn outputs_are_the_interpreters() {
     });
 }
 
+/// Each number by itself, not relative to the largest: `exp(x) - 1` does not cancel where `x` is small. Four at a time and
+/// one at a time, and on every instruction set, to the same bits.
+#[test]
+fn an_elu_is_exact_to_its_last_bits() {
+    const WIDTH: usize = 4099;
+    let graph = graph("< input(1, 1, 4099) elu(1.0) >");
+    let data = Data::draw(&graph, 1, 0);
+    let signs = [-1.0, 1.0];
+    // From 2^-100 to 2^7, past where the exponential is no normal float.
+    let magnitude = |index: usize| f32::exp2(-100.0 + 107.0 * index as f32 / WIDTH as f32);
+    for sign in signs {
+        let mut x = ndarray::Array4::from_shape_fn((1, 1, 1, WIDTH), |at| sign * magnitude(at.3));
+        let odd = [0.0, -0.0, f32::NEG_INFINITY, f32::INFINITY, f32::MIN];
+        x.iter_mut().zip(odd).for_each(|(x, odd)| *x = odd);
+        let mut first: Option<ArrayD<f32>> = None;
+        for isa in Isa::available() {
+            let setting = Setting { batch: 1, images: 1, threads: 1, isa, seed: 0 };
+            let mut session = session(&graph, setting, Purpose::Inference, &data.weights);
+            let output = session.forward(x.view()).expect("an output");
+            for (&x, &y) in x.iter().zip(&output) {
+                let exact = if x <= 0.0 { f64::from(x).exp_m1() } else { f64::from(x) };
+                let error = (f64::from(y) - exact).abs();
+                let close = error <= 3e-7 * exact.abs() || f64::from(y) == exact;
+                assert!(close, "{isa}: elu({x:e}) is {y:e} instead of {exact:e}");
+            }
+            let same = first.get_or_insert_with(|| output.clone());
+            assert!(same.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa}");
+        }
+    }
+}
+
 /// Compares numbers of every weight, made of `gradients`.
 fn check_weights(
     graph: &Graph,

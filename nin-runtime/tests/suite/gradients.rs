@@ -160,6 +160,22 @@ fn leaky_rectifiers() {
     ]);
 }
 
+/// Beside what works in place, which must leave the values that gradients are made of.
+#[test]
+fn exponential_rectifiers() {
+    check_all(&[
+        "< input(2, 4, 5) elu gap >",
+        "< input(2, 4, 5) conv(3) elu(0.3) fc(3) >",
+        "< input(2, 4, 5) conv(3) elu(0) fc(3) >",
+        "< input(2, 4, 5) conv(3) elu(2.5) maxpool(2, round = ceil) fc(3) >",
+        "< input(2, 4, 5) conv(3) elu(0.7) elu conv(3) elu relu conv(3) relu elu gap >",
+        "< input(2, 4, 5) conv(3) elu leaky_relu(0.5) conv(3) leaky_relu(0.5) elu(0.4) gap >",
+        "< input(2, 4, 5) conv(3) elu(1.5) dropout(0.4) conv(4) dropout(0.4) elu gap softmax >",
+        "< input(2, 4, 5) conv(3) elu batchnorm elu conv(3) batchnorm elu dropout(0.3) gap >",
+        "< input(3, 2, 2) gap elu(0.3) fc(4) elu dropout(0.2) elu fc(3) elu softmax >",
+    ]);
+}
+
 #[test]
 fn pools() {
     for word in ["maxpool", "avgpool"] {

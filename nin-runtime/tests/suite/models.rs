@@ -53,6 +53,7 @@ enum Layer {
     Dropout(u8),
     Relu,
     LeakyRelu(u8),
+    Elu(u8),
     BatchNorm(u8),
     Fc {
         n: usize,
@@ -114,6 +115,7 @@ fn in_shape() -> impl Strategy<Value = Layer> {
     prop_oneof![
         2 => Just(Layer::Relu),
         1 => (0..15u8).prop_map(Layer::LeakyRelu),
+        1 => (0..15u8).prop_map(Layer::Elu),
         1 => (0..10u8).prop_map(Layer::Dropout),
         1 => (0..=10u8).prop_map(Layer::BatchNorm),
     ]
@@ -214,6 +216,7 @@ impl Chain {
             Layer::LeakyRelu(tenths) => {
                 self.write(format_args!(" leaky_relu({tenths} / 10.0)"));
             }
+            Layer::Elu(tenths) => self.write(format_args!(" elu({tenths} / 10.0)")),
             Layer::BatchNorm(tenths) => {
                 self.write(format_args!(" batchnorm(eps = 1e-3, momentum = {tenths} / 10.0)"));
             }

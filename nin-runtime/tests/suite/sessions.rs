@@ -16,7 +16,7 @@ use crate::models::graph;
 
 /// Models that between them have every op, blocks of both domains, maps of one band and of several, and odd numbers of
 /// channels.
-const MODELS: [&str; 6] = [
+const MODELS: [&str; 7] = [
     "< input(3, 13, 11) mlpconv(10, 7, kernel = 5) maxpool(3, stride = 2, round = ceil) dropout(0.5)
        mlpconv(9, 12) avgpool(3, stride = 2, round = ceil) dropout(0.3) mlpconv(8, 10) gap softmax >",
     "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
@@ -26,6 +26,8 @@ const MODELS: [&str; 6] = [
     "< input(3, 27, 26) mlpconv(32, 24) maxpool(3, stride = 2, round = ceil) conv(6, stride = 3) fc(4) >",
     "< input(3, 9, 10) batchnorm conv(11) batchnorm relu conv(8, kernel = 1) relu batchnorm maxpool(2) dropout(0.4)
        conv(7) gap batchnorm fc(9) batchnorm leaky_relu fc(4) softmax >",
+    "< input(2, 7, 9) elu conv(7) elu(0.6) dropout(0.4) conv(5, kernel = 1) elu leaky_relu(0.2) maxpool(2) relu elu
+       fc(6) elu(1.7) elu dropout(0.3) fc(3) >",
 ];
 
 const BATCH: usize = 37;

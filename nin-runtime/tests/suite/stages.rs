@@ -6,7 +6,7 @@ use nin_runtime::kernel::Registers;
 use nin_runtime::model::Model;
 use nin_runtime::plan;
 
-/// Convolutions, both kinds of ReLU, pools, dropout and both heads.
+/// Convolutions, ReLUs, pools, an ELU, dropout and `fc`s.
 const BLOCKS: &str = "
 model Blocks(width = 6) <
     input(3, 9, 7)
@@ -17,6 +17,7 @@ model Blocks(width = 6) <
     relu
     avgpool(2, stride = 1, round = floor)
     fc(4)
+    elu
     dropout(0.25)
     fc(3)
 >";

@@ -73,6 +73,7 @@ pub(super) enum Look {
     Softmax,
     Relu,
     LeakyRelu,
+    Elu,
     BatchNorm,
 }
 
@@ -89,6 +90,7 @@ impl Look {
             Look::Softmax => "softmax",
             Look::Relu => "ReLU",
             Look::LeakyRelu => "leaky ReLU",
+            Look::Elu => "ELU",
             Look::BatchNorm => "batch norm",
         }
     }
@@ -106,6 +108,7 @@ impl Look {
             Look::Softmax => "#62a862",
             Look::Relu => "#f0c23c",
             Look::LeakyRelu => "#c3cf55",
+            Look::Elu => "#8fbf4d",
             Look::BatchNorm => "#d98bb0",
         }
     }
@@ -223,7 +226,11 @@ fn makes_volume(op: Op) -> bool {
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
         | Op::Softmax => true,
-        Op::Relu | Op::LeakyRelu { .. } | Op::BatchNorm { .. } | Op::Dropout { .. } => false,
+        Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::BatchNorm { .. }
+        | Op::Dropout { .. } => false,
     }
 }
 
@@ -261,6 +268,7 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         Op::LeakyRelu { slope } => {
             push_band(Look::LeakyRelu, format!("leaky relu {slope}"), note, parts);
         }
+        Op::Elu { alpha } => push_band(Look::Elu, format!("elu {alpha}"), note, parts),
         Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
         Op::Dropout { p, .. } => {
             parts.push(Part::Step(Step { text: format!("dropout {p}"), note }));

@@ -11,6 +11,7 @@ const STAGES: &str = "
 block stage(c, drop = 0.2) <
     conv(c) relu
     repeat(2) < conv(c) leaky_relu(0.1) >
+    conv(c) elu(0.5) elu
     mlpconv(c, 2 * c / 2, stride = 2)
     dropout(drop)
 >
