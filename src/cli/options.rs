@@ -91,15 +91,18 @@ impl ModelArgs {
 impl VariantArgs {
     /// Reads and checks a model's file, and prints the checker's warnings.
     pub(crate) fn load(&self, file: &Path, terminal: &Terminal) -> anyhow::Result<Model> {
-        let model = Model::from_file(file, &self.define)?;
-        let (source, warnings) = (model.source(), model.warnings());
-        if self.deny_warnings && !warnings.is_empty() {
-            let denied = warnings.iter().cloned().map(nin::Diagnostic::denied);
-            let (text, diagnostics) = (source.clone(), denied.collect());
-            return Err(ModelError::Invalid { text, diagnostics }.into());
-        }
-        terminal.diagnostics(source, warnings);
+        let model = self.accept(Model::from_file(file, &self.define)?)?;
+        terminal.diagnostics(model.source(), model.warnings());
         Ok(model)
+    }
+
+    /// Takes the checker's warnings for errors, if that is wished.
+    pub(crate) fn accept(&self, model: Model) -> Result<Model, ModelError> {
+        if !self.deny_warnings || model.warnings().is_empty() {
+            return Ok(model);
+        }
+        let diagnostics = model.warnings().iter().cloned().map(nin::Diagnostic::denied).collect();
+        Err(ModelError::Invalid { text: model.source().clone(), diagnostics })
     }
 }
 

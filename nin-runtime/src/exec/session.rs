@@ -12,6 +12,7 @@ use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
 use crate::jit::call::{Hyper, StepMemory, TrainBatch};
+use crate::kernel::PassKind;
 use crate::plan;
 use crate::weights::Weights;
 
@@ -241,7 +242,9 @@ impl Session {
         let mut results = vec![0.0; n * graph.output().elements()];
         let (prepared, arena) = (&self.prepared, &mut self.arenas[0]);
         let calls = self.program.callee().infer_parts(n, images, &mut results, prepared, arena);
-        Ok(profile::measure(graph, &plan.inference, (runs, n), || calls.run()))
+        Ok(profile::measure(graph, (PassKind::Inference, &plan.inference), (runs, n), || {
+            calls.run()
+        }))
     }
 
     /// How long each part of a training step takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]` with
@@ -273,7 +276,7 @@ impl Session {
         };
         let (memory, arena) = (&mut training.memory, &mut self.arenas[0]);
         let calls = self.program.callee().train_parts(&mut batch, &self.prepared, memory, arena);
-        Ok(profile::measure(graph, pass, (runs, n), || calls.run()))
+        Ok(profile::measure(graph, (PassKind::Training, pass), (runs, n), || calls.run()))
     }
 
     /// The weights as they are now.
