@@ -60,3 +60,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is that of the guide to data.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/data.md")]
+struct Data;

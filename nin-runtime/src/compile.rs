@@ -37,7 +37,7 @@ pub struct Options {
 }
 
 /// Most images a call may hold: what bounds every size computed from it.
-const MAX_BATCH: usize = 1 << 20;
+pub(crate) const MAX_BATCH: usize = 1 << 20;
 /// Most threads of a session.
 const MAX_THREADS: usize = 1024;
 

@@ -1,24 +1,46 @@
 //! Datasets: labelled images, kept as they are stored and turned into normalised floats one batch at a time.
 //!
-//! [`Dataset::new`] takes arrays from Rust; [`Spec`] reads the ones nin knows by name (`mnist-10k`, `mnist:DIR`).
+//! [`Dataset::new`] takes arrays from Rust; [`Spec`] reads the ones nin knows by name (`mnist-10k`, `mnist:DIR`) and those of
+//! image files and of NumPy arrays (`images:DIR`, `npy:DIR`).
 
+mod error;
 mod idx;
+mod images;
 mod mnist;
 mod normalise;
+pub mod npy;
+mod picture;
 mod spec;
 mod split;
-
-use std::io;
-use std::path::PathBuf;
 
 use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
+pub use error::{DataError, Set};
 pub use normalise::Normalisation;
+pub use picture::Picture;
 pub use spec::{Spec, UnknownSpec, kinds};
 pub use split::{Images, Split};
 
 /// Training and test images of the same shape and classes.
+///
+/// # Examples
+/// From whole arrays, `[N, C, H, W]`, here of floats:
+/// ```
+/// use ndarray::Array4;
+/// use nin_runtime::data::{Dataset, Split};
+///
+/// // Bright images are of class 1.
+/// let split = |n: usize| {
+///     let images = Array4::from_shape_fn((n, 3, 8, 8), |(n, ..)| (n % 2) as f32);
+///     Split::new(images, (0..n as u32).map(|n| n % 2).collect())
+/// };
+/// let classes = ["dark", "bright"].map(str::to_owned).to_vec();
+/// let data = Dataset::new("halves", split(40)?, split(10)?, classes)?;
+/// assert_eq!(data.normalisation().mean, [0.5; 3]);
+/// # Ok::<(), nin_runtime::data::DataError>(())
+/// ```
+/// [`Split::from_images`] collects images one by one.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
@@ -28,79 +50,9 @@ pub struct Dataset {
     normalisation: Normalisation,
 }
 
-/// Why there is no dataset, or not for this model.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// The file system said no.
-    #[error("{}: {source}", file.display())]
-    Io {
-        /// The file or folder.
-        file: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
-    /// A file is truncated, or something else than its name says.
-    #[error("{}: expected {expected}, found {found}", file.display())]
-    Format {
-        /// The file.
-        file: PathBuf,
-        /// What should be there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// A folder lacks a file of the dataset.
-    #[error(
-        "{}: no {what} here; nin looks for {}",
-        folder.display(),
-        looked_for.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-    )]
-    Missing {
-        /// The folder.
-        folder: PathBuf,
-        /// What the missing file holds.
-        what: String,
-        /// The names it may have.
-        looked_for: Vec<String>,
-    },
-    /// Arrays that are no dataset together.
-    #[error("{0}")]
-    Invalid(String),
-    /// The images are not what the model reads.
-    #[error(
-        "the model reads {model} images, and those of {data} are {images}: write `{}` in the model",
-        input_layer(*images)
-    )]
-    Input {
-        /// The model's input.
-        model: Shape,
-        /// The dataset's name.
-        data: String,
-        /// The shape of its images.
-        images: Shape,
-    },
-    /// The model's outputs are not one a class.
-    #[error(
-        "the model has {model} outputs, and {data} has {classes} classes: give the model's last convolution (or `fc`) \
-         {classes} channels"
-    )]
-    Classes {
-        /// The model's output.
-        model: Shape,
-        /// The dataset's name.
-        data: String,
-        /// Its classes.
-        classes: usize,
-    },
-}
-
-/// The layer that reads images of a shape.
-fn input_layer(images: Shape) -> String {
-    format!("input({}, {}, {})", images.channels(), images.height(), images.width())
-}
-
 impl Dataset {
     /// Puts two splits together; `classes` names the labels from 0. Normalisation is measured on the training split.
+    /// The test split may be empty.
     ///
     /// # Errors
     /// Splits of different shapes, a label without a class, or no training image.
@@ -111,25 +63,13 @@ impl Dataset {
         classes: Vec<String>,
     ) -> Result<Dataset, DataError> {
         let name = name.into();
-        let invalid = |problem: String| Err(DataError::Invalid(format!("{name}: {problem}")));
-        if train.is_empty() {
-            return invalid("there is no training image".to_owned());
-        }
-        if !test.is_empty() && train.shape() != test.shape() {
-            let (train, test) = (train.shape(), test.shape());
-            return invalid(format!("training images are {train}, test images {test}"));
-        }
-        for (what, split) in [("training", &train), ("test", &test)] {
-            let stray = split.labels().iter().position(|&label| label as usize >= classes.len());
-            if let Some(index) = stray {
-                let (label, count) = (split.labels()[index], classes.len());
-                return invalid(format!(
-                    "{what} image {index} has the label {label}; with {count} classes, labels are below {count}"
-                ));
+        match mismatch(&train, &test, classes.len()) {
+            Some(problem) => Err(problem.within(name)),
+            None => {
+                let normalisation = Normalisation::measure(train.images());
+                Ok(Dataset { name, train, test, classes, normalisation })
             }
         }
-        let normalisation = Normalisation::measure(train.images());
-        Ok(Dataset { name, train, test, classes, normalisation })
     }
 
     /// What messages call it.
@@ -174,20 +114,35 @@ impl Dataset {
         }
         if output != (Shape::Vector { n: self.classes.len() }) {
             let (data, classes) = (self.name.clone(), self.classes.len());
-            return Err(DataError::Classes { model: output, data, classes });
+            let smallest = self.train.labels().iter().copied().min().unwrap_or(0);
+            return Err(DataError::Classes { model: output, data, classes, smallest });
         }
         Ok(())
     }
 }
 
+/// Why two splits are no dataset of so many classes.
+fn mismatch(train: &Split, test: &Split, classes: usize) -> Option<DataError> {
+    if train.is_empty() {
+        return Some(DataError::Empty { set: Set::Train });
+    }
+    if !test.is_empty() && train.shape() != test.shape() {
+        return Some(DataError::Shapes { train: train.shape(), test: test.shape() });
+    }
+    [(Set::Train, train), (Set::Test, test)].into_iter().find_map(|(set, split)| {
+        let image = split.labels().iter().position(|&label| label as usize >= classes)?;
+        Some(DataError::Label { set, image, label: split.labels()[image], classes })
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use ndarray::Array4;
+    use ndarray::{Array3, Array4};
 
     use super::*;
 
     fn split(shape: (usize, usize, usize, usize), labels: &[u32]) -> Split {
-        Split::new(Images::Bytes(Array4::zeros(shape)), labels.to_vec()).unwrap()
+        Split::new(Array4::<u8>::zeros(shape), labels.to_vec()).unwrap()
     }
 
     fn names(count: usize) -> Vec<String> {
@@ -197,18 +152,51 @@ mod tests {
     #[test]
     fn arrays_that_do_not_belong_together_are_errors() {
         let train = split((2, 1, 4, 4), &[0, 1]);
-        let error = |test, classes| {
+        let error = |train: &Split, test, classes| {
             Dataset::new("mine", train.clone(), test, names(classes)).unwrap_err().to_string()
         };
         assert_eq!(
-            error(split((1, 3, 4, 4), &[0]), 2),
-            "mine: training images are 1x4x4, test images 3x4x4"
+            error(&train, split((1, 3, 4, 4), &[0]), 2),
+            "mine: training images are 1x4x4, test images 3x4x4: they must have one shape"
         );
         assert_eq!(
-            error(split((1, 1, 4, 4), &[5]), 2),
+            error(&train, split((1, 1, 4, 4), &[5]), 2),
             "mine: test image 0 has the label 5; with 2 classes, labels are below 2"
         );
-        let labels = Split::new(Images::Bytes(Array4::zeros((2, 1, 4, 4))), vec![0]).unwrap_err();
-        assert_eq!(labels.to_string(), "2 images and 1 labels: each image needs one");
+        let none = split((0, 1, 4, 4), &[]);
+        assert_eq!(error(&none, none.clone(), 2), "mine: there is no training image");
+    }
+
+    #[test]
+    fn images_that_are_no_split_are_errors() {
+        let error = |made: Result<Split, DataError>| made.unwrap_err().to_string();
+        assert_eq!(
+            error(Split::new(Array4::<u8>::zeros((2, 1, 4, 4)), vec![0])),
+            "2 images and 1 labels: each image needs one"
+        );
+        assert_eq!(
+            error(Split::new(Array4::<f32>::zeros((2, 1, 0, 4)), vec![0, 0])),
+            "images of 1x0x4 hold no pixel"
+        );
+        let ragged = [4, 4, 5].map(|width| (Array3::<u8>::zeros((1, 4, width)), 0));
+        assert_eq!(
+            error(Split::from_images(ragged)),
+            "image 2 is 1x4x5, and the first is 1x4x4: all must have one shape"
+        );
+        let spoilt = [0.0, f32::NAN].map(|level| (Array3::from_elem((1, 4, 4), level), 0));
+        assert_eq!(error(Split::from_images(spoilt)), "image 1 holds a number that is not finite");
+        assert!(Split::from_images(Vec::<(Array3<f32>, u32)>::new()).unwrap().is_empty());
+    }
+
+    /// A view's pixels are collected in the order of its axes, whatever lies in memory.
+    #[test]
+    fn images_are_collected_as_they_are_seen() {
+        let image = Array3::from_shape_fn((2, 3, 4), |(c, y, x)| (c * 100 + y * 10 + x) as u8);
+        let turned = image.view().permuted_axes([2, 1, 0]);
+        let split = Split::from_images([(turned, 7)]).unwrap();
+        let Images::Bytes(images) = split.images() else { panic!("bytes stay bytes") };
+        assert_eq!(images.dim(), (1, 4, 3, 2));
+        assert_eq!(images[[0, 3, 2, 1]], 123);
+        assert_eq!(split.labels(), [7]);
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod memory;
 mod profile;
 mod program;
 mod session;
+mod spin;
 pub(crate) mod team;
 pub(crate) mod threads;
 

@@ -55,7 +55,7 @@ pub enum Entry {
     Prepare,
     /// Carries a range of images through the net.
     Infer,
-    /// Runs one part of a pass, numbered as [`Pass::parts`](crate::plan::Pass::parts) has them, over a range of rows of one
+    /// Runs one part of a pass, numbered as [`Pass::parts`](crate::plan::Pass) has them, over a range of rows of one
     /// image.
     Part {
         /// The pass.

@@ -117,6 +117,8 @@ pub struct Pass {
     pub blocks: Vec<PlannedBlock>,
     /// Phases, which cover the blocks in order.
     pub phases: Vec<Phase>,
+    /// Parts, in order: together they are the pass over one image.
+    pub parts: Vec<Part>,
     /// Tensors in the arena or in the store.
     pub buffers: Vec<Buffer>,
     /// Size of one thread's arena, in floats.
@@ -331,7 +333,8 @@ fn pass(
         .map(|block| PlannedBlock { steps: steps(graph, &block, convs), block })
         .collect();
     let Layout { buffers, arena, store } = arena::lay_out(graph, &blocks, images, result);
-    Pass { phases: phases(graph, &blocks), blocks, buffers, arena, store }
+    let (phases, parts) = (phases(graph, &blocks), parts(graph, &blocks));
+    Pass { phases, parts, blocks, buffers, arena, store }
 }
 
 /// The phases of a pass. What a phase waits for is read by the first stage of its first block.
@@ -447,31 +450,31 @@ pub struct Part {
     pub rows: usize,
 }
 
-impl Pass {
-    /// The parts, in order: together they are the pass over one image.
-    pub fn parts(&self, graph: &Graph) -> Vec<Part> {
-        let mut parts = Vec::new();
-        for (block, planned) in self.blocks.iter().enumerate() {
-            match planned.block.domain {
-                Domain::Image => {
-                    for (step, planned) in planned.steps.iter().enumerate() {
-                        let rows = self.rows(graph, block, planned);
-                        parts.push(Part { block, step: Some(step), rows });
-                    }
+/// The parts of a pass.
+fn parts(graph: &Graph, blocks: &[PlannedBlock]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (block, planned) in blocks.iter().enumerate() {
+        match planned.block.domain {
+            Domain::Image => {
+                for (step, planned_step) in planned.steps.iter().enumerate() {
+                    let rows = planned.rows(graph, planned_step);
+                    parts.push(Part { block, step: Some(step), rows });
                 }
-                Domain::Chunk => parts.push(Part { block, step: None, rows: 1 }),
             }
+            Domain::Chunk => parts.push(Part { block, step: None, rows: 1 }),
         }
-        parts
     }
+    parts
+}
 
+impl PlannedBlock {
     /// Rows of a step's output that it makes one by one; 1 if it works on the image as a whole.
-    pub fn rows(&self, graph: &Graph, block: usize, step: &Step) -> usize {
+    pub fn rows(&self, graph: &Graph, step: &Step) -> usize {
         let index = match step {
             Step::Whole(index) => *index,
             Step::Banded { stages, .. } => stages.start,
         };
-        let stage = &self.blocks[block].block.stages[index];
+        let stage = &self.block.stages[index];
         let by_rows = matches!(stage.op, StageOp::Forward { .. })
             && matches!(
                 graph.node(stage.node).op,
@@ -479,7 +482,9 @@ impl Pass {
             );
         if by_rows { graph.node(stage.node).shape.height() } else { 1 }
     }
+}
 
+impl Pass {
     /// Where a tensor lies.
     pub fn buffer(&self, graph: &Graph, tensor: Tensor) -> &Buffer {
         let key =

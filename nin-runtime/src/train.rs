@@ -34,6 +34,14 @@ pub enum TrainError {
     /// The recipe cannot be followed.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// A recipe's file is none that can be followed.
+    #[error("{}:{error}", file.display())]
+    RecipeFile {
+        /// The file.
+        file: PathBuf,
+        /// Where and what is wrong in it.
+        error: RecipeError,
+    },
     /// The data does not fit the model.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -47,12 +55,12 @@ pub enum TrainError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// A file of the run folder could not be read or written.
-    #[error("{}: {source}", file.display())]
+    #[error("{}: {error}", file.display())]
     Io {
         /// The file or folder.
         file: PathBuf,
         /// What the file system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The folder holds a run already.
     #[error(
@@ -63,8 +71,27 @@ pub enum TrainError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A folder for a run holds a file that the run would write over.
+    #[error("{} is there already, and a run would write over it: choose another folder", file.display())]
+    Taken {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file system makes no folder for a run.
+    #[error("{}: the run's folder cannot be made: {error}; choose another by `--out`", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the file system said.
+        error: io::Error,
+    },
+    /// Weights to start from that are of no use.
+    #[error(
+        "some of the weights to start from are not finite: their training diverged, or they are damaged"
+    )]
+    NotFinite,
     /// A checkpoint's metadata is missing or makes no sense.
-    #[error("{}: not a checkpoint of a run: {problem}", file.display())]
+    #[error("{}: not as a run of nin writes it: {problem}", file.display())]
     Checkpoint {
         /// The file.
         file: PathBuf,

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use nin_dsl::graph::{self, Graph, Role};
 use safetensors::{Dtype, SafeTensors, View};
@@ -38,9 +38,16 @@ pub struct Weights {
     roles: Vec<Role>,
 }
 
-/// Tensors that do not belong to a graph. The messages name the tensor and both shapes.
+/// Tensors that do not belong to a graph: the first of them, and how many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// At least one, in the graph's order, those that the graph does not have at the end.
+    pub differences: Vec<Difference>,
+}
+
+/// A tensor that does not belong to a graph. The messages name it and both shapes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Mismatch {
+pub enum Difference {
     /// The graph has a weight that was not given.
     #[error("the model's `{name}` {} is missing", Dims(expected))]
     Missing {
@@ -67,6 +74,9 @@ pub enum Mismatch {
         /// Its dimensions as given.
         found: Vec<usize>,
     },
+    /// All tensors are there, but this one is not where the graph has it.
+    #[error("`{_0}` is at another place than in the model")]
+    Order(String),
 }
 
 /// Why a weights file could not be read or written.
@@ -122,28 +132,19 @@ impl Weights {
     /// Takes tensors in any order and puts them into the graph's.
     ///
     /// # Errors
-    /// The first tensor that is misshapen, missing or left over.
+    /// The tensors that are misshapen, missing or left over.
     pub fn from_tensors(
         graph: &Graph,
         tensors: impl IntoIterator<Item = Tensor>,
     ) -> Result<Weights, Mismatch> {
         let mut given: BTreeMap<String, Tensor> =
             tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        let take = |weight: &graph::Weight| {
-            let (name, expected) = (weight.name.clone(), weight.dims.clone());
-            match given.remove(&name) {
-                None => Err(Mismatch::Missing { name, expected }),
-                Some(tensor) if tensor.dims != expected => {
-                    Err(Mismatch::Shape { name, expected, found: tensor.dims })
-                }
-                Some(tensor) => Ok(tensor),
-            }
-        };
-        let tensors = graph.weights.iter().map(take).collect::<Result<_, _>>()?;
-        match given.pop_first() {
-            Some((name, extra)) => Err(Mismatch::Extra { name, found: extra.dims }),
-            None => Ok(Weights { tensors, roles: roles(graph) }),
+        let differences = differences(graph, given.values());
+        if !differences.is_empty() {
+            return Err(Mismatch { differences });
         }
+        let take = |weight: &graph::Weight| given.remove(&weight.name).expect("none is missing");
+        Ok(Weights { tensors: graph.weights.iter().map(take).collect(), roles: roles(graph) })
     }
 
     /// Takes tensors in any order that belong to the trained weights, such as momentum; running statistics get zeros.
@@ -163,27 +164,15 @@ impl Weights {
     /// Whether these are weights of the graph: same names and dimensions in the same order.
     ///
     /// # Errors
-    /// The first tensor that does not fit.
+    /// The tensors that do not fit.
     pub fn check(&self, graph: &Graph) -> Result<(), Mismatch> {
-        for (index, weight) in graph.weights.iter().enumerate() {
-            let (name, expected) = (weight.name.clone(), weight.dims.clone());
-            match self.tensors.get(index) {
-                Some(tensor) if tensor.name != name => {
-                    return Err(Mismatch::Missing { name, expected });
-                }
-                Some(tensor) if tensor.dims != expected => {
-                    return Err(Mismatch::Shape { name, expected, found: tensor.dims.clone() });
-                }
-                Some(_) => {}
-                None => return Err(Mismatch::Missing { name, expected }),
-            }
+        let mut differences = differences(graph, &self.tensors);
+        if differences.is_empty() {
+            let mut pairs = graph.weights.iter().zip(&self.tensors);
+            let other = pairs.find(|(weight, tensor)| weight.name != tensor.name);
+            differences.extend(other.map(|(weight, _)| Difference::Order(weight.name.clone())));
         }
-        match self.tensors.get(graph.weights.len()) {
-            Some(extra) => {
-                Err(Mismatch::Extra { name: extra.name.clone(), found: extra.dims.clone() })
-            }
-            None => Ok(()),
-        }
+        if differences.is_empty() { Ok(()) } else { Err(Mismatch { differences }) }
     }
 
     /// The tensors, in the graph's order.
@@ -210,6 +199,48 @@ impl Weights {
     /// Whether every number is finite.
     pub fn is_finite(&self) -> bool {
         self.tensors.iter().all(|tensor| tensor.values.iter().all(|x| x.is_finite()))
+    }
+}
+
+/// What sets tensors apart from a graph's weights, order aside.
+fn differences<'a>(
+    graph: &Graph,
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+) -> Vec<Difference> {
+    let mut given: BTreeMap<&str, &[usize]> =
+        tensors.into_iter().map(|tensor| (tensor.name.as_str(), &*tensor.dims)).collect();
+    let of_weight = |weight: &graph::Weight| {
+        let (name, expected) = (weight.name.clone(), weight.dims.clone());
+        match given.remove(&*weight.name) {
+            None => Some(Difference::Missing { name, expected }),
+            Some(dims) if dims != expected => {
+                Some(Difference::Shape { name, expected, found: dims.to_vec() })
+            }
+            Some(_) => None,
+        }
+    };
+    let mut differences: Vec<Difference> = graph.weights.iter().filter_map(of_weight).collect();
+    let extra = |(name, dims): (&str, &[usize])| Difference::Extra {
+        name: name.to_owned(),
+        found: dims.to_vec(),
+    };
+    differences.extend(given.into_iter().map(extra));
+    differences
+}
+
+impl std::error::Error for Mismatch {}
+
+impl fmt::Display for Mismatch {
+    /// The first few.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        for (index, difference) in self.differences.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{difference}", if index == 0 { "" } else { "; " })?;
+        }
+        match self.differences.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
@@ -267,7 +298,7 @@ impl WeightsFile {
     /// The weights of a model.
     ///
     /// # Errors
-    /// The first tensor that is misshapen, missing or left over.
+    /// The tensors that are misshapen, missing or left over.
     pub fn weights(&self, graph: &Graph) -> Result<Weights, WeightsError> {
         self.fit(Weights::from_tensors(graph, self.weights.iter().cloned()))
     }
@@ -275,7 +306,7 @@ impl WeightsFile {
     /// The momentum of a model's weights, where the file is a checkpoint.
     ///
     /// # Errors
-    /// The first tensor that is misshapen, missing or left over.
+    /// The tensors that are misshapen, missing or left over.
     pub fn momentum(&self, graph: &Graph) -> Result<Option<Weights>, WeightsError> {
         let fit = || self.fit(Weights::from_trained(graph, self.momentum.iter().cloned()));
         (!self.momentum.is_empty()).then(fit).transpose()
@@ -354,8 +385,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 /// Prints dimensions as `[32, 1, 5, 5]`.
 struct Dims<'a>(&'a [usize]);
 
-impl std::fmt::Display for Dims<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Dims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
     }
 }
@@ -430,6 +461,11 @@ mod tests {
         assert_eq!(
             fit(&[tensor("conv1.weight", &[2, 1, 5, 5]), tensor("conv1.bias", &[2])]),
             "`conv1.weight` is [2, 1, 5, 5], and the model's is [2, 1, 3, 3]"
+        );
+        assert_eq!(
+            fit(&["a", "b", "c"].map(|name| tensor(name, &[4]))),
+            "the model's `conv1.weight` [2, 1, 3, 3] is missing; the model's `conv1.bias` [2] is missing; \
+             `a` [4] is none of the model's weights; and 2 more"
         );
         assert_eq!(
             fit(&[weight, tensor("conv1.bias", &[2]), tensor("fc1.bias", &[10])]),

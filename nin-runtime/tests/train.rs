@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ndarray::Array4;
-use nin_runtime::data::{Dataset, Images, Split};
+use nin_runtime::data::{Dataset, Split};
 use nin_runtime::model::Model;
 use nin_runtime::train::{
     Checkpoint, Event, LastLayer, Machine, Outcome, Recipe, RunFolder, Schedule, TrainError,
@@ -41,7 +41,7 @@ fn bars(images: usize) -> Split {
     };
     let images = Array4::from_shape_fn((images, 1, 8, 8), level);
     let labels = (0..images.dim().0).map(|n| (n % 3) as u32).collect();
-    Split::new(Images::Bytes(images), labels).unwrap()
+    Split::new(images, labels).unwrap()
 }
 
 fn data() -> Dataset {

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// The model's weights.
     #[arg(long, value_name = "W.safetensors")]
     weights: PathBuf,
-    /// The dataset: `mnist-10k`, or a kind and a folder, `mnist:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Spec,
     /// Which of its images.
@@ -67,6 +67,13 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         }
     };
     normalisation.check(data.shape())?;
+    let known = info.classes.iter().flatten().zip(data.classes());
+    if let Some((number, (known, found))) = known.enumerate().find(|(_, (a, b))| a != b) {
+        terminal.warn(format_args!(
+            "class {number} is `{known}` to the weights and `{found}` in {}: classes are compared by their numbers",
+            data.name()
+        ));
+    }
     let machine = args.machine.machine();
     let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, machine)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();

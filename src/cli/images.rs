@@ -1,23 +1,21 @@
 //! PNG images as a model reads them.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use nin::Shape;
+use nin::data::Picture;
 use nin::ndarray::Array3;
-use png::{ColorType, Decoder, Transformations};
 
 use super::terminal::Terminal;
 
 /// Weights of red, green and blue in a grey (ITU-R BT.601, as most image tools have it).
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
-/// Reads an image as fractions `[C, H, W]` of a model's input: palettes, depths and transparency are converted, colours
-/// averaged to grey or grey spread to colours, and other sizes resized. What changes the picture is said.
+/// Reads a [`Picture`] as fractions `[C, H, W]` of a model's input: colours are averaged to grey or grey spread to colours,
+/// and other sizes resized. What changes the picture is said.
 pub(crate) fn read(file: &Path, input: Shape, terminal: &Terminal) -> anyhow::Result<Array3<f32>> {
-    let image = decode(file).with_context(|| format!("{}: not read as PNG", file.display()))?;
+    let image = Picture::open(file)?.read()?.mapv(|level| f32::from(level) / 255.0);
     let image = with_channels(image, input.channels())
         .with_context(|| format!("{}: cannot be given to the model", file.display()))?;
     let (_, h, w) = image.dim();
@@ -27,31 +25,6 @@ pub(crate) fn read(file: &Path, input: Shape, terminal: &Terminal) -> anyhow::Re
     }
     terminal.note(format_args!("{}: resized from {h}x{w} to {height}x{width}", file.display()));
     Ok(resized(&image, height, width))
-}
-
-/// Grey or red, green and blue as fractions; transparent pixels are laid over black.
-fn decode(file: &Path) -> anyhow::Result<Array3<f32>> {
-    let mut decoder = Decoder::new(BufReader::new(File::open(file)?));
-    // Palettes and small depths become bytes, 16 bits the nearest byte.
-    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-    let mut reader = decoder.read_info()?;
-    let size = reader.output_buffer_size().context("it is too large")?;
-    let mut bytes = vec![0; size];
-    let frame = reader.next_frame(&mut bytes)?;
-    let (colours, alpha) = match frame.color_type {
-        ColorType::Grayscale => (1, false),
-        ColorType::GrayscaleAlpha => (1, true),
-        ColorType::Rgb => (3, false),
-        ColorType::Rgba => (3, true),
-        ColorType::Indexed => bail!("its palette could not be expanded"),
-    };
-    let (height, width) = (frame.height as usize, frame.width as usize);
-    let samples = colours + usize::from(alpha);
-    let fraction = |byte: u8| f32::from(byte) / 255.0;
-    Ok(Array3::from_shape_fn((colours, height, width), |(c, y, x)| {
-        let pixel = &bytes[y * frame.line_size + x * samples..][..samples];
-        fraction(pixel[c]) * if alpha { fraction(pixel[colours]) } else { 1.0 }
-    }))
 }
 
 /// Grey to colours or colours to grey.

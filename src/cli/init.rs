@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use nin::train::{self, Info, Recipe};
 use nin::weights;
 
-use super::options::{ModelArgs, read_recipe};
+use super::options::ModelArgs;
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn init(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let model = args.model.load(terminal)?;
-    let mut recipe = args.recipe.as_deref().map(read_recipe).transpose()?.unwrap_or_default();
+    let mut recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
     if let Some(seed) = args.seed {
         recipe = Recipe { seed, ..recipe };
     }

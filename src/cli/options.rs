@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::builder::RangedU64ValueParser;
-use nin::train::{Info, Machine, Recipe};
+use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
 use nin::{Graph, Isa, Model, ModelError, Number, Weights};
 
@@ -137,9 +137,4 @@ pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
 /// A file's text, with the file in the error.
 pub(crate) fn read_text(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| file.display().to_string())
-}
-
-/// A recipe's file.
-pub(crate) fn read_recipe(file: &Path) -> anyhow::Result<Recipe> {
-    Recipe::from_toml(&read_text(file)?).with_context(|| file.display().to_string())
 }

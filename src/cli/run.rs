@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use ndarray_npy::{ReadNpyError, ReadableElement};
-use nin::ndarray::{Array1, Array4, ArrayD, Axis, Ix4, s};
+use nin::data::npy::{self, Array, Expected};
+use nin::ndarray::{Array4, ArrayD, Axis, Ix4, s};
 use nin::{Model, Options, Purpose, weights};
 
 use super::options::{MachineArgs, ModelArgs, read_weights};
@@ -75,11 +75,16 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
 
 /// Images the model reads.
 fn images(file: &Path, model: &Model) -> anyhow::Result<Array4<f32>> {
-    let expected = "float32 images [N, C, H, W]";
-    let array = array::<f32>(file, expected)?;
+    const EXPECTED: Expected = Expected { what: "float32 images [N, C, H, W]", dtype: "float32" };
+    let array = match npy::read(file, EXPECTED)? {
+        Array::F32(array) => array,
+        other @ (Array::U8(_) | Array::I32(_) | Array::I64(_)) => {
+            return Err(EXPECTED.but_found(file, other.dtype()).into());
+        }
+    };
     let (dims, input) = (array.shape().to_vec(), model.graph().input());
     let Ok(images) = array.into_dimensionality::<Ix4>() else {
-        bail!("{}: expected {expected}, found an array of shape {dims:?}", file.display());
+        bail!("{}: expected {}, found an array of shape {dims:?}", file.display(), EXPECTED.what);
     };
     if dims[0] == 0 || dims[1..] != input.dims()[..] {
         let [c, h, w] = input.dims()[..] else { unreachable!("an input is a map") };
@@ -93,34 +98,22 @@ fn images(file: &Path, model: &Model) -> anyhow::Result<Array4<f32>> {
 
 /// One class an image.
 fn labels(file: &Path, count: usize, model: &Model) -> anyhow::Result<Vec<u32>> {
-    let expected = "int64 labels [N]";
-    let array = array::<i64>(file, expected)?;
-    if array.shape() != [count] {
-        let found = array.shape();
-        bail!("{}: expected [{count}], one label an image; the array is {found:?}", file.display());
-    }
-    let classes = model.graph().output().elements();
-    let array: Array1<i64> = array.into_dimensionality().expect("it has one dimension");
-    let label = |(image, &label): (usize, &i64)| match u32::try_from(label) {
-        Ok(label) if (label as usize) < classes => Ok(label),
-        _ => bail!(
-            "{}: image {image} has the label {label}; the model has {classes} outputs, so labels are 0 to {}",
-            file.display(),
-            classes - 1
-        ),
-    };
-    array.iter().enumerate().map(label).collect()
-}
-
-/// An array of one element type in C order, of any rank.
-fn array<T: ReadableElement>(file: &Path, expected: &str) -> anyhow::Result<ArrayD<T>> {
-    let read: Result<ArrayD<T>, ReadNpyError> = ndarray_npy::read_npy(file);
-    let array = read.with_context(|| format!("{}: expected {expected}", file.display()))?;
-    if !array.is_standard_layout() {
+    let labels = npy::labels(file)?;
+    if labels.len() != count {
         bail!(
-            "{}: expected {expected} in C order, found Fortran order: save numpy.ascontiguousarray(x)",
-            file.display()
+            "{}: {} labels for {count} images: each image needs one",
+            file.display(),
+            labels.len()
         );
     }
-    Ok(array)
+    let classes = model.graph().output().elements();
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(image) => bail!(
+            "{}: image {image} has the label {}; the model has {classes} outputs, so labels are 0 to {}",
+            file.display(),
+            labels[image],
+            classes - 1
+        ),
+        None => Ok(labels),
+    }
 }

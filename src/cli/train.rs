@@ -2,17 +2,17 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use nin::data::Spec;
-use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
+use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
-use super::options::{MachineArgs, Usage, VariantArgs, batch, read_recipe, read_weights};
+use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights};
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::{INTERRUPTED, check};
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     variant: VariantArgs,
-    /// The dataset: `mnist-10k`, or a kind and a folder, `mnist:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Option<Spec>,
     /// Settings to start from; other options override them.
@@ -71,13 +71,20 @@ fn positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
-/// A number from 0 to below 1.
+/// A number between 0 and 1.
 fn share(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|x| (0.0..1.0).contains(x));
-    number.ok_or_else(|| "expected a number from 0 to below 1".to_owned())
+    let number = text.parse().ok().filter(|&x| 0.0 < x && x < 1.0);
+    number.ok_or_else(|| {
+        "expected a number above 0 and below 1; without `--val` no image is held back".to_owned()
+    })
 }
 
 pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    if args.model.is_none() && (args.variant.deny_warnings || !args.variant.define.is_empty()) {
+        let problem = "`-D` and `--deny-warnings` are about a model's file, and none is named: the run's model is \
+                       taken from its folder as it is";
+        return Err(Usage(problem.to_owned()).into());
+    }
     let given = args.model.as_deref();
     let model = given.map(|file| args.variant.load(file, terminal)).transpose()?;
     let machine = args.machine.machine();
@@ -98,11 +105,11 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             go(trainer, &model, &data, terminal)
         }
         (None, Some(model)) => {
-            let recipe = recipe(args)?;
-            let Some(data) = &recipe.data else {
-                return Err(Usage("give the dataset, such as `--data mnist-10k`".to_owned()).into());
-            };
-            let data = load(&data.parse()?, terminal)?;
+            let (recipe, data) = recipe(args)?;
+            if let Some(folder) = &args.out {
+                RunFolder::check_vacant(folder)?;
+            }
+            let data = load(&data, terminal)?;
             let trainer = start(args, &model, &data, recipe, machine)?;
             go(trainer, &model, &data, terminal)
         }
@@ -128,14 +135,19 @@ fn unchanged(folder: &RunFolder, given: Option<Model>) -> anyhow::Result<Model> 
     }
 }
 
-/// Defaults, then the recipe's file, then the options.
-fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    let recipe = args.recipe.as_deref().map(read_recipe).transpose()?.unwrap_or_default();
-    // A folder is kept so that a run is resumed from any working directory.
+/// Defaults, then the recipe's file, then the options; and the dataset.
+fn recipe(args: &Args) -> anyhow::Result<(Recipe, Spec)> {
+    let recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
     let in_file = recipe.data.as_deref().map(str::parse::<Spec>).transpose()?;
-    let data = args.data.clone().or(in_file).map(|spec| spec.absolute().to_string());
+    let data = args.data.clone().or(in_file);
+    let data =
+        data.ok_or_else(|| Usage("give the dataset, such as `--data mnist-10k`".to_owned()))?;
+    let weights = args.weights.clone().or(recipe.weights.map(PathBuf::from));
+    let weights = weights.map(|file| path::absolute(&file).unwrap_or(file));
     let recipe = Recipe {
-        data,
+        // Paths are kept so that a run is resumed from any working directory.
+        data: Some(data.clone().absolute().to_string()),
+        weights: weights.map(|file| file.display().to_string()),
         epochs: args.epochs.unwrap_or(recipe.epochs),
         batch: args.batch.unwrap_or(recipe.batch),
         lr: args.lr.unwrap_or(recipe.lr),
@@ -144,7 +156,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         ..recipe
     };
     recipe.check()?;
-    Ok(recipe)
+    Ok((recipe, data))
 }
 
 /// A new run in a new folder.
@@ -155,9 +167,12 @@ fn start<'d>(
     recipe: Recipe,
     machine: Machine,
 ) -> anyhow::Result<Trainer<'d>> {
+    // As it was given, if it was: that is how messages should name it.
+    let given = args.weights.as_deref().or(recipe.weights.as_ref().map(Path::new));
+    let given = given.map(|file| read_weights(file, model.graph())).transpose()?;
     let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
-    if let Some(file) = &args.weights {
-        trainer.start_from(&read_weights(file, model.graph())?.0)?;
+    if let Some((weights, _)) = &given {
+        trainer.start_from(weights)?;
     }
     let folder = match &args.out {
         Some(folder) => RunFolder::create(folder)?,
@@ -168,14 +183,15 @@ fn start<'d>(
 }
 
 /// `runs/<model>-<n>` with the first number that is free.
-fn new_folder(model: &str) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(RUNS).context(RUNS)?;
+fn new_folder(model: &str) -> Result<PathBuf, TrainError> {
+    let failed = |folder: &Path, error| TrainError::NoFolder { folder: folder.to_owned(), error };
+    std::fs::create_dir_all(RUNS).map_err(|error| failed(Path::new(RUNS), error))?;
     for number in 1.. {
         let folder = Path::new(RUNS).join(format!("{model}-{number}"));
         match std::fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+            Err(error) => return Err(failed(&folder, error)),
         }
     }
     unreachable!("there is always a free number")

@@ -39,13 +39,13 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKi
     let arguments: [Value; 3] = e.arguments().try_into().expect("a block takes three arguments");
     let [context, first, count] = arguments;
     let scope = Scope::open(e, graph, plan, kind, context, (first, count));
-    let PlannedBlock { block, steps } = &pass.blocks[index];
+    let planned @ PlannedBlock { block, steps } = &pass.blocks[index];
     match block.domain {
         Domain::Image => {
             let zero = e.int(0);
             e.range(zero, count, 1, |e, image| {
-                for (step, planned) in steps.iter().enumerate() {
-                    let (lo, hi) = (e.int(0), e.size(pass.rows(graph, index, planned)));
+                for (step, planned_step) in steps.iter().enumerate() {
+                    let (lo, hi) = (e.int(0), e.size(planned.rows(graph, planned_step)));
                     let kernel = Kernel::Step { pass: kind, block: index, step };
                     e.call(&kernel, &[context, first, image, lo, hi]);
                 }

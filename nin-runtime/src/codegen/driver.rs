@@ -95,7 +95,7 @@ fn part(
     let number = field(offset_of!(Context, part));
     let (first, image) = (field(offset_of!(Context, first)), field(offset_of!(Context, image)));
     let pass = super::pass(plan, kind);
-    let parts = pass.parts(graph);
+    let parts = &pass.parts;
     for (index, &Part { block, step, .. }) in parts.iter().enumerate() {
         let asked = e.b.ins().icmp_imm_s(IntCC::Equal, number, index as i64);
         e.when(asked, |e| match step {

@@ -13,10 +13,11 @@ use crate::kernel::Kernel;
 /// Lanes of the widest vector CLIF has on every target.
 pub(super) const LANES: usize = 4;
 
-/// `channels` neighbouring floats, a few vectors at a time: the type of each group's vectors, and their offsets. As many sums
-/// as a group has keep an adder busy.
+/// Vectors that are worked on together: as many sums keep an adder busy.
+const VECTORS: usize = 4;
+
+/// `channels` neighbouring floats, a few vectors at a time: the type of each group's vectors, and their offsets.
 pub(super) fn columns(channels: usize) -> Vec<(Type, Vec<i64>)> {
-    const VECTORS: usize = 4;
     let mut groups = Vec::new();
     let mut channel = 0;
     while channel < channels {
@@ -215,6 +216,30 @@ impl<'f> Emitter<'f> {
         if whole < total {
             let (start, end) = (self.size(whole), self.size(total));
             self.range(start, end, 1, |e, i| body(e, F32, i));
+        }
+    }
+
+    /// As [`Emitter::lanes`], a few vectors at a time as long as they last: what `body` does besides, it does less often. It
+    /// also gets the number of vectors.
+    pub(super) fn vectors(
+        &mut self,
+        total: usize,
+        mut body: impl FnMut(&mut Self, Type, Value, usize),
+    ) {
+        let group = VECTORS * LANES;
+        let (groups, vectors) = (total / group, total % group / LANES);
+        self.count(groups, |e, index| {
+            let i = e.mul(index, group as i64);
+            body(e, F32X4, i, VECTORS);
+        });
+        if vectors > 0 {
+            let i = self.size(groups * group);
+            body(self, F32X4, i, vectors);
+        }
+        let (start, end) = (total / LANES * LANES, total);
+        if start < end {
+            let (start, end) = (self.size(start), self.size(end));
+            self.range(start, end, 1, |e, i| body(e, F32, i, 1));
         }
     }
 

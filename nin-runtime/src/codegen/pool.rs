@@ -1,8 +1,9 @@
 //! Pools and their gradients, and the global average, on one image, channels last: vectors of channels at each pixel.
 
-use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use cranelift_frontend::Variable;
 use nin_dsl::shape::{Shape, Window};
 
 use super::emitter::Emitter;
@@ -90,11 +91,25 @@ fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Pixels) -> Value {
 
 /// Whether `value` replaces the maximum so far: it is larger, or the first NaN.
 fn wins(e: &mut Emitter<'_>, value: Value, best: Value) -> Value {
-    let larger = e.b.ins().fcmp(FloatCC::GreaterThan, value, best);
-    let nan = e.b.ins().fcmp(FloatCC::NotEqual, value, value);
-    let number = e.b.ins().fcmp(FloatCC::Equal, best, best);
-    let first_nan = e.b.ins().band(nan, number);
-    e.b.ins().bor(larger, first_nan)
+    let larger = e.b.ins().fcmp(FloatCC::UnorderedOrGreaterThan, value, best);
+    let number = e.b.ins().fcmp(FloatCC::Ordered, best, best);
+    e.b.ins().band(larger, number)
+}
+
+/// A variable for each of a few vectors.
+fn variables(e: &mut Emitter<'_>, start: Value, vectors: usize) -> Vec<Variable> {
+    let ty = e.b.func.dfg.value_type(start);
+    let variable = |e: &mut Emitter<'_>| {
+        let variable = e.b.declare_var(ty);
+        e.b.def_var(variable, start);
+        variable
+    };
+    (0..vectors).map(|_| variable(e)).collect()
+}
+
+/// The place of vector `index` behind an address, in floats.
+fn offset(ty: Type, index: usize) -> i64 {
+    i64::from(ty.lane_count()) * index as i64
 }
 
 /// The forward pass over output rows `lo..hi`.
@@ -108,34 +123,37 @@ pub(super) fn forward(
     let channels = pool.input.channels();
     windows(e, pool, rows, |e, pixel, pixels| {
         let written = e.at(output, pixel, channels);
-        e.lanes(channels, |e, ty, channel| {
+        e.vectors(channels, |e, ty, channel, vectors| {
             let from = e.at(input, channel, 1);
-            let best = e.b.declare_var(ty);
             let start = match pool.reduce {
                 Reduce::Max => e.float(ty, f32::NEG_INFINITY),
                 Reduce::Mean => e.float(ty, 0.0),
             };
-            e.b.def_var(best, start);
+            let results = variables(e, start, vectors);
             under(e, pool, pixels, |e, pixel| {
                 let at = e.at(from, pixel, channels);
-                let value = e.load(ty, at, 0);
-                let before = e.b.use_var(best);
-                let after = match pool.reduce {
-                    Reduce::Max => {
-                        let wins = wins(e, value, before);
-                        e.choose(wins, value, before)
-                    }
-                    Reduce::Mean => e.b.ins().fadd(before, value),
-                };
-                e.b.def_var(best, after);
+                for (index, &result) in results.iter().enumerate() {
+                    let value = e.load(ty, at, offset(ty, index));
+                    let before = e.b.use_var(result);
+                    let after = match pool.reduce {
+                        Reduce::Max => {
+                            let wins = wins(e, value, before);
+                            e.choose(wins, value, before)
+                        }
+                        Reduce::Mean => e.b.ins().fadd(before, value),
+                    };
+                    e.b.def_var(result, after);
+                }
             });
-            let mut result = e.b.use_var(best);
-            if pool.reduce == Reduce::Mean {
-                let share = per_pixel(e, ty, pixels);
-                result = e.b.ins().fmul(result, share);
-            }
+            let share = (pool.reduce == Reduce::Mean).then(|| per_pixel(e, ty, pixels));
             let at = e.at(written, channel, 1);
-            e.store(result, at, 0);
+            for (index, &result) in results.iter().enumerate() {
+                let mut result = e.b.use_var(result);
+                if let Some(share) = share {
+                    result = e.b.ins().fmul(result, share);
+                }
+                e.store(result, at, offset(ty, index));
+            }
         });
     });
 }
@@ -160,77 +178,75 @@ pub(super) fn input_grad(e: &mut Emitter<'_>, pool: &Pool, operands: GradOperand
     let rows = (e.int(0), e.size(pool.output.height()));
     windows(e, pool, rows, |e, pixel, pixels| {
         let grad = e.at(operands.grad, pixel, channels);
-        e.lanes(channels, |e, ty, channel| {
+        e.vectors(channels, |e, ty, channel, vectors| {
             let at = e.at(grad, channel, 1);
-            let mut grad = e.load(ty, at, 0);
-            let winner = match operands.input {
-                Some(input) => Some(winner(e, pool, pixels, ty, channel, input)),
-                None => {
-                    let share = per_pixel(e, ty, pixels);
-                    grad = e.b.ins().fmul(grad, share);
-                    None
-                }
-            };
+            let mut grads: Vec<Value> =
+                (0..vectors).map(|index| e.load(ty, at, offset(ty, index))).collect();
+            let winners = operands.input.map(|input| {
+                let from = e.at(input, channel, 1);
+                winners(e, pool, pixels, (ty, vectors), from)
+            });
+            if winners.is_none() {
+                let share = per_pixel(e, ty, pixels);
+                grads.iter_mut().for_each(|grad| *grad = e.b.ins().fmul(*grad, share));
+            }
             let none = e.float(ty, 0.0);
             let result = e.at(operands.result, channel, 1);
             let mask = operands.mask.map(|mask| e.at(mask, channel, 1));
             under(e, pool, pixels, |e, pixel| {
-                let mut part = grad;
-                if let Some(winner) = winner {
-                    let index = lane_index(e, ty, pixel);
-                    let here = e.b.ins().icmp(
-                        cranelift_codegen::ir::condcodes::IntCC::Equal,
-                        index,
-                        winner,
-                    );
-                    part = e.choose(here, part, none);
+                let here = lane_index(e, ty, pixel);
+                let (at, mask_at) =
+                    (e.at(result, pixel, channels), mask.map(|mask| e.at(mask, pixel, channels)));
+                for (index, &grad) in grads.iter().enumerate() {
+                    let mut part = grad;
+                    if let Some(winners) = &winners {
+                        let won = e.b.ins().icmp(IntCC::Equal, here, winners[index]);
+                        part = e.choose(won, part, none);
+                    }
+                    if let Some(at) = mask_at {
+                        let value = e.load(ty, at, offset(ty, index));
+                        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, none);
+                        part = e.choose(positive, part, none);
+                    }
+                    let before = e.load(ty, at, offset(ty, index));
+                    let after = e.b.ins().fadd(before, part);
+                    e.store(after, at, offset(ty, index));
                 }
-                if let Some(mask) = mask {
-                    let at = e.at(mask, pixel, channels);
-                    let value = e.load(ty, at, 0);
-                    let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, none);
-                    part = e.choose(positive, part, none);
-                }
-                let at = e.at(result, pixel, channels);
-                let before = e.load(ty, at, 0);
-                let after = e.b.ins().fadd(before, part);
-                e.store(after, at, 0);
             });
         });
     });
 }
 
-/// The index of the pixel that holds the maximum, per lane.
-fn winner(
+/// The index of the pixel that holds the maximum, per lane of a few vectors from `from` on.
+fn winners(
     e: &mut Emitter<'_>,
     pool: &Pool,
     pixels: &Pixels,
-    ty: Type,
-    channel: Value,
-    input: Value,
-) -> Value {
-    let from = e.at(input, channel, 1);
-    let (best, index) = (e.b.declare_var(ty), e.b.declare_var(index_type(ty)));
+    (ty, vectors): (Type, usize),
+    from: Value,
+) -> Vec<Value> {
     let lowest = e.float(ty, f32::NEG_INFINITY);
-    e.b.def_var(best, lowest);
+    let bests = variables(e, lowest, vectors);
     // Where everything is minus infinity nothing is larger: the first pixel takes the gradient.
     let row = e.mul(pixels.rows.0, pool.input.width() as i64);
     let first = e.b.ins().iadd(row, pixels.columns.0);
     let first = lane_index(e, ty, first);
-    e.b.def_var(index, first);
+    let indices = variables(e, first, vectors);
     under(e, pool, pixels, |e, pixel| {
         let at = e.at(from, pixel, pool.input.channels());
-        let value = e.load(ty, at, 0);
-        let before = e.b.use_var(best);
-        let wins = wins(e, value, before);
-        let after = e.choose(wins, value, before);
-        e.b.def_var(best, after);
         let here = lane_index(e, ty, pixel);
-        let before = e.b.use_var(index);
-        let after = e.choose(wins, here, before);
-        e.b.def_var(index, after);
+        for (number, (&best, &index)) in bests.iter().zip(&indices).enumerate() {
+            let value = e.load(ty, at, offset(ty, number));
+            let before = e.b.use_var(best);
+            let wins = wins(e, value, before);
+            let after = e.choose(wins, value, before);
+            e.b.def_var(best, after);
+            let before = e.b.use_var(index);
+            let after = e.choose(wins, here, before);
+            e.b.def_var(index, after);
+        }
     });
-    e.b.use_var(index)
+    indices.iter().map(|&index| e.b.use_var(index)).collect()
 }
 
 /// The integer type whose lanes match those of a float type.
@@ -246,10 +262,10 @@ fn lane_index(e: &mut Emitter<'_>, ty: Type, pixel: Value) -> Value {
 
 /// Sets `floats` floats to zero.
 pub(super) fn zero(e: &mut Emitter<'_>, address: Value, floats: usize) {
-    e.lanes(floats, |e, ty, i| {
+    e.vectors(floats, |e, ty, i, vectors| {
         let at = e.at(address, i, 1);
         let zero = e.float(ty, 0.0);
-        e.store(zero, at, 0);
+        (0..vectors).for_each(|index| e.store(zero, at, offset(ty, index)));
     });
 }
 

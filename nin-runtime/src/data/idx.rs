@@ -38,12 +38,12 @@ pub(super) fn find(
         names.iter().flat_map(|name| [(*name).to_owned(), format!("{name}.gz")]).collect();
     let found = candidates.iter().map(|name| folder.join(name)).find(|path| path.is_file());
     let Some(file) = found else {
-        let (folder, what) = (folder.to_owned(), what.to_owned());
-        return Err(DataError::Missing { folder, what, looked_for: candidates });
+        let candidates: Vec<&str> = candidates.iter().map(String::as_str).collect();
+        return Err(DataError::missing(folder, what, &candidates));
     };
     match fs::read(&file) {
         Ok(bytes) => Ok((file, bytes)),
-        Err(source) => Err(DataError::Io { file, source }),
+        Err(error) => Err(DataError::io(&file, error)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{DataError, Dataset, Images, Split, idx};
+use super::{DataError, Dataset, Split, idx};
 
 /// The classes of either set.
 fn digits() -> Vec<String> {
@@ -17,11 +17,11 @@ pub(super) fn mnist_10k() -> Result<Dataset, DataError> {
         };
     }
     let train = Split::new(
-        Images::Bytes(inside!(idx::images, "train-images-idx3-ubyte.gz")?),
+        inside!(idx::images, "train-images-idx3-ubyte.gz")?,
         inside!(idx::labels, "train-labels-idx1-ubyte.gz")?,
     )?;
     let test = Split::new(
-        Images::Bytes(inside!(idx::images, "test-images-idx3-ubyte.gz")?),
+        inside!(idx::images, "test-images-idx3-ubyte.gz")?,
         inside!(idx::labels, "test-labels-idx1-ubyte.gz")?,
     )?;
     Dataset::new("mnist-10k", train, test, digits())
@@ -52,7 +52,7 @@ pub(super) fn mnist(folder: &Path) -> Result<Dataset, DataError> {
                 found: labels.len().to_string(),
             });
         }
-        Split::new(Images::Bytes(images), labels)
+        Split::new(images, labels)
     };
     Dataset::new("mnist", split("train", "training")?, split("t10k", "test")?, digits())
 }

@@ -72,9 +72,7 @@ impl Normalisation {
         if sound {
             return Ok(());
         }
-        Err(DataError::Invalid(format!(
-            "normalisation of {images} images needs {channels} finite means and {channels} deviations above 0"
-        )))
+        Err(DataError::Normalisation { images })
     }
 
     /// Normalises one image `[C, H, W]` in place.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{self, Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, Dataset, mnist};
+use super::{DataError, Dataset, images, mnist, npy};
 
 /// A dataset nin can read. A further one is a row of [`KINDS`].
 struct Kind {
@@ -38,6 +38,18 @@ const KINDS: &[Kind] = &[
         about: "MNIST's idx files, plain or gzipped",
         caution: None,
         read: Read::Folder(mnist::mnist),
+    },
+    Kind {
+        word: "images",
+        about: "your own PNG images: train/CLASS/*.png, test/CLASS/*.png",
+        caution: None,
+        read: Read::Folder(images::images),
+    },
+    Kind {
+        word: "npy",
+        about: "your own NumPy arrays: {train,test}_{images,labels}.npy",
+        caution: None,
+        read: Read::Folder(npy::npy),
     },
 ];
 
@@ -164,7 +176,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_printed_back() {
-        for text in ["mnist-10k", "mnist:/data/mnist", "mnist:C:\\data"] {
+        for text in ["mnist-10k", "mnist:/data/mnist", "images:C:\\data", "npy:a b"] {
             assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
         }
     }
@@ -174,7 +186,7 @@ mod tests {
         let error = |text: &str| text.parse::<Spec>().unwrap_err().to_string();
         assert_eq!(
             error("minst:x"),
-            "there is no dataset `minst` (did you mean `mnist`?); nin reads `mnist-10k`, `mnist:DIR`"
+            "there is no dataset `minst` (did you mean `mnist`?); nin reads `mnist-10k`, `mnist:DIR`, `images:DIR`, `npy:DIR`"
         );
         assert_eq!(error("mnist"), "`mnist` needs the folder its files lie in: `mnist:DIR`");
         assert!(error("mnist-10k:x").contains("write `mnist-10k` alone"));

@@ -1,6 +1,6 @@
 //! [`Split`]: images and their labels, as bytes or floats, and the gathering of a batch.
 
-use ndarray::{Array4, ArrayView3, Axis};
+use ndarray::{Array4, ArrayBase, ArrayView3, Axis, Data, Ix3};
 use nin_dsl::shape::Shape;
 
 use super::{DataError, Normalisation};
@@ -19,6 +19,18 @@ pub enum Images {
 pub struct Split {
     images: Images,
     labels: Vec<u32>,
+}
+
+impl From<Array4<u8>> for Images {
+    fn from(images: Array4<u8>) -> Images {
+        Images::Bytes(images)
+    }
+}
+
+impl From<Array4<f32>> for Images {
+    fn from(images: Array4<f32>) -> Images {
+        Images::Floats(images)
+    }
 }
 
 impl Images {
@@ -42,33 +54,80 @@ impl Images {
 }
 
 impl Split {
-    /// Pairs images `[N, C, H, W]` with their classes `[N]`.
+    /// Pairs images `[N, C, H, W]`, bytes or floats, with their classes `[N]`.
     ///
     /// # Errors
     /// Counts that differ, images without a pixel, or floats that are not finite.
-    pub fn new(images: Images, labels: Vec<u32>) -> Result<Split, DataError> {
-        let invalid = |problem: String| Err(DataError::Invalid(problem));
+    pub fn new(images: impl Into<Images>, labels: Vec<u32>) -> Result<Split, DataError> {
+        let images = images.into();
         let (n, c, h, w) = images.dims();
         if n != labels.len() {
-            return invalid(format!(
-                "{n} images and {} labels: each image needs one",
-                labels.len()
-            ));
+            return Err(DataError::Counts { images: n, labels: labels.len() });
+        }
+        if u32::try_from(n).is_err() {
+            return Err(DataError::TooMany { images: n });
         }
         if n > 0 && c * h * w == 0 {
-            return invalid(format!("images of {c}x{h}x{w} hold no pixel"));
+            return Err(DataError::NoPixel { dims: [c, h, w] });
         }
         let images = match images {
             Images::Bytes(images) => Images::Bytes(standard(images)),
             Images::Floats(images) => {
                 let spoilt = |image: ArrayView3<f32>| image.iter().any(|x| !x.is_finite());
-                if let Some(index) = images.axis_iter(Axis(0)).position(spoilt) {
-                    return invalid(format!("image {index} holds a number that is not finite"));
+                if let Some(image) = images.axis_iter(Axis(0)).position(spoilt) {
+                    return Err(DataError::NotFinite { image });
                 }
                 Images::Floats(standard(images))
             }
         };
         Ok(Split { images, labels })
+    }
+
+    /// Collects images `[C, H, W]`, all of bytes or all of floats, each with its class.
+    ///
+    /// # Errors
+    /// An image of another shape than the first, and what [`Split::new`] refuses.
+    ///
+    /// # Examples
+    /// ```
+    /// use ndarray::Array3;
+    /// use nin_runtime::data::Split;
+    ///
+    /// let stripes = (0..8).map(|n| {
+    ///     let upright = n % 2;
+    ///     let image = Array3::from_shape_fn((1, 6, 6), |(_, y, x)| {
+    ///         if [y, x][upright] % 2 == 0 { 255u8 } else { 0 }
+    ///     });
+    ///     (image, upright as u32)
+    /// });
+    /// let split = Split::from_images(stripes)?;
+    /// assert_eq!((split.len(), split.shape().to_string()), (8, "1x6x6".to_owned()));
+    /// # Ok::<(), nin_runtime::data::DataError>(())
+    /// ```
+    pub fn from_images<S>(
+        images: impl IntoIterator<Item = (ArrayBase<S, Ix3>, u32)>,
+    ) -> Result<Split, DataError>
+    where
+        S: Data<Elem: Copy>,
+        Images: From<Array4<S::Elem>>,
+    {
+        let (mut pixels, mut labels) = (vec![], vec![]);
+        let mut expected = [0; 3];
+        for (index, (image, label)) in images.into_iter().enumerate() {
+            let (c, h, w) = image.dim();
+            let found = [c, h, w];
+            if index == 0 {
+                expected = found;
+            } else if found != expected {
+                return Err(DataError::Ragged { image: index, found, expected });
+            }
+            pixels.extend(image.iter().copied());
+            labels.push(label);
+        }
+        let [c, h, w] = expected;
+        let images = Array4::from_shape_vec((labels.len(), c, h, w), pixels)
+            .expect("every image has the first one's shape");
+        Split::new(images, labels)
     }
 
     /// Number of images.

@@ -99,7 +99,7 @@ pub(crate) fn measure(
     (runs, images): (usize, usize),
     run: impl Fn() -> Vec<(usize, Duration)>,
 ) -> Vec<PartTime> {
-    let parts = pass.parts(graph);
+    let parts = &pass.parts;
     let mut times: Vec<Vec<Duration>> = vec![vec![]; parts.len()];
     run();
     for (number, time) in (0..runs).flat_map(|_| run()) {

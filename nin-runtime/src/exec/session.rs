@@ -11,13 +11,13 @@ use super::profile::{self, PartTime};
 use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
-use crate::jit::call::{Hyper, StepMemory, TrainBatch};
+use crate::jit::call::{Hyper, Lanes, StepMemory, TrainBatch};
 use crate::kernel::PassKind;
 use crate::plan;
 use crate::weights::Weights;
 
-/// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a call allocates its
-/// result and the list of what each thread has to do.
+/// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a step allocates
+/// nothing once the first is done, a forward call its result.
 pub struct Session {
     program: Program,
     threads: Threads,
@@ -28,6 +28,8 @@ pub struct Session {
     /// One a thread.
     arenas: Vec<Floats>,
     training: Option<Training>,
+    /// What each thread has to do, from call to call.
+    lanes: Lanes,
 }
 
 /// What only training needs.
@@ -89,7 +91,15 @@ impl Session {
         let training = plan.training.is_some().then(training).transpose()?;
         let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
         let arenas = arenas.collect::<Result<_, _>>()?;
-        Ok(Session { threads, weights, prepared, arenas, training, program })
+        Ok(Session {
+            threads,
+            weights,
+            prepared,
+            arenas,
+            training,
+            lanes: Lanes::default(),
+            program,
+        })
     }
 
     /// Another session with the same weights, to run beside this one on another thread. The two share the weights'
@@ -122,11 +132,11 @@ impl Session {
         let (prepared, arenas) = (&self.prepared, &mut self.arenas);
         // Fewer images than threads are too few to go round.
         let calls = if n < self.threads.count() {
-            callee.infer_together(n, images, &mut results, prepared, arenas)
+            callee.infer_together(n, (images, &mut results), prepared, arenas, &mut self.lanes)
         } else {
-            callee.infer(n, images, &mut results, prepared, arenas)
+            callee.infer(n, (images, &mut results), prepared, arenas, &mut self.lanes)
         };
-        calls.run(&self.threads);
+        calls.run(&mut self.threads);
         let dims: Vec<usize> = [n].into_iter().chain(output.dims()).collect();
         Ok(ArrayD::from_shape_vec(IxDyn(&dims), results).expect("sized for the shape"))
     }
@@ -164,13 +174,14 @@ impl Session {
                 weights,
                 &mut training.momentum,
                 threads,
+                &mut self.lanes,
             )
-            .run(&self.threads);
+            .run(&mut self.threads);
         if !self.program.plan().norms.is_empty() {
-            callee.track(weights, &mut training.memory).run(&self.threads);
+            callee.track(weights, &mut training.memory, &mut self.lanes).run(&mut self.threads);
         }
         let prepared = Arc::make_mut(&mut self.prepared);
-        callee.prepare(&self.weights, prepared, threads).run(&self.threads);
+        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
         Ok(outcome)
     }
 
@@ -212,13 +223,22 @@ impl Session {
         let memory = &mut training.memory;
         for (number, phase) in self.program.plan().phases().iter().enumerate() {
             callee
-                .train(number, &mut batch, &self.prepared, memory, &mut self.arenas)
-                .run(&self.threads);
+                .train(
+                    number,
+                    &mut batch,
+                    &self.prepared,
+                    memory,
+                    &mut self.arenas,
+                    &mut self.lanes,
+                )
+                .run(&mut self.threads);
             if phase.gather.is_some() {
-                callee.gather(number, n, &self.weights, memory).run(&self.threads);
+                callee
+                    .gather(number, n, &self.weights, memory, &mut self.lanes)
+                    .run(&mut self.threads);
             }
         }
-        callee.reduce(memory, self.threads.count()).run(&self.threads);
+        callee.reduce(memory, self.threads.count(), &mut self.lanes).run(&mut self.threads);
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
         Ok(StepOutcome { loss: sum / n as f64, correct })
@@ -241,7 +261,13 @@ impl Session {
         let images = images.as_slice().expect("standard layout is contiguous");
         let mut results = vec![0.0; n * graph.output().elements()];
         let (prepared, arena) = (&self.prepared, &mut self.arenas[0]);
-        let calls = self.program.callee().infer_parts(n, images, &mut results, prepared, arena);
+        let calls = self.program.callee().infer_parts(
+            n,
+            (images, &mut results),
+            prepared,
+            arena,
+            &mut self.lanes,
+        );
         Ok(profile::measure(graph, (PassKind::Inference, &plan.inference), (runs, n), || {
             calls.run()
         }))
@@ -275,7 +301,13 @@ impl Session {
             dropout: Some((0, 0)),
         };
         let (memory, arena) = (&mut training.memory, &mut self.arenas[0]);
-        let calls = self.program.callee().train_parts(&mut batch, &self.prepared, memory, arena);
+        let calls = self.program.callee().train_parts(
+            &mut batch,
+            &self.prepared,
+            memory,
+            arena,
+            &mut self.lanes,
+        );
         Ok(profile::measure(graph, (PassKind::Training, pass), (runs, n), || calls.run()))
     }
 
@@ -293,7 +325,8 @@ impl Session {
         from_file_layout(&self.program, weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
         let prepared = Arc::make_mut(&mut self.prepared);
-        callee.prepare(&self.weights, prepared, self.threads.count()).run(&self.threads);
+        let threads = self.threads.count();
+        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
         Ok(())
     }
 

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Turns of the waiting loop before a thread offers its core to others: a few microseconds, about what a step takes.
-const SPINS: usize = 4096;
+use super::spin::Spin;
 
 /// Lets nobody through before all are there. It spins: who shares an image meets dozens of times in a millisecond.
 pub(crate) struct Barrier {
@@ -22,14 +21,9 @@ impl Barrier {
     pub(crate) fn wait(&self) {
         let number = self.came.fetch_add(1, Ordering::AcqRel);
         let all = (number / self.members + 1) * self.members;
-        let mut spins = 0;
+        let mut spin = Spin::new();
         while self.came.load(Ordering::Acquire) < all {
-            spins += 1;
-            if spins < SPINS {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
+            spin.turn();
         }
     }
 }

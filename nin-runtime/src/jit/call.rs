@@ -33,17 +33,43 @@ pub(crate) struct Callee<'a> {
 pub(crate) struct Calls<'a> {
     code: &'a CodeMemory,
     entry: Entry,
-    lanes: Vec<Lane>,
+    lanes: &'a Lanes,
     /// Where all lanes meet after each of their calls, if they share an image.
     barrier: Option<Barrier>,
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-/// The contexts one thread calls with, in order; without one it only meets the others.
-struct Lane(Vec<Option<Context>>);
+/// The contexts each thread calls with, in order; without one it only meets the others. Kept from call to call for the
+/// sake of the memory: what it says is rebuilt each time.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    kept: Vec<Vec<Option<Context>>>,
+    /// Lanes of the calls at hand, the first ones.
+    used: usize,
+}
 
 // SAFETY: a lane is read by one thread at a time; what its pointers lead to is divided as the invariant of `Calls` says.
-unsafe impl Sync for Lane {}
+unsafe impl Sync for Lanes {}
+
+// SAFETY: nothing follows the pointers but a `Calls`, which borrows what they point to.
+unsafe impl Send for Lanes {}
+
+impl Lanes {
+    /// So many lanes without contexts.
+    fn cleared(&mut self, count: usize) -> &mut [Vec<Option<Context>>] {
+        if self.kept.len() < count {
+            self.kept.resize_with(count, Vec::new);
+        }
+        self.used = count;
+        let used = &mut self.kept[..count];
+        used.iter_mut().for_each(Vec::clear);
+        used
+    }
+
+    fn used(&self) -> &[Vec<Option<Context>>] {
+        &self.kept[..self.used]
+    }
+}
 
 /// One training batch and where its results go.
 pub(crate) struct TrainBatch<'a> {
@@ -137,9 +163,10 @@ impl Context {
 
 impl Calls<'_> {
     /// Runs every lane on a thread of its own and returns when all are done.
-    pub(crate) fn run(self, threads: &Threads) {
-        threads.run(self.lanes.len(), |lane| {
-            for context in &self.lanes[lane].0 {
+    pub(crate) fn run(self, threads: &mut Threads) {
+        let lanes = self.lanes;
+        threads.run(lanes.used, |lane| {
+            for context in &lanes.used()[lane] {
                 if let Some(context) = context {
                     // SAFETY: the invariant of `Calls`, which the constructors establish.
                     unsafe { self.code.call(self.entry, context) };
@@ -161,7 +188,7 @@ pub(crate) struct TimedCalls<'a> {
 impl TimedCalls<'_> {
     /// Runs them and returns how long each took, with its part's number.
     pub(crate) fn run(&self) -> Vec<(usize, Duration)> {
-        let contexts = self.calls.lanes.iter().flat_map(|lane| &lane.0).flatten();
+        let contexts = self.calls.lanes.used().iter().flatten().flatten();
         let timed = |(context, &number): (&Context, &usize)| {
             let start = Instant::now();
             // SAFETY: the invariant of `Calls`, which the constructors establish.
@@ -180,7 +207,7 @@ fn share(total: usize, grain: usize, part: usize, parts: usize) -> Range<usize> 
 }
 
 impl<'a> Callee<'a> {
-    fn calls(self, entry: Entry, lanes: Vec<Lane>) -> Calls<'a> {
+    fn calls(self, entry: Entry, lanes: &'a Lanes) -> Calls<'a> {
         Calls { code: self.code, entry, lanes, barrier: None, borrowed: PhantomData }
     }
 
@@ -190,50 +217,46 @@ impl<'a> Callee<'a> {
         weights: &'a Floats,
         prepared: &'a mut Floats,
         threads: usize,
+        lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(prepared.len(), self.plan.prepared_floats);
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
-        let mut lanes: Vec<(usize, Lane)> = (0..threads).map(|_| (0, Lane(Vec::new()))).collect();
-        let convs = self.plan.convs.iter().map(|conv| conv.geometry.weights());
-        let norms = self.plan.free_norms().map(|norm| norm.channels);
-        for (number, work) in convs.chain(norms).enumerate() {
-            let least =
-                lanes.iter_mut().min_by_key(|(load, _)| *load).expect("at least one thread");
-            least.0 += work;
-            least.1.0.push(Some(base.over(number..number + 1)));
+        let work = |number: usize| match self.plan.convs.get(number) {
+            Some(conv) => conv.geometry.weights(),
+            None => 0,
+        };
+        let load = |lane: &Vec<Option<Context>>| -> usize {
+            lane.iter().flatten().map(|context| work(context.begin as usize)).sum()
+        };
+        let cleared = lanes.cleared(threads);
+        for number in 0..self.plan.preparations() {
+            let least = cleared.iter_mut().min_by_key(|lane| load(lane));
+            let least = least.expect("at least one thread");
+            least.push(Some(base.over(number..number + 1)));
         }
-        self.calls(Entry::Prepare, lanes.into_iter().map(|(_, lane)| lane).collect())
+        self.calls(Entry::Prepare, lanes)
     }
 
     /// Carries `n` images to their results, whole chunks to a thread.
     pub(crate) fn infer(
         self,
         n: usize,
-        images: &'a [f32],
-        results: &'a mut [f32],
+        (images, results): (&'a [f32], &'a mut [f32]),
         prepared: &'a Floats,
         arenas: &'a mut [Floats],
+        lanes: &'a mut Lanes,
     ) -> Calls<'a> {
-        assert!(n <= self.plan.batch);
-        assert_eq!(images.len(), n * self.graph.input().elements());
-        assert_eq!(results.len(), n * self.graph.output().elements());
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
-        let base = Context {
-            images: images.as_ptr(),
-            results: results.as_mut_ptr(),
-            prepared: prepared.as_ptr().cast_mut(),
-            ..NOTHING
-        };
+        let base = self.infer_context(n, images, results, prepared);
         let parts = arenas.len();
-        let lane = |(part, arena): (usize, &mut Floats)| {
+        for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(lanes.cleared(parts)) {
             assert_eq!(arena.len(), self.plan.arena());
             let range = share(n, self.plan.chunk, part, parts);
-            Lane(vec![Some(base.alone_in(arena).over(range))])
-        };
-        self.calls(Entry::Infer, arenas.iter_mut().enumerate().map(lane).collect())
+            lane.push(Some(base.alone_in(arena).over(range)));
+        }
+        self.calls(Entry::Infer, lanes)
     }
 
     /// Carries `n` images to their results, one after the other, each by all threads together: part by part, every thread a
@@ -241,68 +264,70 @@ impl<'a> Callee<'a> {
     pub(crate) fn infer_together(
         self,
         n: usize,
-        images: &'a [f32],
-        results: &'a mut [f32],
+        (images, results): (&'a [f32], &'a mut [f32]),
         prepared: &'a Floats,
         arenas: &'a mut [Floats],
+        lanes: &'a mut Lanes,
     ) -> Calls<'a> {
-        assert_eq!(images.len(), n * self.graph.input().elements());
-        assert_eq!(results.len(), n * self.graph.output().elements());
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
         assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
-        let pointers: Vec<*mut f32> = arenas.iter_mut().map(Floats::as_mut_ptr).collect();
-        let base = Context {
-            images: images.as_ptr(),
-            results: results.as_mut_ptr(),
-            prepared: prepared.as_ptr().cast_mut(),
-            // The first thread's bands lie beside the whole images, as they do when it works alone.
-            shared: pointers[0],
-            ..NOTHING
-        };
-        let parts = self.plan.inference.parts(self.graph);
-        let members = pointers.len();
-        let lane = |(member, &arena): (usize, &*mut f32)| {
-            let base = Context { arena, ..base };
-            let of_image = |first: usize| {
-                let base = Context { first: first as u64, ..base };
-                let shares = parts.iter().enumerate().map(move |(number, part)| {
+        let base = self.infer_context(n, images, results, prepared);
+        let members = arenas.len();
+        let (first, others) = arenas.split_first_mut().expect("at least one thread");
+        // The first thread's bands lie beside the whole images, as they do when it works alone.
+        let base = base.alone_in(first);
+        let arenas = [base.arena].into_iter().chain(others.iter_mut().map(Floats::as_mut_ptr));
+        let parts = &self.plan.inference.parts;
+        for ((member, arena), lane) in arenas.enumerate().zip(lanes.cleared(members)) {
+            for first in 0..n {
+                let base = Context { arena, first: first as u64, ..base };
+                lane.extend(parts.iter().enumerate().map(|(number, part)| {
                     let range = share(part.rows, 1, member, members);
                     // A block that is no part of an image takes so many.
                     let image = u64::from(part.step.is_none());
                     let context = Context { part: number as u64, image, ..base };
                     (!range.is_empty()).then(|| context.over(range))
-                });
+                }));
                 let export = Context { part: parts.len() as u64, ..base };
-                shares.chain([(member == 0).then_some(export)])
-            };
-            Lane((0..n).flat_map(of_image).collect())
-        };
-        let lanes = pointers.iter().enumerate().map(lane).collect();
+                lane.push((member == 0).then_some(export));
+            }
+        }
         let part = Entry::Part { pass: PassKind::Inference };
         Calls { barrier: Some(Barrier::new(members)), ..self.calls(part, lanes) }
+    }
+
+    /// What all ranges of a call have in common.
+    fn infer_context(
+        self,
+        n: usize,
+        images: &[f32],
+        results: &mut [f32],
+        prepared: &Floats,
+    ) -> Context {
+        assert!(n <= self.plan.batch);
+        assert_eq!(images.len(), n * self.graph.input().elements());
+        assert_eq!(results.len(), n * self.graph.output().elements());
+        assert_eq!(prepared.len(), self.plan.prepared_floats);
+        Context {
+            images: images.as_ptr(),
+            results: results.as_mut_ptr(),
+            prepared: prepared.as_ptr().cast_mut(),
+            ..NOTHING
+        }
     }
 
     /// Carries one chunk of `n` images to their results, part by part in the order of [`Callee::infer`].
     pub(crate) fn infer_parts(
         self,
         n: usize,
-        images: &'a [f32],
-        results: &'a mut [f32],
+        (images, results): (&'a [f32], &'a mut [f32]),
         prepared: &'a Floats,
         arena: &'a mut Floats,
+        lanes: &'a mut Lanes,
     ) -> TimedCalls<'a> {
         assert!(n <= self.plan.chunk);
-        assert_eq!(images.len(), n * self.graph.input().elements());
-        assert_eq!(results.len(), n * self.graph.output().elements());
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
         assert_eq!(arena.len(), self.plan.arena());
-        let base = Context {
-            images: images.as_ptr(),
-            results: results.as_mut_ptr(),
-            prepared: prepared.as_ptr().cast_mut(),
-            ..NOTHING
-        };
-        self.parts(PassKind::Inference, n, base.alone_in(arena))
+        let base = self.infer_context(n, images, results, prepared);
+        self.parts(PassKind::Inference, n, base.alone_in(arena), lanes)
     }
 
     /// Carries one chunk of a batch through the parts of a training step, in the order of [`Callee::train`]. Statistics of
@@ -313,25 +338,33 @@ impl<'a> Callee<'a> {
         prepared: &'a Floats,
         memory: &'a mut StepMemory,
         arena: &'a mut Floats,
+        lanes: &'a mut Lanes,
     ) -> TimedCalls<'a> {
         let n = batch.labels.len();
         assert!(n <= self.plan.chunk);
         assert_eq!(arena.len(), self.plan.arena());
         let base = self.train_context(batch, prepared, memory);
         let base = Context { gradients: memory.sums.as_mut_ptr(), ..base };
-        self.parts(PassKind::Training, n, base.alone_in(arena))
+        self.parts(PassKind::Training, n, base.alone_in(arena), lanes)
     }
 
     /// Every part of a pass on `n` images of a chunk: a block's steps on one image, then on the next.
-    fn parts(self, pass: PassKind, n: usize, base: Context) -> TimedCalls<'a> {
+    fn parts(
+        self,
+        pass: PassKind,
+        n: usize,
+        base: Context,
+        lanes: &'a mut Lanes,
+    ) -> TimedCalls<'a> {
         let parts = match pass {
-            PassKind::Inference => self.plan.inference.parts(self.graph),
+            PassKind::Inference => &self.plan.inference.parts,
             PassKind::Training => {
                 let training = self.plan.training.as_ref();
-                training.expect("the plan trains (a bug in nin)").parts(self.graph)
+                &training.expect("the plan trains (a bug in nin)").parts
             }
         };
-        let (mut numbers, mut contexts) = (Vec::new(), Vec::new());
+        let mut numbers = Vec::new();
+        let contexts = &mut lanes.cleared(1)[0];
         let mut call = |number: usize, image: usize, rows: usize| {
             let context = Context { part: number as u64, image: image as u64, ..base };
             numbers.push(number);
@@ -350,7 +383,7 @@ impl<'a> Callee<'a> {
             }
             first += block.len();
         }
-        TimedCalls { calls: self.calls(Entry::Part { pass }, vec![Lane(contexts)]), numbers }
+        TimedCalls { calls: self.calls(Entry::Part { pass }, lanes), numbers }
     }
 
     /// Runs every slice of a batch through a phase: slice `s` on thread `s mod threads`. Each leaves its sums in its part
@@ -362,18 +395,19 @@ impl<'a> Callee<'a> {
         prepared: &'a Floats,
         memory: &'a mut StepMemory,
         arenas: &'a mut [Floats],
+        lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         let n = batch.labels.len();
         let base = self.train_context(batch, prepared, memory);
         let images = self.plan.slice_images();
-        let mut lanes: Vec<Lane> = arenas.iter().map(|_| Lane(Vec::new())).collect();
+        let cleared = lanes.cleared(arenas.len());
         for (slice, sums) in memory.sums.parts_mut(self.plan.slice_floats).enumerate() {
             let thread = slice % arenas.len();
             let arena = &mut arenas[thread];
             assert_eq!(arena.len(), self.plan.arena());
             let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
             let range = (slice * images).min(n)..((slice + 1) * images).min(n);
-            lanes[thread].0.push(Some(context.over(range)));
+            cleared[thread].push(Some(context.over(range)));
         }
         self.calls(Entry::Train { phase }, lanes)
     }
@@ -419,6 +453,7 @@ impl<'a> Callee<'a> {
         n: usize,
         weights: &'a Floats,
         memory: &'a mut StepMemory,
+        lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         assert!(0 < n && n <= self.plan.batch);
         assert_eq!(weights.len(), self.plan.weight_floats);
@@ -430,16 +465,23 @@ impl<'a> Callee<'a> {
             statistics: memory.statistics.as_mut_ptr(),
             ..NOTHING
         };
-        self.calls(Entry::Gather { phase }, vec![Lane(vec![Some(context.over(0..n))])])
+        lanes.cleared(1)[0].push(Some(context.over(0..n)));
+        self.calls(Entry::Gather { phase }, lanes)
     }
 
     /// Moves the running statistics towards those of the batch.
-    pub(crate) fn track(self, weights: &'a mut Floats, memory: &'a mut StepMemory) -> Calls<'a> {
+    pub(crate) fn track(
+        self,
+        weights: &'a mut Floats,
+        memory: &'a mut StepMemory,
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
         assert_eq!(weights.len(), self.plan.weight_floats);
         self.check(memory);
         let (weights, statistics) = (weights.as_mut_ptr(), memory.statistics.as_mut_ptr());
         let context = Context { weights, statistics, ..NOTHING };
-        self.calls(Entry::Track, vec![Lane(vec![Some(context)])])
+        lanes.cleared(1)[0].push(Some(context));
+        self.calls(Entry::Track, lanes)
     }
 
     fn check(self, memory: &StepMemory) {
@@ -450,13 +492,19 @@ impl<'a> Callee<'a> {
     }
 
     /// Sums the gradients of all slices into the first one's.
-    pub(crate) fn reduce(self, memory: &'a mut StepMemory, threads: usize) -> Calls<'a> {
+    pub(crate) fn reduce(
+        self,
+        memory: &'a mut StepMemory,
+        threads: usize,
+        lanes: &'a mut Lanes,
+    ) -> Calls<'a> {
         self.check(memory);
         let base = Context { gradients: memory.sums.as_mut_ptr(), ..NOTHING };
         let total = self.plan.weight_floats;
-        let lane =
-            |part| Lane(vec![Some(base.over(share(total, crate::plan::ALIGN, part, threads)))]);
-        self.calls(Entry::Reduce, (0..threads).map(lane).collect())
+        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            lane.push(Some(base.over(share(total, crate::plan::ALIGN, part, threads))));
+        }
+        self.calls(Entry::Reduce, lanes)
     }
 
     /// One optimizer step of every weight, with the first slice's gradients times `scale`. `hyper` has a setting for each
@@ -468,6 +516,7 @@ impl<'a> Callee<'a> {
         weights: &'a mut Floats,
         momentum: &'a mut Floats,
         threads: usize,
+        lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         assert_eq!(hyper.len(), self.graph.weights.len());
         self.check(memory);
@@ -480,21 +529,16 @@ impl<'a> Callee<'a> {
             scale,
             ..NOTHING
         };
-        let lane = |part| {
+        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
             let settings = hyper.iter().zip(&self.graph.weights).zip(&self.plan.weights);
             let trained = settings.filter(|((_, weight), _)| weight.role.is_trained());
-            let contexts = trained.map(|((hyper, weight), &offset)| {
+            lane.extend(trained.map(|((hyper, weight), &offset)| {
                 let range = share(weight.elements(), crate::plan::ALIGN, part, threads);
-                let context = Context {
-                    lr: hyper.lr,
-                    momentum_rate: hyper.momentum,
-                    decay: hyper.decay,
-                    ..base
-                };
+                let Hyper { lr, momentum: momentum_rate, decay } = *hyper;
+                let context = Context { lr, momentum_rate, decay, ..base };
                 Some(context.over(offset + range.start..offset + range.end))
-            });
-            Lane(contexts.collect())
-        };
-        self.calls(Entry::Update, (0..threads).map(lane).collect())
+            }));
+        }
+        self.calls(Entry::Update, lanes)
     }
 }

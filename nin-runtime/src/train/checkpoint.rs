@@ -8,7 +8,7 @@ use std::str::FromStr;
 use nin_dsl::graph::Graph;
 use serde::de::DeserializeOwned;
 
-use super::TrainError;
+use super::{Recipe, TrainError};
 use crate::data::Normalisation;
 use crate::weights::{Weights, WeightsFile, save};
 
@@ -55,6 +55,22 @@ pub struct Checkpoint {
     /// Words about them.
     pub info: Info,
     pub(super) progress: Progress,
+}
+
+impl Progress {
+    /// Whether a run of so many epochs over so many images can stand there.
+    pub(super) fn is_of(&self, epochs: u32, images: usize, batch: usize) -> bool {
+        let (images, batch) = (images as u64, batch as u64);
+        let first = u64::from(self.epoch) * images.div_ceil(batch);
+        let seen = self.step.checked_sub(first).and_then(|steps| steps.checked_mul(batch));
+        let Some(seen) = seen.map(|seen| seen.min(images)) else { return false };
+        let over = self.epoch == epochs && seen == 0;
+        (over || self.epoch < epochs)
+            && self.step - first <= images.div_ceil(batch)
+            && self.epoch_images == seen
+            && self.epoch_correct <= seen
+            && self.epoch_loss.is_finite()
+    }
 }
 
 impl Info {
@@ -109,14 +125,35 @@ impl Checkpoint {
             epoch_images: words.needed("epoch_images")?,
             best: words.parsed("best_accuracy")?,
         };
-        let momentum = file.momentum(graph)?;
+        let (weights, momentum) = (file.weights(graph)?, file.momentum(graph)?);
         let momentum = momentum.ok_or_else(|| words.wrong("it holds no momentum".to_owned()))?;
-        Ok(Checkpoint {
-            weights: file.weights(graph)?,
-            momentum,
-            info: Info::read(path, &file)?,
-            progress,
-        })
+        if !(weights.is_finite() && momentum.is_finite()) {
+            return Err(words.wrong("some of its numbers are not finite".to_owned()));
+        }
+        Ok(Checkpoint { weights, momentum, info: Info::read(path, &file)?, progress })
+    }
+
+    /// What stands in the way of going on with a run that is described like this and trains on so many images.
+    pub(super) fn differs(
+        &self,
+        info: &Info,
+        recipe: &Recipe,
+        images: usize,
+    ) -> Option<&'static str> {
+        if (&self.info.model, self.info.seed) != (&info.model, info.seed) {
+            return Some("its model or its recipe's seed was changed since it began");
+        }
+        if self.info != *info {
+            return Some(
+                "the data is not what it was: other classes, or images with other means or deviations",
+            );
+        }
+        match self.progress.is_of(recipe.epochs, images, recipe.batch) {
+            true => None,
+            false => Some(
+                "its last checkpoint does not go with its recipe and data: one of them was changed since it began",
+            ),
+        }
     }
 
     /// Writes it; a file of this name is replaced whole or not at all.

@@ -1,15 +1,15 @@
 //! [`RunFolder`]: the files of a run, and [`Recorder`], which writes them as it goes on.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::TrainError;
 use super::checkpoint::{Checkpoint, Progress};
 use super::recipe::Recipe;
-use super::{RecipeError, TrainError};
 use crate::codegen::Isa;
 use crate::file::write_atomically;
 use crate::model::Model;
@@ -21,9 +21,11 @@ const RECIPE: &str = "recipe.toml";
 const PLAN: &str = "plan.txt";
 const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+/// Every file of a run.
+const FILES: [&str; 6] = [MODEL, RECIPE, PLAN, METRICS, LAST, BEST];
 /// Begins the plan's first line; the instruction set ends it.
 pub(super) const ISA: &str = "isa ";
-const BEST: &str = "best.safetensors";
 
 /// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
 /// `best.safetensors`.
@@ -77,17 +79,32 @@ struct AnyLine {
 }
 
 impl RunFolder {
+    /// Whether a run can begin in a folder, which need not be there yet: no file of it would be written over.
+    ///
+    /// # Errors
+    /// [`TrainError::Occupied`] if it holds a run already, [`TrainError::Taken`] if it holds a file of such a name.
+    pub fn check_vacant(path: impl Into<PathBuf>) -> Result<(), TrainError> {
+        let folder = RunFolder { path: path.into() };
+        if folder.lacks().is_none() {
+            return Err(TrainError::Occupied { folder: folder.path });
+        }
+        match FILES.into_iter().map(|name| folder.file(name)).find(|file| file.exists()) {
+            Some(file) => Err(TrainError::Taken { file }),
+            None => Ok(()),
+        }
+    }
+
     /// A folder for a new run, made if it is not there.
     ///
     /// # Errors
-    /// [`TrainError::Occupied`] if it holds a run already, and those of the file system.
+    /// As [`RunFolder::check_vacant`], and those of the file system.
     pub fn create(path: impl Into<PathBuf>) -> Result<RunFolder, TrainError> {
         let folder = RunFolder { path: path.into() };
-        if folder.file(RECIPE).exists() || folder.file(LAST).exists() {
-            return Err(TrainError::Occupied { folder: folder.path });
+        RunFolder::check_vacant(&folder.path)?;
+        match fs::create_dir_all(&folder.path) {
+            Ok(()) => Ok(folder),
+            Err(error) => Err(TrainError::NoFolder { folder: folder.path, error }),
         }
-        fs::create_dir_all(&folder.path).map_err(|source| io_error(&folder.path, source))?;
-        Ok(folder)
     }
 
     /// The folder of a run that was begun.
@@ -96,13 +113,17 @@ impl RunFolder {
     /// [`TrainError::Resume`] if it does not hold what a run needs to go on.
     pub fn open(path: impl Into<PathBuf>) -> Result<RunFolder, TrainError> {
         let folder = RunFolder { path: path.into() };
-        match [MODEL, RECIPE, PLAN, LAST].into_iter().find(|name| !folder.file(name).is_file()) {
-            Some(name) => {
-                let problem = format!("there is no `{name}` in it");
-                Err(TrainError::Resume { folder: folder.path, problem })
-            }
-            None => Ok(folder),
-        }
+        let problem = match folder.lacks() {
+            None => return Ok(folder),
+            Some(_) if !folder.path.is_dir() => "there is no such folder".to_owned(),
+            Some(name) => format!("there is no `{name}` in it"),
+        };
+        Err(TrainError::Resume { folder: folder.path, problem })
+    }
+
+    /// The first file that a run needs to go on and that is not there.
+    fn lacks(&self) -> Option<&'static str> {
+        [MODEL, RECIPE, PLAN, LAST].into_iter().find(|name| !self.file(name).is_file())
     }
 
     /// The folder.
@@ -133,14 +154,7 @@ impl RunFolder {
     /// # Errors
     /// A file that cannot be read or is no recipe any more.
     pub fn recipe(&self) -> Result<Recipe, TrainError> {
-        let file = self.file(RECIPE);
-        let text = self.read(RECIPE)?;
-        Ok(Recipe::from_toml(&text).map_err(|error| match error {
-            RecipeError::Syntax(problem) => {
-                RecipeError::Syntax(format!("{}: {problem}", file.display()))
-            }
-            RecipeError::Range { .. } => error,
-        })?)
+        Recipe::from_file(&self.file(RECIPE))
     }
 
     /// The instruction set the run began with, which its bits depend on.
@@ -163,7 +177,7 @@ impl RunFolder {
 
     fn read(&self, name: &str) -> Result<String, TrainError> {
         let file = self.file(name);
-        fs::read_to_string(&file).map_err(|source| io_error(&file, source))
+        fs::read_to_string(&file).map_err(|error| io_error(&file, error))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -190,7 +204,7 @@ impl Recorder {
         ];
         for (name, text) in texts {
             let file = folder.file(name);
-            write_atomically(&file, text.as_bytes()).map_err(|source| io_error(&file, source))?;
+            write_atomically(&file, text.as_bytes()).map_err(|error| io_error(&file, error))?;
         }
         Recorder::open(folder)
     }
@@ -198,22 +212,27 @@ impl Recorder {
     /// Goes on after a checkpoint: what `metrics.jsonl` says of later steps was lost with them and is cut off.
     pub(super) fn resume(folder: RunFolder, progress: &Progress) -> Result<Recorder, TrainError> {
         let file = folder.file(METRICS);
-        // A run stopped before its first line has an empty file; one that lost it has lost no more than a log.
-        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = match fs::read(&file) {
+            // What a crash has spoilt is cut off below.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            // A run that lost it has lost no more than a log.
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(io_error(&file, error)),
+        };
         let known = |line: &&str| match serde_json::from_str(line) {
             Ok(AnyLine { step: Some(step), .. }) => step <= progress.step,
             Ok(AnyLine { step: None, epoch }) => epoch <= progress.epoch,
             Err(_) => false,
         };
         let kept: String = text.lines().filter(known).map(|line| format!("{line}\n")).collect();
-        write_atomically(&file, kept.as_bytes()).map_err(|source| io_error(&file, source))?;
+        write_atomically(&file, kept.as_bytes()).map_err(|error| io_error(&file, error))?;
         Recorder::open(folder)
     }
 
     fn open(folder: RunFolder) -> Result<Recorder, TrainError> {
         let file = folder.file(METRICS);
         let opened = OpenOptions::new().append(true).open(&file);
-        let metrics = opened.map_err(|source| io_error(&file, source))?;
+        let metrics = opened.map_err(|error| io_error(&file, error))?;
         Ok(Recorder { folder, metrics: BufWriter::new(metrics), flushed: Instant::now() })
     }
 
@@ -231,13 +250,13 @@ impl Recorder {
             self.flushed = Instant::now();
             written.and_then(|()| self.metrics.flush())
         };
-        written.map_err(|source| io_error(&self.folder.file(METRICS), source))
+        written.map_err(|error| io_error(&self.folder.file(METRICS), error))
     }
 
     /// Writes a checkpoint. The metrics go first: a crash in between leaves lines too many, which a resume cuts off.
     pub(super) fn save(&mut self, checkpoint: &Checkpoint, best: bool) -> Result<(), TrainError> {
         let flushed = self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_data());
-        flushed.map_err(|source| io_error(&self.folder.file(METRICS), source))?;
+        flushed.map_err(|error| io_error(&self.folder.file(METRICS), error))?;
         if best {
             checkpoint.save(&self.folder.best())?;
         }
@@ -245,6 +264,6 @@ impl Recorder {
     }
 }
 
-fn io_error(file: &Path, source: std::io::Error) -> TrainError {
-    TrainError::Io { file: file.to_owned(), source }
+fn io_error(file: &Path, error: std::io::Error) -> TrainError {
+    TrainError::Io { file: file.to_owned(), error }
 }

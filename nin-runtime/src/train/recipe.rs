@@ -1,10 +1,16 @@
 //! [`Recipe`]: every setting of a training run, with its default, read from and written as TOML.
 
+mod text;
+
 use std::f64::consts::PI;
+use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Normalisation;
+use super::TrainError;
+use crate::compile::MAX_BATCH;
+use crate::data::{Normalisation, Spec, UnknownSpec};
 
 /// How to train. Settings that a file leaves out have their defaults; a run folder keeps all of them.
 ///
@@ -22,6 +28,9 @@ pub struct Recipe {
     /// The dataset as `--data` has it, for the command line; the library is given its dataset as a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// The file of the weights to start from in place of fresh ones, for the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// How often every training image is seen.
     pub epochs: u32,
     /// Images a step; the last step of an epoch has what is left.
@@ -94,11 +103,18 @@ pub struct LastLayer {
 /// Settings that cannot be followed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RecipeError {
-    /// The text is no recipe.
-    #[error("not a recipe: {0}")]
-    Syntax(String),
+    /// A text is no recipe, or a setting in it is out of range.
+    #[error("{line}:{column}: {problem}")]
+    Text {
+        /// Line of the mistake, from 1.
+        line: usize,
+        /// Its column, from 1.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+    },
     /// A number is out of range.
-    #[error("the recipe's `{name}` is {value}; it must be {allowed}")]
+    #[error("`{name}` is {value}; it must be {allowed}")]
     Range {
         /// The setting.
         name: &'static str,
@@ -107,12 +123,41 @@ pub enum RecipeError {
         /// What it can be.
         allowed: &'static str,
     },
+    /// The dataset's name is none.
+    #[error("`data`: {0}")]
+    Data(UnknownSpec),
+    /// A share of the training images is none or all of them.
+    #[error(
+        "`validation` is {share}, which holds back {held_back} of {images} training images: some must be left on both \
+         sides"
+    )]
+    Division {
+        /// The share.
+        share: f64,
+        /// Images of this share.
+        held_back: usize,
+        /// All training images.
+        images: usize,
+    },
+}
+
+impl RecipeError {
+    /// The setting at fault, with its table: `schedule.warmup`.
+    fn setting(&self) -> Option<&'static str> {
+        match self {
+            RecipeError::Text { .. } => None,
+            RecipeError::Range { name, .. } => Some(name),
+            RecipeError::Data(_) => Some("data"),
+            RecipeError::Division { .. } => Some("validation"),
+        }
+    }
 }
 
 impl Default for Recipe {
     fn default() -> Recipe {
         Recipe {
             data: None,
+            weights: None,
             epochs: 10,
             batch: 128,
             seed: 1,
@@ -157,9 +202,21 @@ impl Recipe {
     /// Reads a recipe; settings that are not there have their defaults.
     ///
     /// # Errors
-    /// Text that is no TOML, a setting that does not exist, or a value of another kind.
+    /// [`RecipeError::Text`] for text that is no TOML, a setting that does not exist, and a value of another kind or out
+    /// of range.
     pub fn from_toml(text: &str) -> Result<Recipe, RecipeError> {
-        toml::from_str(text).map_err(|error| RecipeError::Syntax(error.to_string()))
+        text::read(text)
+    }
+
+    /// Reads a recipe's file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and as [`Recipe::from_toml`].
+    pub fn from_file(file: &Path) -> Result<Recipe, TrainError> {
+        let text = fs::read_to_string(file)
+            .map_err(|error| TrainError::Io { file: file.to_owned(), error })?;
+        Recipe::from_toml(&text)
+            .map_err(|error| TrainError::RecipeFile { file: file.to_owned(), error })
     }
 
     /// Every setting, defaults included.
@@ -167,10 +224,10 @@ impl Recipe {
         toml::to_string(self).expect("a checked recipe can be written (a bug in nin)")
     }
 
-    /// Whether every number is in its range.
+    /// Whether every number is in its range and the dataset is one that nin knows.
     ///
     /// # Errors
-    /// The first that is not.
+    /// The first setting that is not.
     pub fn check(&self) -> Result<(), RecipeError> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let share = |x: f64| (0.0..1.0).contains(&x);
@@ -185,7 +242,12 @@ impl Recipe {
         let LastLayer { weights, bias, lr } = self.last_layer;
         let rules = [
             ("epochs", f64::from(self.epochs), self.epochs >= 1, "at least 1"),
-            ("batch", self.batch as f64, self.batch >= 1, "at least 1"),
+            (
+                "batch",
+                self.batch as f64,
+                (1..=MAX_BATCH).contains(&self.batch),
+                "from 1 to 1,048,576",
+            ),
             // TOML's whole numbers end there.
             ("seed", self.seed as f64, self.seed < 1 << 63, "below 2^63"),
             ("validation", self.validation, share(self.validation), "from 0 to below 1"),
@@ -199,10 +261,12 @@ impl Recipe {
             ("last_layer.bias", bias, bias.is_finite(), "finite"),
             ("last_layer.lr", lr, positive(lr), "above 0"),
         ];
-        match rules.into_iter().find(|&(_, _, holds, _)| !holds) {
-            Some((name, value, _, allowed)) => Err(RecipeError::Range { name, value, allowed }),
-            None => Ok(()),
+        if let Some((name, value, _, allowed)) = rules.into_iter().find(|&(_, _, holds, _)| !holds)
+        {
+            return Err(RecipeError::Range { name, value, allowed });
         }
+        let data = self.data.as_deref().map(str::parse::<Spec>).transpose();
+        data.map(|_| ()).map_err(RecipeError::Data)
     }
 }
 
@@ -211,24 +275,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
-        let recipe = Recipe {
-            data: Some("mnist:/data".to_owned()),
-            init: Init::Gaussian { std: 0.05 },
-            normalisation: Some(Normalisation { mean: vec![0.13], deviation: vec![0.31] }),
-            ..Recipe::default()
-        };
-        assert_eq!(Recipe::from_toml(&recipe.to_toml()), Ok(recipe));
+    fn what_is_left_out_has_its_default_and_that_is_in_range() {
         assert_eq!(Recipe::from_toml(""), Ok(Recipe::default()));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let error = Recipe::from_toml("epoch = 3").unwrap_err().to_string();
-        assert!(error.contains("epoch") && error.contains("epochs"), "{error}");
-        let error = Recipe { momentum: 1.0, ..Recipe::default() }.check().unwrap_err();
-        assert_eq!(error.to_string(), "the recipe's `momentum` is 1; it must be from 0 to below 1");
         assert_eq!(Recipe::default().check(), Ok(()));
+        let error = Recipe { momentum: 1.0, ..Recipe::default() }.check().unwrap_err();
+        assert_eq!(error.to_string(), "`momentum` is 1; it must be from 0 to below 1");
     }
 
     #[test]

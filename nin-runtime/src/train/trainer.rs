@@ -47,14 +47,14 @@ impl Default for Machine {
 /// use std::ops::ControlFlow;
 ///
 /// use ndarray::Array4;
-/// use nin_runtime::data::{Dataset, Images, Split};
+/// use nin_runtime::data::{Dataset, Split};
 /// use nin_runtime::model::Model;
 /// use nin_runtime::train::{Event, Recipe, Trainer};
 ///
 /// // Bright images are of class 1.
 /// let split = |n: usize| {
 ///     let images = Array4::from_shape_fn((n, 1, 6, 6), |(n, ..)| (n % 2 * 200) as u8);
-///     Split::new(Images::Bytes(images), (0..n as u32).map(|n| n % 2).collect())
+///     Split::new(images, (0..n as u32).map(|n| n % 2).collect())
 /// };
 /// let classes = vec!["dark".to_owned(), "bright".to_owned()];
 /// let data = Dataset::new("halves", split(64)?, split(16)?, classes)?;
@@ -215,8 +215,11 @@ impl<'d> Trainer<'d> {
     /// Starts from given weights in place of fresh ones.
     ///
     /// # Errors
-    /// Weights of another model.
+    /// Weights of another model, and weights that are not finite.
     pub fn start_from(&mut self, weights: &Weights) -> Result<(), TrainError> {
+        if !weights.is_finite() {
+            return Err(TrainError::NotFinite);
+        }
         Ok(self.session.set_weights(weights)?)
     }
 
@@ -250,15 +253,18 @@ impl<'d> Trainer<'d> {
             folder: folder.path().to_owned(),
             problem: problem.to_owned(),
         };
+        let checkpoint = Checkpoint::read(&folder.last(), model.graph()).map_err(|error| {
+            differs(&format!("{error} (a new run can start from other weights: `--weights`)"))
+        })?;
+        let images = trainer.train.len();
+        if let Some(problem) = checkpoint.differs(&trainer.info, &trainer.recipe, images) {
+            return Err(differs(problem));
+        }
         if folder.plan()? != plan_text(trainer.session.program()) {
             return Err(differs(
                 "another version of nin has planned it and would end in other bits (a new run can start from its \
                  weights: `--weights`)",
             ));
-        }
-        let checkpoint = Checkpoint::read(&folder.last(), model.graph())?;
-        if checkpoint.info != trainer.info {
-            return Err(differs("the data is not what it was"));
         }
         trainer.session.set_weights(&checkpoint.weights)?;
         trainer.session.set_momentum(&checkpoint.momentum)?;
@@ -471,9 +477,7 @@ fn divided(images: usize, recipe: &Recipe) -> Result<(Vec<u32>, Vec<u32>), Recip
     }
     let held_back = (images as f64 * recipe.validation).round() as usize;
     if held_back == 0 || held_back == images {
-        let allowed = "a share that leaves images on both sides";
-        let (name, value) = ("validation", recipe.validation);
-        return Err(RecipeError::Range { name, value, allowed });
+        return Err(RecipeError::Division { share: recipe.validation, held_back, images });
     }
     let mut validation = shuffled(&all, recipe.seed, Stream::Validation, 0);
     let mut train = validation.split_off(held_back);
