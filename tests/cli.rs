@@ -211,6 +211,102 @@ fn arrays_run_through_a_model_and_back() {
     assert!(errors.contains("image 2 has the label 10"), "{errors}");
 }
 
+#[test]
+fn bench_times_every_part() {
+    let bench = Bench::new();
+    let report = bench.json("bench m.nin --mode train --batch 8 --runs 2 --layers --json");
+    let layers = report["layers"].as_array().unwrap();
+    let names: Vec<&str> = layers.iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"loss"), "{names:?}");
+    for layer in layers {
+        assert_eq!(
+            keys(layer),
+            [
+                "bound",
+                "bytes",
+                "gflops",
+                "kernel",
+                "median_ms",
+                "name",
+                "percent_of_bandwidth",
+                "percent_of_peak"
+            ]
+        );
+        assert!(layer["bytes"].as_u64().unwrap() > 0, "{layer}");
+        let share = |key: &str| layer[key].as_f64().unwrap();
+        let near = match layer["bound"].as_str() {
+            Some("fma") => share("percent_of_peak") > 50.0,
+            Some("memory") => share("percent_of_bandwidth") > 50.0,
+            None => share("percent_of_peak").max(share("percent_of_bandwidth")) <= 50.0,
+            Some(other) => panic!("no bound {other}"),
+        };
+        assert!(near, "{layer}");
+    }
+    let table = bench.run("bench m.nin --batch 8 --runs 2 --layers");
+    assert!(table.contains("mlpconv1.conv"), "{table}");
+    assert!(!table.contains("  dropout1"), "dropout does nothing at inference: {table}");
+}
+
+#[test]
+fn bench_sweeps_a_parameter() {
+    let bench = Bench::new();
+    fs::write(
+        bench.path("two.nin"),
+        MODEL.replace("width = 6", "width = 6, top = 10").replace("width, 10", "width, top"),
+    )
+    .unwrap();
+    let report = bench.json(
+        "bench two.nin --batch 2 --runs 1 --sweep width=4,6 --sweep top=10,2 --plot s.svg --json",
+    );
+    assert_eq!(keys(&report), ["model", "sweep", "variants"]);
+    assert_eq!(report["sweep"], serde_json::json!({"width": [4, 6], "top": [10, 2]}));
+    let variants = report["variants"].as_array().unwrap();
+    let params: Vec<_> = variants.iter().map(|variant| &variant["params"]).collect();
+    let pairs = [(4, 10), (4, 2), (6, 10), (6, 2)];
+    let expected = pairs.map(|(width, top)| serde_json::json!({"width": width, "top": top}));
+    assert_eq!(params, expected.iter().collect::<Vec<_>>());
+    for (variant, (width, top)) in variants.iter().zip(pairs) {
+        let macs = 64 * (9 * width + width * width) + 16 * (9 * width * width + width * top);
+        assert_eq!(variant["macs"].as_u64(), Some(macs));
+        assert!(variant["median_ms"].as_f64().unwrap() > 0.0);
+    }
+    let svg = fs::read_to_string(bench.path("s.svg")).unwrap();
+    let svg = roxmltree::Document::parse(&svg).unwrap();
+    let circles = svg.descendants().filter(|node| node.has_tag_name("circle")).count();
+    assert_eq!(circles, 2 * 4, "a dot a variant in each panel");
+    let texts: Vec<&str> =
+        svg.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    assert!(texts.contains(&"top = 2") && texts.contains(&"width"), "{texts:?}");
+    let table = bench.run("bench m.nin --batch 2 --runs 1 --sweep width=3,5");
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    let firsts: Vec<_> = table.lines().filter_map(first).collect();
+    assert_eq!(firsts[2..], ["width", "3", "5"], "{table}");
+}
+
+#[test]
+fn a_sweep_with_a_mistake_times_nothing() {
+    let bench = Bench::new();
+    for line in [
+        "--sweep width",
+        "--sweep width=",
+        "--sweep width=4,",
+        "--sweep width=4,x",
+        "--sweep width=4,4",
+        "--sweep width=4 --sweep width=6",
+        "--sweep width=4 -D width=6",
+        "--sweep width=4 --layers",
+        "--plot s.svg",
+    ] {
+        bench.fails(2, &format!("bench m.nin {line}"));
+    }
+    let errors = bench.fails(1, "bench m.nin --sweep widht=4,6");
+    assert!(errors.contains("did you mean `width`"), "{errors}");
+    let errors = bench.fails(1, "bench m.nin --sweep width=4,0");
+    assert!(errors.contains("N030") && errors.contains("not valid with width = 0"), "{errors}");
+    let errors = bench.fails(1, "bench m.nin --sweep width=4 --plot none/s.svg");
+    assert!(errors.contains("none/s.svg"), "{errors}");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bits() {

@@ -40,6 +40,7 @@ fn conforms(value: &Value, form: &Value, place: &str) {
             "text" => value.as_str().is_some_and(|text| !text.is_empty()),
             "whole" => value.is_u64(),
             "whole?" => value.is_u64() || value.is_null(),
+            "text?" => value.is_string() || value.is_null(),
             // JSON has no other numbers, and what is not finite is printed as null.
             "number" => value.is_number(),
             "share" => value.as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)),
@@ -60,8 +61,8 @@ fn diagnostics() -> Value {
 
 /// Every argument that a layer can have.
 const ARGUMENTS: [&str; 14] = [
-    "c", "h", "w", "channels", "kernel", "stride", "pad", "bias", "ceil", "p", "slope", "eps",
-    "momentum", "n",
+    "c", "h", "w", "channels", "kernel", "stride", "pad", "bias", "ceil", "p", "slope", "alpha",
+    "eps", "momentum", "n",
 ];
 
 fn check_form() -> Value {
@@ -256,6 +257,8 @@ fn bench_measures() {
                 "gflops": "number",
                 "percent_of_peak": "number",
                 "bytes": "whole",
+                "percent_of_bandwidth": "number",
+                "bound": "text?",
             }],
         });
         conforms(&report, &form, "report");

@@ -1,7 +1,8 @@
-//! The multiply-add peak of this machine, measured: what every figure of `nin bench` is compared with.
+//! What this machine does at most, measured: what every figure of `nin bench` is compared with.
 //!
-//! Each thread runs independent chains of multiply-adds in the widest vectors its CPU has, whatever instruction set the
-//! generated code uses: the peak is the machine's, not ours.
+//! For the multiply-add peak each thread runs independent chains of multiply-adds in the widest vectors its CPU has, whatever
+//! instruction set the generated code uses: the peak is the machine's, not ours. For the bandwidth a thread reads a buffer
+//! that its second-level cache holds, over and over.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
@@ -12,8 +13,12 @@ use std::time::Instant;
 const STEPS: usize = 1 << 16;
 /// Chains of one thread: more than latency times pipes on any CPU, few enough for its registers.
 const CHAINS: usize = 12;
-/// How often the loop is timed; the best counts.
+/// How often a loop is timed; the best counts.
 const TRIES: usize = 24;
+/// Words of the buffer that is read: 256 KiB, which no first-level cache holds and nearly every second-level cache does.
+const WORDS: usize = 1 << 16;
+/// Times the buffer is read between two looks at the clock.
+const READS: usize = 8;
 
 /// A loop of [`CHAINS`] chains of `steps` vector multiply-adds.
 struct Loop {
@@ -42,6 +47,27 @@ pub fn flops_per_second(threads: usize) -> f64 {
         others.into_iter().map(|other| other.join().expect("the loop cannot panic")).sum::<f64>()
             + mine
     })
+}
+
+/// Bytes a second that one thread reads of what lies in its second-level cache.
+pub fn read_bytes_per_second() -> f64 {
+    let buffer = vec![1_u32; WORDS];
+    let timed = (0..TRIES).map(|_| {
+        let begin = Instant::now();
+        for _ in 0..READS {
+            black_box(sum(black_box(&buffer)));
+        }
+        begin.elapsed().as_secs_f64()
+    });
+    let best = timed.fold(f64::INFINITY, f64::min);
+    (READS * WORDS * size_of::<u32>()) as f64 / best
+}
+
+/// Reads every word. A sum of whole numbers may be taken in any order, so compilers make vectors of it on their own, and the
+/// narrowest are as fast as a second-level cache.
+#[inline(never)]
+fn sum(words: &[u32]) -> u32 {
+    words.iter().fold(0, |sum, &word| sum.wrapping_add(word))
 }
 
 /// The loop in the widest vectors of this CPU.

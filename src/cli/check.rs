@@ -220,7 +220,8 @@ pub(crate) fn params(graph: &Graph) -> Value {
         .into()
 }
 
-fn number(number: Number) -> Value {
+/// A number as JSON.
+pub(crate) fn number(number: Number) -> Value {
     match number {
         Number::Whole(n) => json!(n),
         Number::Real(x) => json!(x),

@@ -147,13 +147,9 @@ impl VariantArgs {
         } else {
             Model::from_file(file, &self.define)?
         };
-        let (source, warnings) = (model.source(), model.warnings());
-        if self.deny_warnings && !warnings.is_empty() {
-            let denied = warnings.iter().cloned().map(nin::Diagnostic::denied);
-            let (text, diagnostics) = (source.clone(), denied.collect());
-            return Err(ModelError::Invalid { text, diagnostics }.into());
-        }
-        terminal.diagnostics(source, warnings);
+        let model = self.accept(model)?;
+        let source = model.source();
+        terminal.diagnostics(source, model.warnings());
         let graph = model.graph();
         terminal.detail(format_args!(
             "{}: {}, {} layers, {} parameters, {} multiply-accumulates an image",
@@ -164,6 +160,15 @@ impl VariantArgs {
             grouped(graph.macs_total())
         ));
         Ok(model)
+    }
+
+    /// Takes the checker's warnings for errors, if that is wished.
+    pub(crate) fn accept(&self, model: Model) -> Result<Model, ModelError> {
+        if !self.deny_warnings || model.warnings().is_empty() {
+            return Ok(model);
+        }
+        let diagnostics = model.warnings().iter().cloned().map(nin::Diagnostic::denied).collect();
+        Err(ModelError::Invalid { text: model.source().clone(), diagnostics })
     }
 }
 

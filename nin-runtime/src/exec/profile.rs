@@ -7,6 +7,7 @@ use nin_dsl::graph::{Graph, Op};
 
 use crate::autodiff::Tensor;
 use crate::fuse::{Stage, StageOp};
+use crate::kernel::PassKind;
 use crate::plan::{Part, Pass, Step};
 
 /// A part of a pass, what it does for one image, and how long that takes on one thread.
@@ -83,10 +84,18 @@ fn bytes(graph: &Graph, stages: &[Stage]) -> u64 {
     4 * tensors.iter().map(floats).chain(weights).sum::<usize>() as u64
 }
 
+/// Whether a part does nothing: a dropout of inference, whose result lies where its operand does.
+fn is_idle(graph: &Graph, (kind, pass): (PassKind, &Pass), part: Part) -> bool {
+    kind == PassKind::Inference
+        && stages(pass, part)
+            .iter()
+            .all(|stage| matches!(graph.node(stage.node).op, Op::Dropout { .. }))
+}
+
 /// Runs the parts of a pass so often on a chunk of `images`, after a first run that nobody times, and gives each its median.
 pub(crate) fn measure(
     graph: &Graph,
-    pass: &Pass,
+    (kind, pass): (PassKind, &Pass),
     (runs, images): (usize, usize),
     run: impl Fn() -> Vec<(usize, Duration)>,
 ) -> Vec<PartTime> {
@@ -98,6 +107,7 @@ pub(crate) fn measure(
     }
     let measured = parts.iter().zip(times);
     measured
+        .filter(|&(&part, _)| !is_idle(graph, (kind, pass), part))
         .map(|(&part, times)| {
             // A block that takes all images at once was called once for them.
             let images = if part.step.is_none() { images as u32 } else { 1 };

@@ -12,6 +12,7 @@ use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
 use crate::jit::call::{Hyper, Lanes, StepMemory, TrainBatch};
+use crate::kernel::PassKind;
 use crate::plan;
 use crate::weights::Weights;
 
@@ -269,7 +270,9 @@ impl Session {
             arena,
             &mut self.lanes,
         );
-        Ok(profile::measure(graph, &plan.inference, (runs, n), || calls.run()))
+        Ok(profile::measure(graph, (PassKind::Inference, &plan.inference), (runs, n), || {
+            calls.run()
+        }))
     }
 
     /// How long each part of a training step takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]` with
@@ -307,7 +310,7 @@ impl Session {
             arena,
             &mut self.lanes,
         );
-        Ok(profile::measure(graph, pass, (runs, n), || calls.run()))
+        Ok(profile::measure(graph, (PassKind::Training, pass), (runs, n), || calls.run()))
     }
 
     /// The weights as they are now.

@@ -130,7 +130,7 @@ fn blocks_are_framed_and_alike_passes_are_drawn_once() {
         rest.map(str::to_owned).to_vec(),
     ];
     assert_eq!(labels(&parts), expected.concat());
-    assert_eq!(shapes(&parts).len(), 3 + 2 * 4 + 1 + 3 * 2 + 4);
+    assert_eq!(shapes(&parts).len(), 3 + 2 * 5 + 1 + 3 * 2 + 4);
 }
 
 #[test]

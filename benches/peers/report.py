@@ -1,0 +1,119 @@
+"""The tables, as Markdown."""
+
+import datetime
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from systems import NIN
+
+BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+
+TITLES = {
+    "latency": "Latency of one image",
+    "inference": "Inference, 128 images a call",
+    "training": "Training step, 128 images",
+}
+
+
+def threads(count: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
+def check_markers(file: Path):
+    """Ends the program if there is no place for the tables."""
+    if not file.exists() or not re.search(f"{BEGIN}.*{END}", file.read_text(), re.DOTALL):
+        sys.exit(f"{file} has no lines {BEGIN} and {END} to put the tables between")
+
+
+def fill(file: Path, text: str):
+    """Puts the tables between a file's markers."""
+    pattern = re.compile(f"{BEGIN}.*{END}", re.DOTALL)
+    file.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}\n{END}", file.read_text()))
+
+
+def cpu() -> str:
+    """The CPU's name and its cores."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    names = re.findall(r"^model name\s*: (.*)", text, re.MULTILINE)
+    cores = f", {len(names)} cores" if names else ""
+    return (names[0] if names else platform.processor() or platform.machine()) + cores
+
+
+def tables(run, load: float, date: datetime.date) -> str:
+    """Everything: what was measured and on what, and a table a mode."""
+    counts = [int(count) for count in run.asked.threads]
+    peaks = [f"{run.peaks[count] / 1e9:.0f} GFLOP/s on {threads(count)}" for count in counts]
+    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()
+    python = f"Python {platform.python_version()}"
+    versions = [*dict.fromkeys(run.versions.values()), " ".join(rustc[:2]), python]
+    parts = [
+        f"`{run.asked.model.name}` on {cpu()}, {date.isoformat()}; multiply-add peak {', '.join(peaks)}.",
+        f"{', '.join(versions)}.",
+    ]
+    if load > 0.5:
+        parts.append(f"**The machine was busy: its load was {load:.1f}.**")
+    for mode in run.asked.modes:
+        parts.append(f"### {TITLES[mode]}\n\n{table(run, mode, counts)}")
+    rounds = ", ".join(f"{run.rounds(mode)} of {mode}" for mode in run.asked.modes)
+    widest = max(map(spread, run.times.values()))
+    parts.append(
+        f"Medians of rounds: {rounds}. In every row half of the rounds are within {100 * widest:.1f} % of the median."
+    )
+    if run.skipped:
+        parts.append("Not compared: " + "; ".join(f"{x} ({why})" for x, why in run.skipped.items()) + ".")
+    return "\n\n".join(parts)
+
+
+def spread(seconds: list[float]) -> float:
+    """Half the distance between quartiles, relative to the median."""
+    if len(seconds) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(seconds, method="inclusive")
+    return (high - low) / 2 / middle
+
+
+def table(run, mode: str, counts: list[int]) -> str:
+    """A mode: a line a system, and for each number of threads its figures and how much faster nin is."""
+    unit = "ms" if mode == "latency" else "images/s"
+    heads = ["system"]
+    for count in counts:
+        heads += [f"{threads(count)}: {unit}", "% of peak", "nin is"]
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    for system in [NIN, *run.systems]:
+        cells = [system.title]
+        for count in counts:
+            cells += figures(run, mode, count, system.key)
+        if any(cells[1:]):
+            lines.append(cells)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def figures(run, mode: str, count: int, key: str) -> list[str]:
+    """A system's figures on some threads."""
+    seconds = run.times.get((mode, count, key))
+    if not seconds:
+        return ["", "", ""]
+    median = statistics.median(seconds)
+    batch = 1 if mode == "latency" else 128
+    speed = f"{1e3 * median:.2f}" if mode == "latency" else f"{batch / median:.1f}"
+    percent = 100 * batch / median * run.flops(mode) / run.peaks[count]
+    own = run.times[mode, count, "nin"]
+    # Round by round, so that what slows the machine for a while slows both.
+    ratio = statistics.median(theirs / nin for theirs, nin in zip(seconds, own, strict=True))
+    return [speed, f"{percent:.0f}", "" if key == "nin" else f"{ratio:.2f} x"]
+
+
+def raw(run) -> str:
+    """Every round's times as JSON."""
+    times = [
+        {"mode": mode, "threads": count, "system": key, "seconds_per_call": seconds}
+        for (mode, count, key), seconds in run.times.items()
+    ]
+    return json.dumps({"cpu": cpu(), "versions": run.versions, "peaks": run.peaks, "times": times}, indent=1)

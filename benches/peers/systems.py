@@ -1,0 +1,147 @@
+"""The systems that are compared, and how each is started."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# What can be asked of a system; `losses` checks its training.
+INFERENCE = ("latency", "inference")
+TRAINING = (*INFERENCE, "training")
+CHECKED = (*TRAINING, "losses")
+
+# glibc gives large tensors back to the system and faults them in anew at every step, which costs PyTorch up to a third
+# of its speed. Kept memory is the fair comparison; `pytorch-stock` shows the other.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "40000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the tables."""
+
+    key: str
+    title: str
+    # A file in workers/, or a folder with a crate of its own.
+    worker: str
+    variant: str = ""
+    modes: tuple[str, ...] = CHECKED
+    environment: dict[str, str] = field(default_factory=dict)
+    # Whether it runs without being asked for.
+    usual: bool = True
+
+    @property
+    def is_crate(self) -> bool:
+        return (HERE / self.worker / "Cargo.toml").exists()
+
+
+NIN = System("nin", "nin", "nin")
+OTHERS = (
+    System("pytorch", "PyTorch, eager", "pytorch.py", "eager", CHECKED, KEEP_MEMORY),
+    System("pytorch-compile", "PyTorch, torch.compile", "pytorch.py", "compile", TRAINING, KEEP_MEMORY),
+    System("onnxruntime", "ONNX Runtime", "onnx_runtime.py", "", INFERENCE),
+    System("openvino", "OpenVINO, latency mode", "open_vino.py", "latency", INFERENCE),
+    System(
+        "openvino-throughput",
+        "OpenVINO, throughput mode",
+        "open_vino.py",
+        "throughput",
+        ("inference",),
+    ),
+    System("pytorch-stock", "PyTorch, eager, stock allocator", "pytorch.py", "eager", TRAINING, usual=False),
+    System("candle", "candle", "candle", "", INFERENCE, usual=False),
+    System("burn", "burn, flex backend", "burn", usual=False),
+)
+
+
+class Failed(Exception):
+    """A system that cannot take part, and why."""
+
+
+def build(*arguments: str) -> dict[str, Path]:
+    """Builds with cargo, and returns the programs it made by their names."""
+    command = ["cargo", "build", "--release", "--message-format=json-render-diagnostics"]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Failed(f"cargo build {' '.join(arguments)} failed")
+    messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    programs = [Path(x["executable"]) for x in messages if x.get("executable")]
+    return {program.stem: program for program in programs}
+
+
+def python(worker: str) -> list[str]:
+    """A worker in Python."""
+    return [sys.executable, str(HERE / "workers" / worker)]
+
+
+class Worker:
+    """A process that answers: the other end of the protocol in README.md."""
+
+    # Longer than any of them needs to compile, or to do a round.
+    PATIENCE = 600
+
+    def __init__(self, system: System, command: list[str], folder: Path, job: tuple[str, int, int]):
+        mode, threads, batch = job
+        self.system = system
+        self.log = folder / f"{system.key}-{mode}-{threads}.log"
+        arguments = [str(folder), mode, str(threads), str(batch)]
+        if system is not NIN:
+            arguments.append(system.variant)
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | system.environment
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.version = self._answer("ready")
+
+    def _answer(self, word: str) -> str:
+        timer = threading.Timer(self.PATIENCE, self.process.kill)
+        timer.start()
+        line = self.process.stdout.readline()
+        timer.cancel()
+        found, _, rest = line.strip().partition(" ")
+        if found != word:
+            self.end()
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            raise Failed(lines[-1] if lines else "it ended without a word")
+        return rest
+
+    def _ask(self, line: str, word: str) -> str:
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        return self._answer(word)
+
+    def run(self, calls: int) -> list[float]:
+        """Seconds of each call."""
+        return [float(seconds) for seconds in self._ask(f"run {calls}", "took").split()]
+
+    def check(self, file: Path):
+        """Writes what the systems must agree on."""
+        self._ask(f"check {file}", "done")
+
+    def peak(self) -> float:
+        """The machine's multiply-add peak in operations a second; nin alone knows it."""
+        return float(self._ask("peak now", "peak"))
+
+    def end(self):
+        """Ends the process."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
