@@ -60,7 +60,7 @@ fn diagnostics() -> Value {
 }
 
 /// Every argument that a layer can have.
-const ARGUMENTS: [&str; 14] = [
+const ARGUMENTS: [&str; 15] = [
     "c", "h", "w", "channels", "kernel", "stride", "pad", "bias", "ceil", "p", "slope", "alpha",
     "eps", "momentum", "n",
 ];
