@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
+use clap::ValueHint;
 use nin_runtime::file::write_atomically;
 
 use super::check::{bytes, grouped, threads};
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, batch, whole};
+use super::options::{MachineArgs, ModelArgs, batch, keeps_apart, whole};
 use super::show::Mode;
 use super::terminal::Terminal;
 use figures::{Figures, cpu};
@@ -23,8 +24,8 @@ use sweep::Axis;
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
     ("Inference, 128 images a call", "nin bench models/digits.nin"),
-    ("A training step on one thread", "nin bench models/digits.nin --mode train --threads 1"),
-    ("Three widths, and a drawing of them", "nin bench models/digits.nin --sweep width=8,16,32 --plot width.svg"),
+    ("Where a training step on one thread spends its time", "nin bench models/digits.nin --mode train --threads 1 --layers"),
+    ("Three variants, and a plot of them", "nin bench models/digits.nin --sweep width=16,32,64 --plot width.svg"),
     ("One image a call, for a program to read", "nin bench models/digits.nin --batch 1 --json"),
 ]))]
 pub(crate) struct Args {
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=A,B,...", value_parser = Axis::parse)]
     sweep: Vec<Axis>,
     /// Draw the sweep: speed and share of the peak against the parameter.
-    #[arg(long, value_name = "OUT.svg", requires = "sweep")]
+    #[arg(long, value_name = "OUT.svg", value_hint = ValueHint::FilePath, requires = "sweep")]
     plot: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
@@ -73,10 +74,11 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
 
 /// Every variant of a sweep, a line as soon as it is timed.
 fn swept(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let variants = sweep::variants(&args.model, &args.sweep, terminal)?;
     if let Some(file) = &args.plot {
+        keeps_apart(file, &[&args.model.model])?;
         check_folder(file)?;
     }
+    let variants = sweep::variants(&args.model, &args.sweep, terminal)?;
     let mut out = terminal.results();
     let mut figures = vec![];
     for variant in &variants {

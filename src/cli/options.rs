@@ -106,15 +106,18 @@ pub(crate) fn seed() -> impl Fn(&str) -> Result<u64, String> + Clone {
 
 /// `name=value`.
 fn define(text: &str) -> Result<(String, Number), String> {
-    let expected = || "expected `NAME=VALUE`, such as `width=96`".to_owned();
-    let (name, value) = text.split_once('=').ok_or_else(expected)?;
-    let (name, value) = (name.trim(), value.trim());
-    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if value.is_empty() || name.is_empty() || !name.chars().all(letter) {
-        return Err(expected());
-    }
+    let (name, value) =
+        named(text).ok_or_else(|| "expected `NAME=VALUE`, such as `width=96`".to_owned())?;
     let number = value.parse::<Number>().map_err(|error| error.to_string())?;
     Ok((name.to_owned(), number))
+}
+
+/// A parameter's name and what is said of it, around an equals sign.
+pub(crate) fn named(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!value.is_empty() && !name.is_empty() && name.chars().all(letter)).then_some((name, value))
 }
 
 impl MachineArgs {
@@ -141,16 +144,9 @@ impl VariantArgs {
         if let Some((_, name)) = self.define.iter().map(|(name, _)| name).enumerate().find(twice) {
             return Err(Usage(format!("`-D {name}=...` is given twice")).into());
         }
-        let model = if file.as_os_str() == "-" {
-            let text = file::read_text(io::stdin(), TEXT_BYTES).context("standard input")?;
-            Model::from_text("stdin", &text, &self.define)?
-        } else {
-            Model::from_file(file, &self.define)?
-        };
-        let model = self.accept(model)?;
-        let source = model.source();
+        let model = self.accept(read_model(file, &self.define)?)?;
+        let (source, graph) = (model.source(), model.graph());
         terminal.diagnostics(source, model.warnings());
-        let graph = model.graph();
         terminal.detail(format_args!(
             "{}: {}, {} layers, {} parameters, {} multiply-accumulates an image",
             source.name,
@@ -170,6 +166,15 @@ impl VariantArgs {
         let diagnostics = model.warnings().iter().cloned().map(nin::Diagnostic::denied).collect();
         Err(ModelError::Invalid { text: model.source().clone(), diagnostics })
     }
+}
+
+/// Reads and checks a model's file, or standard input for `-`.
+pub(crate) fn read_model(file: &Path, define: &[(String, Number)]) -> anyhow::Result<Model> {
+    if file.as_os_str() == "-" {
+        let text = file::read_text(io::stdin(), TEXT_BYTES).context("standard input")?;
+        return Ok(Model::from_text("stdin", &text, define)?);
+    }
+    Ok(Model::from_file(file, define)?)
 }
 
 /// Says what was compiled, to those who asked for more.

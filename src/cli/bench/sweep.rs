@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures::Figures;
 use crate::cli::check::{bytes, grouped, number};
-use crate::cli::options::{ModelArgs, Usage};
+use crate::cli::options::{ModelArgs, Usage, named, read_model};
 use crate::cli::terminal::Terminal;
 
 /// Most variants: more would take the best part of an hour.
@@ -26,11 +26,7 @@ impl Axis {
     /// Reads `name=a,b,c`.
     pub(super) fn parse(text: &str) -> Result<Axis, String> {
         let expected = || "expected `NAME=A,B,...`, such as `width=64,96,128`".to_owned();
-        let (name, list) = text.split_once('=').ok_or_else(expected)?;
-        let (name, list) = (name.trim(), list.trim());
-        if name.is_empty() || list.is_empty() {
-            return Err(expected());
-        }
+        let (name, list) = named(text).ok_or_else(expected)?;
         let mut values: Vec<Number> = vec![];
         for word in list.split(',').map(str::trim) {
             let value = word.parse::<Number>().map_err(|error| error.to_string())?;
@@ -107,18 +103,20 @@ fn load(
     let swept = axes.iter().zip(values).map(|(axis, &value)| (axis.name.clone(), value));
     let define: Vec<(String, Number)> = args.variant.define.iter().cloned().chain(swept).collect();
     let read = match source {
-        Some(source) => Model::from_text(&source.name, &source.text, &define),
-        None => Model::from_file(&args.model, &define),
-    };
-    match read.and_then(|model| args.variant.accept(model)) {
-        Ok(model) => Ok(model),
-        Err(ModelError::Invalid { text, diagnostics }) => {
-            terminal.diagnostics(&text, &diagnostics);
-            let variant = titled(axes, values);
-            Err(anyhow!("the model is not valid with {variant}; nothing was timed"))
+        Some(source) => {
+            Model::from_text(&source.name, &source.text, &define).map_err(anyhow::Error::from)
         }
-        Err(error) => Err(error.into()),
-    }
+        None => read_model(&args.model, &define),
+    };
+    let accepted = read.and_then(|model| Ok(args.variant.accept(model)?));
+    accepted.map_err(|error| match error.downcast_ref() {
+        Some(ModelError::Invalid { text, diagnostics }) => {
+            terminal.diagnostics(text, diagnostics);
+            let variant = titled(axes, values);
+            anyhow!("the model is not valid with {variant}; nothing was timed")
+        }
+        _ => error,
+    })
 }
 
 /// `width = 64, depth = 2`.
