@@ -58,7 +58,6 @@ OTHERS = (
     ),
     System("pytorch-stock", "PyTorch, eager, stock allocator", "pytorch.py", "eager", TRAINING, usual=False),
     System("candle", "candle", "candle", "", INFERENCE, usual=False),
-    System("burn", "burn, flex backend", "burn", usual=False),
 )
 
 
