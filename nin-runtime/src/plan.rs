@@ -402,6 +402,11 @@ impl Pass {
         let found = self.buffers.iter().find(|buffer| buffer.key == key);
         found.expect("every activation is placed (a bug in nin)")
     }
+
+    /// Whether what a stage writes lies where its first operand does.
+    pub fn is_in_place(&self, graph: &Graph, stage: &Stage) -> bool {
+        self.buffer(graph, stage.reads[0]).key == self.buffer(graph, stage.writes).key
+    }
 }
 
 /// The position of a weight's number in the file's layout, `[out, in, ky, kx]`, for each position in the plan's layout,

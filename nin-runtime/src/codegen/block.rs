@@ -419,8 +419,7 @@ impl Scope<'_> {
     fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Value {
         let (operand, value) = (stage.reads[0], stage.writes);
         let to = self.image(e, value, image);
-        let place = |tensor: Tensor| self.pass.buffer(self.graph, tensor).key;
-        if place(operand) != place(value) {
+        if !self.pass.is_in_place(self.graph, stage) {
             let from = self.image(e, operand, image);
             elementwise::copy(e, from, to, self.shape(stage.node).elements());
         }

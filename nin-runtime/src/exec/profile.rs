@@ -87,9 +87,10 @@ fn bytes(graph: &Graph, stages: &[Stage]) -> u64 {
 /// Whether a part does nothing: a dropout of inference, whose result lies where its operand does.
 fn is_idle(graph: &Graph, (kind, pass): (PassKind, &Pass), part: Part) -> bool {
     kind == PassKind::Inference
-        && stages(pass, part)
-            .iter()
-            .all(|stage| matches!(graph.node(stage.node).op, Op::Dropout { .. }))
+        && stages(pass, part).iter().all(|stage| {
+            matches!(graph.node(stage.node).op, Op::Dropout { .. })
+                && pass.is_in_place(graph, stage)
+        })
 }
 
 /// Runs the parts of a pass so often on a chunk of `images`, after a first run that nobody times, and gives each its median.
