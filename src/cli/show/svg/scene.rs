@@ -108,7 +108,7 @@ impl Look {
             Look::Softmax => "#62a862",
             Look::Relu => "#f0c23c",
             Look::LeakyRelu => "#c3cf55",
-            Look::Elu => "#8fbf4d",
+            Look::Elu => "#a5713d",
             Look::BatchNorm => "#d98bb0",
         }
     }
