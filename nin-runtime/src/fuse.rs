@@ -150,18 +150,8 @@ fn stages(graph: &Graph, nodes: &[TrainNode], purpose: Purpose) -> Vec<Stage> {
                 };
                 Stage { op, node: id, reads: node.reads.clone(), writes }
             }
-            TrainOp::Statistics(id) => Stage {
-                op: StageOp::Statistics,
-                node: id,
-                reads: node.reads.clone(),
-                writes: node.writes,
-            },
-            TrainOp::ScaleGrad(id) => Stage {
-                op: StageOp::ScaleGrad,
-                node: id,
-                reads: node.reads.clone(),
-                writes: node.writes,
-            },
+            TrainOp::Statistics(id) => alone(StageOp::Statistics, node, id),
+            TrainOp::ScaleGrad(id) => alone(StageOp::ScaleGrad, node, id),
             TrainOp::CrossEntropy => {
                 let grad = rest.next().expect("the loss is followed by its gradient");
                 assert_eq!(
@@ -178,22 +168,17 @@ fn stages(graph: &Graph, nodes: &[TrainNode], purpose: Purpose) -> Vec<Stage> {
             }
             TrainOp::CrossEntropyGrad => unreachable!("taken together with the loss"),
             TrainOp::InputGrad(id) => input_grad(graph, node, id, &mut rest),
-            TrainOp::KernelGrad(id) => Stage {
-                op: StageOp::KernelGrad,
-                node: id,
-                reads: node.reads.clone(),
-                writes: node.writes,
-            },
-            TrainOp::BiasGrad(id) => Stage {
-                op: StageOp::BiasGrad,
-                node: id,
-                reads: node.reads.clone(),
-                writes: node.writes,
-            },
+            TrainOp::KernelGrad(id) => alone(StageOp::KernelGrad, node, id),
+            TrainOp::BiasGrad(id) => alone(StageOp::BiasGrad, node, id),
         };
         stages.push(stage);
     }
     stages
+}
+
+/// A computation that has no epilogue.
+fn alone(op: StageOp, node: &TrainNode, id: NodeId) -> Stage {
+    Stage { op, node: id, reads: node.reads.clone(), writes: node.writes }
 }
 
 /// An input gradient, masked if the operand is a ReLU whose own gradient comes next.

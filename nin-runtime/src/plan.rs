@@ -21,6 +21,7 @@ use crate::kernel::{Registers, Tile, TileShape};
 
 use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
+use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward stays in cache.
@@ -180,7 +181,7 @@ pub fn plan(graph: &Graph, batch: usize, registers: &Registers, training: bool) 
     };
     let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
     let convs = convs(graph, &stages.collect::<Vec<_>>(), registers, chunk, &mut place);
-    let norms = norm::norms(graph, training, place);
+    let Norms { norms, moments, statistics } = norm::norms(graph, training, place);
     let images = Images { chunk, batch };
     Plan {
         batch,
@@ -188,11 +189,11 @@ pub fn plan(graph: &Graph, batch: usize, registers: &Registers, training: bool) 
         slices,
         weights,
         weight_floats,
-        slice_floats: weight_floats + norm::moment_floats(&norms),
+        slice_floats: weight_floats + moments,
         inference: pass(graph, forward, images, &convs, Some(Tensor::Value(last))),
         training: step.map(|blocks| pass(graph, blocks, images, &convs, None)),
         convs,
-        statistics_floats: norm::statistics_floats(&norms),
+        statistics_floats: statistics,
         norms,
         prepared_floats: prepared + Tile::OVERREAD,
     }

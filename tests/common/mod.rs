@@ -1,9 +1,10 @@
-//! A folder to run the command in, for every test of the command.
+//! [`Folder`], where tests run the command, and [`Bench`], one with a model and images it can learn.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,23 +22,36 @@ model Bars(width = 6) <
 >
 ";
 
+/// A new folder to run the command in.
+pub struct Folder {
+    folder: tempfile::TempDir,
+}
+
 /// A folder with a model, `m.nin`, and images it can learn, `data`.
 pub struct Bench {
-    folder: tempfile::TempDir,
+    folder: Folder,
+}
+
+impl Deref for Bench {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.folder
+    }
 }
 
 impl Bench {
     pub fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("m.nin"), MODEL).unwrap();
-        fs::create_dir(folder.path().join("data")).unwrap();
+        let folder = Folder::new();
+        fs::write(folder.path("m.nin"), MODEL).unwrap();
+        fs::create_dir(folder.path("data")).unwrap();
         for (set, images) in [("train", 300), ("t10k", 60)] {
             let classes = (0..images).map(|n| (n % 10) as u8);
             let pixels = (0..images).flat_map(|n| (0..64).map(move |at| level(n, at / 8, at % 8)));
             let write = |kind: &str, magic: u32, sizes: &[u32], body: Vec<u8>| {
                 let words =
                     std::iter::once(&magic).chain(sizes).flat_map(|word| word.to_be_bytes());
-                let file = folder.path().join("data").join(format!("{set}-{kind}-ubyte"));
+                let file = folder.path("data").join(format!("{set}-{kind}-ubyte"));
                 fs::write(file, words.chain(body).collect::<Vec<u8>>()).unwrap();
             };
             let count = images as u32;
@@ -45,6 +59,16 @@ impl Bench {
             write("images-idx3", 0x803, &[count, 8, 8], pixels.collect());
         }
         Bench { folder }
+    }
+}
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn place(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -61,13 +85,18 @@ impl Bench {
 
     /// Runs a line that must succeed, and returns its standard output.
     pub fn run(&self, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "nin {line}: {}\n{errors}", output.status);
-        String::from_utf8(output.stdout).unwrap()
+        self.run_with_notes(line).0
     }
 
-    /// Every file and folder, with a file's length and, unless it is long, its bytes.
+    /// Runs a line that must succeed, and returns its standard output and its standard error.
+    pub fn run_with_notes(&self, line: &str) -> (String, String) {
+        let output = self.command(line).output().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "nin {line}: {}\n{notes}", output.status);
+        (String::from_utf8(output.stdout).unwrap(), notes)
+    }
+
+    /// Every file and folder by its path in the folder, with a file's length and, unless it is long, its bytes.
     pub fn contents(&self) -> BTreeMap<PathBuf, (u64, Option<Vec<u8>>)> {
         const LONG: u64 = 1 << 20;
         let mut found = BTreeMap::new();
@@ -80,7 +109,8 @@ impl Bench {
                 }
                 let length = fs::metadata(&path).unwrap().len();
                 let bytes = (path.is_file() && length < LONG).then(|| fs::read(&path).unwrap());
-                found.insert(path, (length, bytes));
+                let inside = path.strip_prefix(self.place()).unwrap().to_owned();
+                found.insert(inside, (length, bytes));
             }
         }
         found

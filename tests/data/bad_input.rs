@@ -56,9 +56,9 @@ fn mistakes_are_told_and_nothing_is_touched() {
     let mut wrong = vec![];
     for Row { what, spoil, line, code, says } in &rows {
         let bench = whole.copy();
-        spoil(bench.folder());
+        spoil(bench.place());
         let before = bench.contents();
-        let output = bench.output(line);
+        let output = bench.command(line).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         let missing: Vec<&&str> = says.iter().filter(|part| !message.contains(**part)).collect();
         let sound = output.status.code() == Some(*code)
@@ -93,7 +93,10 @@ fn a_folder_that_cannot_be_written_is_refused_before_training() {
         true => &[],
     };
     for folder in folders {
-        let output = bench.output(&format!("train m.nin --data npy:arrays --out {folder}"));
+        let output = bench
+            .command(&format!("train m.nin --data npy:arrays --out {folder}"))
+            .output()
+            .unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.contains(&format!("error: {folder}")), "{message}");

@@ -1,12 +1,13 @@
 //! [`Bench`]: a folder with a model and datasets small enough for a test, to run `nin` in.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::ops::Deref;
+use std::path::Path;
 
 use ndarray::{Array1, Array4};
 use ndarray_npy::write_npy;
+
+use crate::common::Folder;
 
 /// Three classes of 8x8 images.
 pub(crate) const MODEL: &str = "model Bars(width = 6) <
@@ -22,14 +23,22 @@ pub(crate) const CLASSES: [&str; 3] = ["columns", "diagonals", "rows"];
 pub(crate) const SIDE: usize = 8;
 
 pub(crate) struct Bench {
-    folder: tempfile::TempDir,
+    folder: Folder,
+}
+
+impl Deref for Bench {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.folder
+    }
 }
 
 impl Bench {
     /// `m.nin`, and the same images as `pets` (files) and `arrays` (NumPy): so many of each class to learn from, and half
     /// as many to test.
     pub(crate) fn new(of_each: usize) -> Bench {
-        let bench = Bench { folder: tempfile::tempdir().unwrap() };
+        let bench = Bench { folder: Folder::new() };
         fs::write(bench.path("m.nin"), MODEL).unwrap();
         fs::create_dir(bench.path("arrays")).unwrap();
         for (set, count) in [("train", 3 * of_each), ("test", 3 * of_each / 2)] {
@@ -59,14 +68,13 @@ impl Bench {
 
     /// A copy, in which a run's data lie in the copy too.
     pub(crate) fn copy(&self) -> Bench {
-        let copy = Bench { folder: tempfile::tempdir().unwrap() };
-        for (name, contents) in self.contents() {
-            let to = copy.folder.path().join(&name);
-            match contents {
+        let copy = Bench { folder: Folder::new() };
+        for (name, (_, bytes)) in self.contents() {
+            let to = copy.place().join(&name);
+            match bytes {
                 None => fs::create_dir_all(&to).unwrap(),
                 Some(bytes) if name.ends_with("recipe.toml") => {
-                    let [old, new] =
-                        [self, &copy].map(|bench| bench.folder.path().to_str().unwrap());
+                    let [old, new] = [self, &copy].map(|bench| bench.place().to_str().unwrap());
                     let text = String::from_utf8(bytes).unwrap();
                     fs::write(&to, text.replace(old, new)).unwrap();
                 }
@@ -74,51 +82,6 @@ impl Bench {
             }
         }
         copy
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Everything in the folder: folders, and files with their bytes.
-    pub(crate) fn contents(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
-        let mut found = BTreeMap::new();
-        let mut folders = vec![self.folder.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                let bytes = path.is_file().then(|| fs::read(&path).unwrap());
-                if bytes.is_none() {
-                    folders.push(path.clone());
-                }
-                found.insert(path.strip_prefix(self.folder.path()).unwrap().to_owned(), bytes);
-            }
-        }
-        found
-    }
-
-    pub(crate) fn output(&self, line: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nin"));
-        command.args(line.split_whitespace()).current_dir(self.folder.path());
-        command.output().unwrap()
-    }
-
-    /// Runs a line that must succeed, and returns its standard output and its standard error.
-    pub(crate) fn run(&self, line: &str) -> (String, String) {
-        let Output { status, stdout, stderr } = self.output(line);
-        let (results, notes) = (String::from_utf8(stdout), String::from_utf8(stderr));
-        let (results, notes) = (results.unwrap(), notes.unwrap());
-        assert!(status.success(), "nin {line}: {status}\n{notes}");
-        (results, notes)
-    }
-
-    /// The JSON object that a line prints.
-    pub(crate) fn json(&self, line: &str) -> serde_json::Value {
-        serde_json::from_str(&self.run(line).0).unwrap()
     }
 }
 

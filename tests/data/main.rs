@@ -2,4 +2,6 @@
 
 mod bad_input;
 mod bench;
+#[path = "../common/mod.rs"]
+mod common;
 mod own_data;

@@ -16,8 +16,9 @@ fn epochs(bench: &Bench, run: &str) -> Vec<Value> {
 #[test]
 fn image_files_become_a_model_that_names_them() {
     let bench = Bench::new(60);
-    let (results, notes) =
-        bench.run("train m.nin --data images:pets --epochs 12 --batch 16 --val 0.1 --out run");
+    let (results, notes) = bench.run_with_notes(
+        "train m.nin --data images:pets --epochs 12 --batch 16 --val 0.1 --out run",
+    );
     assert!(results.contains("best on validation run"), "{results}");
     assert!(
         notes.contains("162 images to train, 18 to validate, 90 to test, 3 classes"),
@@ -31,9 +32,9 @@ fn image_files_become_a_model_that_names_them() {
         assert_eq!(evaluated["images"], images);
         assert!(evaluated["accuracy"].as_f64().unwrap() > 0.9, "{evaluated}");
     }
-    let (table, _) = bench.run("eval m.nin --weights run/best.safetensors --data images:pets");
+    let table = bench.run("eval m.nin --weights run/best.safetensors --data images:pets");
     assert!(CLASSES.iter().all(|class| table.contains(class)), "{table}");
-    let (answer, _) =
+    let answer =
         bench.run("predict m.nin --weights run/last.safetensors pets/test/rows/0089.png --top 1");
     assert!(answer.starts_with("pets/test/rows/0089.png: rows "), "{answer}");
     // The same images as arrays are the same run but for the classes' names.
@@ -47,7 +48,7 @@ fn image_files_become_a_model_that_names_them() {
     };
     assert_eq!(figures("run"), figures("again"));
     let line = "eval m.nin --weights run/last.safetensors --data npy:arrays";
-    let (_, notes) = bench.run(line);
+    let (_, notes) = bench.run_with_notes(line);
     assert!(notes.contains("class 0 is `columns` to the weights and `0` in npy:"), "{notes}");
 }
 

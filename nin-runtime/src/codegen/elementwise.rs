@@ -8,40 +8,78 @@ use super::emitter::{Emitter, LANES};
 use super::math;
 use crate::dropout;
 
-/// `max(x, 0)` over `floats` floats. NaN stays NaN.
-pub(super) fn relu(e: &mut Emitter<'_>, value: Value, floats: usize) {
+/// Puts `rule(x)` in the place of every float `x`.
+fn rewrite(
+    e: &mut Emitter<'_>,
+    value: Value,
+    floats: usize,
+    mut rule: impl FnMut(&mut Emitter<'_>, Value) -> Value,
+) {
     e.lanes(floats, |e, ty, i| {
         let at = e.at(value, i, 1);
         let x = e.load(ty, at, 0);
-        let zero = e.float(ty, 0.0);
-        let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
-        let y = e.choose(negative, zero, x);
+        let y = rule(e, x);
         e.store(y, at, 0);
     });
+}
+
+/// Puts `rule(g, y)` in the place of every float `g` of a gradient, where the value it is the gradient of is `y`.
+fn rewrite_grad(
+    e: &mut Emitter<'_>,
+    grad: Value,
+    value: Value,
+    floats: usize,
+    mut rule: impl FnMut(&mut Emitter<'_>, Value, Value) -> Value,
+) {
+    e.lanes(floats, |e, ty, i| {
+        let (at, value) = (e.at(grad, i, 1), e.at(value, i, 1));
+        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
+        let g = rule(e, g, y);
+        e.store(g, at, 0);
+    });
+}
+
+/// `max(x, 0)`. NaN stays NaN.
+pub(super) fn rectified(e: &mut Emitter<'_>, x: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let zero = e.float(ty, 0.0);
+    let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
+    e.choose(negative, zero, x)
+}
+
+/// `kept` where a value is positive, else `other`.
+fn where_positive(e: &mut Emitter<'_>, value: Value, kept: Value, other: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(value);
+    let zero = e.float(ty, 0.0);
+    let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, zero);
+    e.choose(positive, kept, other)
+}
+
+/// A gradient where the ReLU's value is positive, else zero.
+pub(super) fn masked(e: &mut Emitter<'_>, grad: Value, value: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(grad);
+    let zero = e.float(ty, 0.0);
+    where_positive(e, value, grad, zero)
+}
+
+/// `max(x, 0)` over `floats` floats. NaN stays NaN.
+pub(super) fn relu(e: &mut Emitter<'_>, value: Value, floats: usize) {
+    rewrite(e, value, floats, rectified);
 }
 
 /// Zeroes a gradient where the ReLU's value is not positive.
 pub(super) fn relu_grad(e: &mut Emitter<'_>, grad: Value, value: Value, floats: usize) {
-    e.lanes(floats, |e, ty, i| {
-        let (at, value) = (e.at(grad, i, 1), e.at(value, i, 1));
-        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
-        let zero = e.float(ty, 0.0);
-        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, y, zero);
-        let masked = e.choose(positive, g, zero);
-        e.store(masked, at, 0);
-    });
+    rewrite_grad(e, grad, value, floats, masked);
 }
 
 /// `x`, but `slope * x` where `x < 0`, over `floats` floats. NaN stays NaN.
 pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Value, slope: f64, floats: usize) {
-    e.lanes(floats, |e, ty, i| {
-        let at = e.at(value, i, 1);
-        let x = e.load(ty, at, 0);
+    rewrite(e, value, floats, |e, x| {
+        let ty = e.b.func.dfg.value_type(x);
         let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
         let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
         let scaled = e.b.ins().fmul(x, slope);
-        let y = e.choose(negative, scaled, x);
-        e.store(y, at, 0);
+        e.choose(negative, scaled, x)
     });
 }
 
@@ -53,43 +91,34 @@ pub(super) fn leaky_relu_grad(
     slope: f64,
     floats: usize,
 ) {
-    e.lanes(floats, |e, ty, i| {
-        let (at, value) = (e.at(grad, i, 1), e.at(value, i, 1));
-        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
-        let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
-        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, y, zero);
+    rewrite_grad(e, grad, value, floats, |e, g, y| {
+        let ty = e.b.func.dfg.value_type(g);
+        let slope = e.float(ty, slope as f32);
         let scaled = e.b.ins().fmul(g, slope);
-        let y = e.choose(positive, g, scaled);
-        e.store(y, at, 0);
+        where_positive(e, y, g, scaled)
     });
 }
 
 /// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`, over `floats` floats. NaN stays NaN.
 pub(super) fn elu(e: &mut Emitter<'_>, value: Value, alpha: f64, floats: usize) {
-    e.lanes(floats, |e, ty, i| {
-        let at = e.at(value, i, 1);
-        let x = e.load(ty, at, 0);
+    rewrite(e, value, floats, |e, x| {
+        let ty = e.b.func.dfg.value_type(x);
         let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
-        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, x, zero);
-        let saturated = e.choose(positive, zero, x);
+        let saturated = where_positive(e, x, zero, x);
         let saturated = math::exp_m1(e, saturated);
         let saturated = e.b.ins().fmul(saturated, alpha);
-        let y = e.choose(positive, x, saturated);
-        e.store(y, at, 0);
+        where_positive(e, x, x, saturated)
     });
 }
 
 /// Multiplies a gradient by the ELU's value plus `alpha` where that value is not positive.
 pub(super) fn elu_grad(e: &mut Emitter<'_>, grad: Value, value: Value, alpha: f64, floats: usize) {
-    e.lanes(floats, |e, ty, i| {
-        let (at, value) = (e.at(grad, i, 1), e.at(value, i, 1));
-        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
-        let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
-        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, y, zero);
+    rewrite_grad(e, grad, value, floats, |e, g, y| {
+        let ty = e.b.func.dfg.value_type(g);
+        let alpha = e.float(ty, alpha as f32);
         let slope = e.b.ins().fadd(y, alpha);
         let scaled = e.b.ins().fmul(g, slope);
-        let g = e.choose(positive, g, scaled);
-        e.store(g, at, 0);
+        where_positive(e, y, g, scaled)
     });
 }
 

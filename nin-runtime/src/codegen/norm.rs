@@ -12,9 +12,9 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_frontend::Variable;
 use nin_dsl::graph::WeightId;
 
-use super::context;
 use super::driver::sum_of_slices;
 use super::emitter::{Emitter, columns};
+use super::{context, elementwise};
 use crate::abi::Context;
 use crate::plan::{Affine, Gather, NormPlan, Plan, Row};
 
@@ -153,9 +153,7 @@ pub(super) fn normalise(
                 let deviation = e.b.ins().fsub(x, mean[index]);
                 let mut value = e.mul_add(deviation, factor[index], shift[index]);
                 if relu {
-                    let zero = e.float(ty, 0.0);
-                    let negative = e.b.ins().fcmp(FloatCC::LessThan, value, zero);
-                    value = e.choose(negative, zero, value);
+                    value = elementwise::rectified(e, value);
                 }
                 e.store(value, y, offset);
             }
@@ -214,9 +212,7 @@ pub(super) fn input_grad(
                 let sum = e.mul_add(back, slopes[index], dy);
                 let mut value = e.b.ins().fmul(sum, factors[index]);
                 if rectified {
-                    let zero = e.float(ty, 0.0);
-                    let positive = e.b.ins().fcmp(FloatCC::GreaterThan, x, zero);
-                    value = e.choose(positive, value, zero);
+                    value = elementwise::masked(e, value, x);
                 }
                 e.store(value, grad, offset);
             }

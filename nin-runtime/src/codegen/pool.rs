@@ -6,6 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_frontend::Variable;
 use nin_dsl::shape::{Shape, Window};
 
+use super::elementwise;
 use super::emitter::Emitter;
 
 /// How a window becomes one number.
@@ -205,8 +206,7 @@ pub(super) fn input_grad(e: &mut Emitter<'_>, pool: &Pool, operands: GradOperand
                     }
                     if let Some(at) = mask_at {
                         let value = e.load(ty, at, offset(ty, index));
-                        let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, none);
-                        part = e.choose(positive, part, none);
+                        part = elementwise::masked(e, part, value);
                     }
                     let before = e.load(ty, at, offset(ty, index));
                     let after = e.b.ins().fadd(before, part);
@@ -312,9 +312,7 @@ pub(super) fn global_average_grad(
             if let Some(mask) = mask {
                 let at = e.at(mask, channel, 1);
                 let value = e.load(ty, at, 0);
-                let none = e.float(ty, 0.0);
-                let positive = e.b.ins().fcmp(FloatCC::GreaterThan, value, none);
-                part = e.choose(positive, part, none);
+                part = elementwise::masked(e, part, value);
             }
             let at = e.at(row, channel, 1);
             e.store(part, at, 0);

@@ -2,7 +2,7 @@
 
 use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op};
 
-use super::{ALIGN, lay_out};
+use super::ALIGN;
 
 /// A batch normalisation's geometry and places (offsets in floats).
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,11 @@ pub enum Row {
     GradMean,
     /// Its slope.
     GradSlope,
+}
+
+impl StepRows {
+    /// Rows of moments: mean and squared deviations.
+    const MOMENTS: usize = 2;
 }
 
 impl Row {
@@ -116,47 +121,41 @@ impl NormPlan {
     }
 }
 
-/// The batch normalisations of a graph, the floats of a slice's moments that begin at `moments`, and those of a batch's
-/// statistics. `place` takes floats of the prepared weights.
-pub(super) fn norms(
-    graph: &Graph,
-    training: bool,
-    mut place: impl FnMut(usize) -> usize,
-) -> Vec<NormPlan> {
-    let mut norms = Vec::new();
+/// The batch normalisations of a graph, and the room that a training step needs for them (in floats).
+pub(super) struct Norms {
+    pub(super) norms: Vec<NormPlan>,
+    /// Moments of one slice.
+    pub(super) moments: usize,
+    /// Statistics of one batch.
+    pub(super) statistics: usize,
+}
+
+/// Plans every batch normalisation. `place` takes floats of the prepared weights.
+pub(super) fn norms(graph: &Graph, training: bool, mut place: impl FnMut(usize) -> usize) -> Norms {
+    let mut all = Norms { norms: Vec::new(), moments: 0, statistics: 0 };
     for id in graph.ids() {
         let Op::BatchNorm { eps, momentum, weights } = graph.node(id).op else { continue };
         let shape = graph.node(id).shape;
-        let channels = shape.channels();
-        let prepared = place(Affine::COUNT * channels.next_multiple_of(ALIGN));
-        let pixels = shape.pixels();
-        norms.push(NormPlan {
-            node: id,
+        let (channels, pixels) = (shape.channels(), shape.pixels());
+        let row = channels.next_multiple_of(ALIGN);
+        let rows = StepRows { moments: all.moments, statistics: all.statistics };
+        let prepared = place(Affine::COUNT * row);
+        let training = training.then_some(rows);
+        if training.is_some() {
+            all.moments += StepRows::MOMENTS * row;
+            all.statistics += Row::COUNT * row;
+        }
+        let node = id;
+        all.norms.push(NormPlan {
+            node,
             channels,
             pixels,
             eps,
             momentum,
             weights,
             prepared,
-            training: None,
+            training,
         });
     }
-    if training {
-        let (moments, _) = lay_out(norms.iter().map(|norm| 2 * norm.row()));
-        let (statistics, _) = lay_out(norms.iter().map(|norm| Row::COUNT * norm.row()));
-        for ((norm, moments), statistics) in norms.iter_mut().zip(moments).zip(statistics) {
-            norm.training = Some(StepRows { moments, statistics });
-        }
-    }
-    norms
-}
-
-/// Floats of one slice's moments.
-pub(super) fn moment_floats(norms: &[NormPlan]) -> usize {
-    norms.iter().filter(|norm| norm.training.is_some()).map(|norm| 2 * norm.row()).sum()
-}
-
-/// Floats of one batch's statistics.
-pub(super) fn statistics_floats(norms: &[NormPlan]) -> usize {
-    norms.iter().filter(|norm| norm.training.is_some()).map(|norm| Row::COUNT * norm.row()).sum()
+    all
 }

@@ -142,6 +142,21 @@ fn training_and_inference_programs_agree() {
     }
 }
 
+/// A dropout does nothing at inference, unless its value has a place of its own: an ELU's gradient reads the ELU's.
+#[test]
+fn what_copies_is_timed_and_what_does_nothing_is_not() {
+    for (text, timed) in [
+        ("< input(1, 6, 6) conv(4) dropout(0.5) gap >", false),
+        ("< input(1, 6, 6) conv(4) elu dropout(0.5) gap >", true),
+    ] {
+        let graph = graph(text);
+        let data = Data::draw(&graph, 4, 13);
+        let parts = session(&graph, 1, &data.weights).profile_forward(data.images.view(), 1);
+        let titles: Vec<String> = parts.expect("times").into_iter().map(|part| part.what).collect();
+        assert_eq!(titles.contains(&"dropout1".to_owned()), timed, "{text}: {titles:?}");
+    }
+}
+
 #[test]
 fn images_can_lie_in_any_order() {
     let graph = graph(MODELS[0]);
