@@ -6,6 +6,7 @@
 mod block;
 mod context;
 mod conv;
+mod domain;
 mod driver;
 mod elementwise;
 mod emitter;
@@ -20,6 +21,7 @@ mod pack;
 mod pool;
 mod scope;
 mod target;
+mod winograd;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -111,6 +113,7 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
     while let Some(kernel) = table.get(functions.len()).cloned() {
         let assembled = match &kernel {
             Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
+            Kernel::Transform(transform) => micro::x86_transform::assemble(transform, target.name),
             Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => None,
         };
         let body = assembled.map(Body::Assembled).unwrap_or_else(|| {
@@ -121,6 +124,7 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
             let mut e = Emitter::new(builder, &mut table, target.fma());
             match &kernel {
                 Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
+                Kernel::Transform(transform) => micro::clif_transform::emit(&mut e, transform),
                 Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),
                 Kernel::Step { pass, block, step } => {
                     block::emit_step(&mut e, graph, plan, *pass, (*block, *step));
@@ -185,7 +189,9 @@ fn translate_one(
 ) -> Result<MachineCode, Error> {
     let isa: &dyn TargetIsa = match kernel {
         Kernel::Tile(_) => target.tile_isa(),
-        Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => target.isa(),
+        Kernel::Transform(_) | Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => {
+            target.isa()
+        }
     };
     let mut context = cranelift_codegen::Context::for_function(function);
     context.set_disasm(assembly == Assembly::Keep);

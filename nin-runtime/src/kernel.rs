@@ -13,11 +13,15 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::winograd::{Map, Rational, Size, Straight};
+
 /// A machine function's name: the key under which it is found, and what a profile calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// A register tile, shared by all that ask for the same.
     Tile(Tile),
+    /// A transform of Winograd's algorithm, shared by all that ask for the same.
+    Transform(Transform),
     /// A block of one of the plan's passes, over the images of a chunk.
     Block {
         /// The pass.
@@ -83,6 +87,7 @@ impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kernel::Tile(tile) => tile.fmt(f),
+            Kernel::Transform(transform) => transform.fmt(f),
             Kernel::Block { pass, index } => write!(f, "{pass} block {index}"),
             Kernel::Step { pass, block, step } => write!(f, "{pass} block {block} step {step}"),
             Kernel::Entry(entry) => write!(f, "entry {entry}"),
@@ -201,6 +206,66 @@ impl fmt::Display for Tile {
         for Group { a, b, k, rows } in &self.groups {
             write!(f, " [{}..{} k {k} @{a}/{b}]", rows.start, rows.end)?;
         }
+        write!(f, " {:?}", self.init)?;
+        self.epilogue.iter().try_for_each(|epilogue| write!(f, " {epilogue:?}"))
+    }
+}
+
+/// A linear map along both directions of a small map of vectors:
+///
+/// ```text
+/// to[i, j] = epilogue(init + sum over y, x of map[i, y] * from[y, x] * map[j, x])
+/// ```
+///
+/// for each of `channels` neighbouring floats. Strides are in elements.
+///
+/// Its function takes `(from, scratch, to, bias, mask)`: five pointers, of which it reads those its init and epilogue name. Position
+/// (0, 0) of `from` need not be real. It overwrites [`Transform::SCRATCH`] floats of scratch. Past a position's channels it may
+/// read, but never uses, up to [`Tile::OVERREAD`] elements; it stores exactly the channels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Transform {
+    /// The map in each direction.
+    pub map: Map,
+    /// Channels.
+    pub channels: usize,
+    /// From one row of positions that are read to the next, and from one position to the next.
+    pub from: [i64; 2],
+    /// The rows, and the positions of a row, that are real; others are zero.
+    pub real: [Range<usize>; 2],
+    /// From one row of positions that are written to the next, and from one position to the next.
+    pub to: [i64; 2],
+    /// Rows, and positions of a row, that are written, from the first on.
+    pub wanted: [usize; 2],
+    /// What a result starts from.
+    pub init: Init,
+    /// What happens to it before it is stored.
+    pub epilogue: Vec<Epilogue>,
+}
+
+impl Transform {
+    /// Floats for the rows between the two directions and for constants: vectors are of at most 16 floats, and no map has more
+    /// constants than numbers.
+    pub const SCRATCH: usize = Transform::CONSTANTS + 2 * Size::MOST * Size::MOST;
+    /// Where in scratch constants lie.
+    pub const CONSTANTS: usize = Size::MOST * Size::MOST * 16;
+
+    /// The map along one direction (0: from row to row; 1: along a row) as straight-line code: of the real positions, to those
+    /// that are wanted.
+    pub fn straight(&self, direction: usize) -> Straight {
+        let matrix = self.map.matrix();
+        let wanted = matrix.iter().take(self.wanted[direction]);
+        let real = |row: &Vec<Rational>| row[self.real[direction].clone()].to_vec();
+        Straight::of(&wanted.map(real).collect::<Vec<_>>())
+    }
+}
+
+impl fmt::Display for Transform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [y, x] = &self.real;
+        write!(f, "transform {} of {} channels", self.map, self.channels)?;
+        write!(f, " [{}..{}, {}..{}]", y.start, y.end, x.start, x.end)?;
+        write!(f, " @{}/{}", self.from[0], self.from[1])?;
+        write!(f, " to {}x{} @{}/{}", self.wanted[0], self.wanted[1], self.to[0], self.to[1])?;
         write!(f, " {:?}", self.init)?;
         self.epilogue.iter().try_for_each(|epilogue| write!(f, " {epilogue:?}"))
     }

@@ -44,5 +44,6 @@ pub mod peak;
 pub mod plan;
 pub mod train;
 pub mod weights;
+pub mod winograd;
 
 pub use jit::call::Hyper;

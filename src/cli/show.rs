@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use nin::{Model, Options, Purpose};
+use nin::{Model, Purpose};
 use nin_runtime::compile::{self, Stage};
 
 use super::help::examples;
@@ -129,10 +129,8 @@ impl From<Mode> for Purpose {
 pub(crate) fn show(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let model = args.model.load(terminal)?;
     let stage = |stage| {
-        let machine = args.machine.machine();
-        let (batch, threads, isa, purpose) =
-            (args.batch, machine.threads, machine.isa, args.mode.into());
-        compile::show(model.graph(), &Options { batch, threads, isa, purpose }, stage)
+        let options = args.machine.machine().options(args.batch, args.mode.into());
+        compile::show(model.graph(), &options, stage)
     };
     let text = match args.stage {
         StageArg::Ast => ast(&model),

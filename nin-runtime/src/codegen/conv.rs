@@ -36,8 +36,8 @@ impl Operands {
 /// Which rows a matrix product has.
 #[derive(Clone, Copy)]
 pub(super) enum Rows {
-    /// As many as a run-time value says: the images of a chunk.
-    Counted(Value),
+    /// As many as a run-time value says, a multiple of the second: the images of a chunk, or what each has.
+    Counted(Value, usize),
     /// A fixed number: the pixels of an image or a band.
     Fixed(usize),
 }
@@ -198,14 +198,20 @@ pub(super) fn multiply(
                     run(e, whole, rows % shape.rows);
                 }
             }
-            Rows::Counted(count) => {
+            Rows::Counted(count, multiple) => {
                 let rest = e.b.ins().urem_imm_u(count, shape.rows as i64);
                 let whole = e.b.ins().isub(count, rest);
                 e.range(zero, whole, shape.rows as i64, |e, row| run(e, row, shape.rows));
-                e.range(whole, count, 1, |e, row| run(e, row, 1));
+                // Both ends are multiples of it.
+                let common = greatest_common_divisor(multiple, shape.rows);
+                e.range(whole, count, common as i64, |e, row| run(e, row, common));
             }
         }
     });
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Adds one image's kernel gradient: for each kernel row, `X^T dY` over the pixels that meet real input.
@@ -268,14 +274,15 @@ fn real_outputs(e: &mut Emitter<'_>, tap: Value, bound: usize, stride: usize) ->
     if stride == 1 { room } else { e.b.ins().udiv_imm_u(room, stride as i64) }
 }
 
-/// Adds the kernel gradient of a product of rows: one segment a row.
+/// Adds the kernel gradient of a product of rows: `count` segments of `rows` rows.
 pub(super) fn kernel_grad_of_rows(
     e: &mut Emitter<'_>,
     shape: TileShape,
     (inputs, outputs): (usize, usize),
-    count: Value,
+    (count, rows): (Value, usize),
     [input, grad, kernel]: [Value; 3],
 ) {
+    let k = rows;
     panels(e, outputs, shape.cols, |e, panel, cols| {
         let b = e.at(grad, panel, shape.cols);
         let c = e.at(kernel, panel, shape.cols);
@@ -283,7 +290,7 @@ pub(super) fn kernel_grad_of_rows(
             first,
             rows,
             count,
-            groups: vec![Group { a: 0, b: 0, k: 1, rows: 0..rows }],
+            groups: vec![Group { a: 0, b: 0, k, rows: 0..rows }],
         };
         let whole = inputs / shape.rows;
         let rest = inputs % shape.rows;
@@ -295,10 +302,10 @@ pub(super) fn kernel_grad_of_rows(
                 rows: run.rows,
                 cols,
                 a_row: 1,
-                a_k: 0,
-                a_segment: inputs as i64,
-                b_k: 0,
-                b_segment: outputs as i64,
+                a_k: inputs as i64,
+                a_segment: (k * inputs) as i64,
+                b_k: outputs as i64,
+                b_segment: (k * outputs) as i64,
                 c_row: outputs as i64,
                 groups: run.groups.clone(),
                 init: Init::Load,

@@ -43,7 +43,7 @@ fn session(graph: &Graph, threads: usize, weights: &Weights) -> Session {
 
 fn session_on(isa: Isa, graph: &Graph, threads: usize, weights: &Weights) -> Session {
     let purpose = Purpose::Training;
-    let options = Options { batch: BATCH, threads, isa, purpose };
+    let options = Options { batch: BATCH, threads, isa, purpose, ..Options::default() };
     compile(graph, &options).expect("a program").session(weights).expect("a session")
 }
 

@@ -5,6 +5,7 @@ use nin_runtime::compile::{Options, Purpose, Stage, show};
 use nin_runtime::kernel::Registers;
 use nin_runtime::model::Model;
 use nin_runtime::plan;
+use nin_runtime::plan::Algo;
 
 /// Convolutions, ReLUs, pools, an ELU, dropout and `fc`s.
 const BLOCKS: &str = "
@@ -83,7 +84,7 @@ fn plans() {
     ];
     for (name, text, training) in plans {
         let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
-        let plan = plan::plan(model.graph(), 4, &REGISTERS, training);
+        let plan = plan::plan(model.graph(), 4, &REGISTERS, training, Algo::Auto);
         insta::assert_snapshot!(name, plan.display(model.graph()));
     }
 }

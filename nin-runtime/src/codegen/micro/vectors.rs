@@ -62,6 +62,56 @@ pub(super) trait Vectors: Default {
     ) -> Result<(), IcedError>;
 }
 
+/// What a transform needs besides.
+pub(super) trait Arithmetic: Vectors {
+    /// The register before the spare one: scratch of the epilogue.
+    const SCRATCH: usize = Self::SPARE - 1;
+
+    /// `to = from`.
+    fn copy(&self, a: &mut CodeAssembler, to: usize, from: usize) -> Result<(), IcedError>;
+    /// `to = x + y`.
+    fn add(&self, a: &mut CodeAssembler, to: usize, x: usize, y: usize) -> Result<(), IcedError>;
+    /// `to = x - y`.
+    fn subtract(
+        &self,
+        a: &mut CodeAssembler,
+        to: usize,
+        x: usize,
+        y: usize,
+    ) -> Result<(), IcedError>;
+    /// `sum += memory`, a vector.
+    fn add_memory(
+        &self,
+        a: &mut CodeAssembler,
+        sum: usize,
+        memory: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `to = x * factor`, a float in memory.
+    fn multiply(
+        &self,
+        a: &mut CodeAssembler,
+        to: usize,
+        x: usize,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `sum += x * factor`, a float in memory.
+    fn add_product(
+        &self,
+        a: &mut CodeAssembler,
+        sum: usize,
+        x: usize,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `x = x * factor + y`, the factor a float in memory.
+    fn multiply_then_add(
+        &self,
+        a: &mut CodeAssembler,
+        x: usize,
+        factor: AsmMemoryOperand,
+        y: usize,
+    ) -> Result<(), IcedError>;
+}
+
 /// The predicate "less than" of `vcmpps`; false for NaN.
 const LESS: u32 = 1;
 
@@ -228,6 +278,127 @@ impl Vectors for Avx512 {
     ) -> Result<(), IcedError> {
         a.vcmpps(k2, ZMM[Self::SPARE], zmmword_ptr(mask), LESS)?;
         a.vmovaps(ZMM[sum].k2().z(), ZMM[sum])
+    }
+}
+
+impl Arithmetic for Avx2 {
+    fn copy(&self, a: &mut CodeAssembler, to: usize, from: usize) -> Result<(), IcedError> {
+        a.vmovaps(YMM[to], YMM[from])
+    }
+
+    fn add(&self, a: &mut CodeAssembler, to: usize, x: usize, y: usize) -> Result<(), IcedError> {
+        a.vaddps(YMM[to], YMM[x], YMM[y])
+    }
+
+    fn subtract(
+        &self,
+        a: &mut CodeAssembler,
+        to: usize,
+        x: usize,
+        y: usize,
+    ) -> Result<(), IcedError> {
+        a.vsubps(YMM[to], YMM[x], YMM[y])
+    }
+
+    fn add_memory(
+        &self,
+        a: &mut CodeAssembler,
+        sum: usize,
+        memory: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vaddps(YMM[sum], YMM[sum], ymmword_ptr(memory))
+    }
+
+    fn multiply(
+        &self,
+        a: &mut CodeAssembler,
+        to: usize,
+        x: usize,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        self.broadcast(a, factor)?;
+        a.vmulps(YMM[to], YMM[x], YMM[Self::SPARE])
+    }
+
+    fn add_product(
+        &self,
+        a: &mut CodeAssembler,
+        sum: usize,
+        x: usize,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        self.broadcast(a, factor)?;
+        a.vfmadd231ps(YMM[sum], YMM[x], YMM[Self::SPARE])
+    }
+
+    fn multiply_then_add(
+        &self,
+        a: &mut CodeAssembler,
+        x: usize,
+        factor: AsmMemoryOperand,
+        y: usize,
+    ) -> Result<(), IcedError> {
+        self.broadcast(a, factor)?;
+        a.vfmadd132ps(YMM[x], YMM[y], YMM[Self::SPARE])
+    }
+}
+
+impl Arithmetic for Avx512 {
+    fn copy(&self, a: &mut CodeAssembler, to: usize, from: usize) -> Result<(), IcedError> {
+        a.vmovaps(ZMM[to], ZMM[from])
+    }
+
+    fn add(&self, a: &mut CodeAssembler, to: usize, x: usize, y: usize) -> Result<(), IcedError> {
+        a.vaddps(ZMM[to], ZMM[x], ZMM[y])
+    }
+
+    fn subtract(
+        &self,
+        a: &mut CodeAssembler,
+        to: usize,
+        x: usize,
+        y: usize,
+    ) -> Result<(), IcedError> {
+        a.vsubps(ZMM[to], ZMM[x], ZMM[y])
+    }
+
+    fn add_memory(
+        &self,
+        a: &mut CodeAssembler,
+        sum: usize,
+        memory: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vaddps(ZMM[sum], ZMM[sum], zmmword_ptr(memory))
+    }
+
+    fn multiply(
+        &self,
+        a: &mut CodeAssembler,
+        to: usize,
+        x: usize,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vmulps(ZMM[to], ZMM[x], dword_bcst(factor))
+    }
+
+    fn add_product(
+        &self,
+        a: &mut CodeAssembler,
+        sum: usize,
+        x: usize,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vfmadd231ps(ZMM[sum], ZMM[x], dword_bcst(factor))
+    }
+
+    fn multiply_then_add(
+        &self,
+        a: &mut CodeAssembler,
+        x: usize,
+        factor: AsmMemoryOperand,
+        y: usize,
+    ) -> Result<(), IcedError> {
+        a.vfmadd132ps(ZMM[x], ZMM[y], dword_bcst(factor))
     }
 }
 
