@@ -291,6 +291,8 @@ impl fmt::Display for TileShape {
 pub struct Registers {
     /// Floats in a vector.
     pub lanes: usize,
+    /// Whether half a vector costs half of a whole one.
+    pub halves: bool,
     /// The widths of a panel that can be had, in vectors, best first, each with the most rows that fit beside it.
     pub panels: &'static [(usize, usize)],
     /// Sums below which a step waits for the multiply-add before it.
@@ -298,26 +300,47 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The shape for products of `rows` rows (of one image, or a line of it) and `columns` columns: panels that divide the
-    /// columns, then rows that leave the fewest and fullest tiles.
+    /// The shape for products of `rows` rows (of one image, or a line of it) and `columns` columns: the panels and rows
+    /// whose tiles take the least time, and of those the least memory.
     pub fn shape(&self, rows: usize, columns: usize) -> TileShape {
-        let total = columns.div_ceil(self.lanes);
         let narrowest = self.panels.iter().map(|&(vectors, _)| vectors).min().unwrap_or(1);
-        let divides = |&&(vectors, _): &&(usize, usize)| total.is_multiple_of(vectors);
-        let waste = |&&(vectors, _): &&(usize, usize)| {
-            (total.next_multiple_of(vectors) - total, total / vectors)
+        let shapes = self.panels.iter().flat_map(|&(vectors, most)| {
+            // Fewer vectors than the narrowest panel leave room for as many sums in more rows, up to twice.
+            let few = columns.div_ceil(self.lanes) < narrowest;
+            let most = if few { 2 * most } else { most };
+            let cols = vectors * self.lanes;
+            (1..=most.min(rows).max(1)).rev().map(move |rows| TileShape { rows, cols })
+        });
+        let cost = |shape: &TileShape| {
+            (self.time(*shape, rows, columns), columns.next_multiple_of(shape.cols))
         };
-        let found = self.panels.iter().find(divides);
-        let found = found.or_else(|| self.panels.iter().min_by_key(waste));
-        let &(vectors, most) = found.expect("a target has panels");
-        // Fewer vectors than the narrowest panel leave room for as many sums in more rows, up to twice.
-        let most = if total < narrowest { 2 * most } else { most };
-        let cost = |tile: usize| (tile * vectors).max(self.busy) + 1;
-        let of_tiles = |tile: usize| match rows % tile {
-            0 => rows / tile * cost(tile),
-            rest => rows / tile * cost(tile) + cost(rest),
+        let best = shapes.min_by_key(cost);
+        best.expect("a target has panels")
+    }
+
+    /// The time of a step of all tiles of a product, in half multiplications.
+    fn time(&self, shape: TileShape, rows: usize, columns: usize) -> usize {
+        let TileShape { rows: full_rows, cols: full_cols } = shape;
+        let of_row = |cols: usize| {
+            let tile = |rows| self.time_of_tile(rows, cols);
+            rows / full_rows * tile(full_rows) + tile(rows % full_rows)
         };
-        let best = (1..=most.min(rows)).rev().min_by_key(|&tile| of_tiles(tile));
-        TileShape { rows: best.unwrap_or(1), cols: vectors * self.lanes }
+        columns / full_cols * of_row(full_cols) + of_row(columns % full_cols)
+    }
+
+    /// The time of a step of one tile: its multiplications, or the wait for those of the step before, and its loads, of
+    /// which those of B, which is larger than the first-level cache, count double.
+    fn time_of_tile(&self, rows: usize, cols: usize) -> usize {
+        if rows == 0 || cols == 0 {
+            return 0;
+        }
+        let (vectors, rest) = (cols / self.lanes, cols % self.lanes);
+        let partial = match rest {
+            0 => 0,
+            rest if self.halves && rest <= self.lanes / 2 => 1,
+            _ => 2,
+        };
+        let loads = rows + 2 * cols.div_ceil(self.lanes);
+        (rows * (2 * vectors + partial)).max(2 * self.busy) + loads + 2
     }
 }

@@ -194,13 +194,7 @@ impl Scope<'_> {
                 let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
-                let geometry = conv.geometry;
-                let geometry = if geometry.is_pointwise() {
-                    geometry.flattened(shape.pixels())
-                } else {
-                    geometry
-                };
-                conv::kernel_grad(e, conv.kernel_tile, &geometry, input, grad, kernel);
+                conv::kernel_grad(e, conv.kernel_tile, &conv.geometry, input, grad, kernel);
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);

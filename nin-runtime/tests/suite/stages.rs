@@ -72,7 +72,7 @@ fn fused_blocks() {
 }
 
 /// 16 registers of four floats, whatever the CPU has.
-const REGISTERS: Registers = Registers { lanes: 4, panels: &[(2, 4)], busy: 8 };
+const REGISTERS: Registers = Registers { lanes: 4, halves: false, panels: &[(2, 4)], busy: 8 };
 
 #[test]
 fn plans() {

@@ -9,7 +9,7 @@ use iced_x86::code_asm::{
     rcx, rdi, rdx, rsi,
 };
 
-use super::vectors::{Arithmetic, Avx2, Avx512};
+use super::vectors::{Arithmetic, Avx2, Avx512, Register};
 use crate::codegen::target::Isa;
 use crate::kernel::{Epilogue, Init, Transform};
 use crate::winograd::{Step, Straight};
@@ -50,21 +50,23 @@ struct Assembler<'a, V> {
     directions: [Straight; 2],
     /// Constants in the order in which they lie in scratch.
     constants: Vec<f32>,
+    /// Whether half a vector is enough for the channels at hand.
+    half: bool,
 }
 
 /// Where the values of straight-line code are.
 struct Registers {
     /// The register of each value that has one.
-    of: Vec<Option<usize>>,
+    of: Vec<Option<Register>>,
     /// Uses that each value has before it.
     uses: Vec<usize>,
     /// Registers that hold nothing.
-    free: Vec<usize>,
+    free: Vec<Register>,
 }
 
 impl Registers {
     /// Before the first step: nothing is loaded.
-    fn new(code: &Straight, registers: usize) -> Registers {
+    fn new(code: &Straight, registers: usize, half: bool) -> Registers {
         let mut uses = vec![0; code.inputs + code.steps.len()];
         for step in &code.steps {
             match *step {
@@ -74,10 +76,11 @@ impl Registers {
         }
         code.outputs.iter().flatten().for_each(|&value| uses[value] += 1);
         let of = vec![None; uses.len()];
-        Registers { of, uses, free: (0..registers).rev().collect() }
+        let free = (0..registers).rev().map(|number| Register { number, half }).collect();
+        Registers { of, uses, free }
     }
 
-    fn take(&mut self) -> usize {
+    fn take(&mut self) -> Register {
         self.free.pop().expect("every size's values fit the registers (a bug in nin)")
     }
 
@@ -112,8 +115,10 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             Transform::CONSTANTS + constants.len() <= Transform::SCRATCH,
             "scratch holds every constant (a bug in nin)"
         );
-        let (a, v) = (CodeAssembler::new(64)?, V::default());
-        Ok(Assembler { transform, a, v, directions, constants })
+        let mut a = CodeAssembler::new(64)?;
+        // The older encoding, shorter at times, has no register beyond the sixteenth.
+        a.set_prefer_vex(V::SPARE < 16);
+        Ok(Assembler { transform, a, v: V::default(), directions, constants, half: false })
     }
 
     fn write(mut self) -> Result<Vec<u8>, IcedError> {
@@ -147,6 +152,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
 
     /// One vector of channels, of which the first `lanes` are stored.
     fn vector(&mut self, lanes: usize) -> Result<(), IcedError> {
+        self.half = V::HALVES && lanes <= V::LANES / 2;
         let Transform { from: [from_y, from_x], to: [to_y, _], real, wanted, .. } = self.transform;
         let [real_y, real_x] = real;
         let pitch = (real_x.len() * V::LANES) as i64;
@@ -194,7 +200,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
     }
 
     /// Epilogue and store of an output in a register that may be overwritten.
-    fn finish(&mut self, x: usize, register: usize, lanes: usize) -> Result<(), IcedError> {
+    fn finish(&mut self, x: usize, register: Register, lanes: usize) -> Result<(), IcedError> {
         let to_x = self.transform.to[1] * x as i64;
         let to = at(r11, to_x);
         match self.transform.init {
@@ -202,13 +208,14 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             Init::Bias => self.v.add_memory(&mut self.a, register, rcx + 0)?,
             Init::Load => self.v.add_memory(&mut self.a, register, to)?,
         }
+        let [zero, scratch] = [V::SPARE, V::SCRATCH].map(|number| Register { number, ..register });
         for epilogue in &self.transform.epilogue {
-            self.v.zero(&mut self.a, V::SPARE)?;
+            self.v.zero(&mut self.a, zero)?;
             match epilogue {
                 Epilogue::Relu => self.v.relu(&mut self.a, register)?,
                 Epilogue::Mask => {
                     let mask = r11 + r8 + bytes(to_x);
-                    self.v.mask(&mut self.a, register, V::SCRATCH, mask)?;
+                    self.v.mask(&mut self.a, register, scratch, mask)?;
                 }
             }
         }
@@ -225,10 +232,10 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         &mut self,
         direction: usize,
         input: impl Fn(usize) -> AsmMemoryOperand,
-        mut store: impl FnMut(&mut Self, usize, usize) -> Result<(), IcedError>,
+        mut store: impl FnMut(&mut Self, usize, Register) -> Result<(), IcedError>,
     ) -> Result<(), IcedError> {
         let code = self.directions[direction].clone();
-        let mut registers = Registers::new(&code, V::SCRATCH);
+        let mut registers = Registers::new(&code, V::SCRATCH, self.half);
         for (number, output) in code.outputs.iter().enumerate() {
             if output.is_none() {
                 let register = registers.take();
@@ -253,7 +260,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         value: usize,
         registers: &mut Registers,
         input: impl Fn(usize) -> AsmMemoryOperand,
-    ) -> Result<usize, IcedError> {
+    ) -> Result<Register, IcedError> {
         if let Some(register) = registers.of[value] {
             return Ok(register);
         }
@@ -270,7 +277,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         value: usize,
         registers: &mut Registers,
         input: impl Fn(usize) -> AsmMemoryOperand,
-        store: &mut impl FnMut(&mut Self, usize, usize) -> Result<(), IcedError>,
+        store: &mut impl FnMut(&mut Self, usize, Register) -> Result<(), IcedError>,
     ) -> Result<(), IcedError> {
         for (number, output) in code.outputs.iter().enumerate() {
             if *output != Some(value) {
@@ -320,6 +327,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 registers.used(b);
                 let result = registers.take();
                 registers.of[to] = Some(result);
+                let [result, x, y] = [result, x, y].map(|register| register);
                 if factor == 1.0 {
                     self.v.add(&mut self.a, result, x, y)
                 } else {
@@ -330,6 +338,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 let [x, y] =
                     [self.register(a, registers, &input)?, self.register(b, registers, &input)?];
                 let constant = self.constant(factor);
+                let [x, y] = [x, y].map(|register| register);
                 // The instruction overwrites one of its operands.
                 if registers.uses[b] == 1 {
                     registers.pass_on(b, to);
