@@ -222,7 +222,7 @@ impl Scope<'_> {
                         e,
                         conv.forward_tile,
                         sizes,
-                        Rows::Counted(self.count, 1),
+                        Rows::Counted(self.count),
                         operands,
                         relu,
                     );
@@ -255,7 +255,7 @@ impl Scope<'_> {
                         e,
                         conv.grad_tile,
                         sizes,
-                        Rows::Counted(self.count, 1),
+                        Rows::Counted(self.count),
                         operands,
                         false,
                     );

@@ -39,8 +39,8 @@ impl Operands {
 /// Which rows a matrix product has.
 #[derive(Clone, Copy)]
 pub(super) enum Rows {
-    /// As many as a run-time value says, a multiple of the second: the images of a chunk, or what each has.
-    Counted(Value, usize),
+    /// As many as a run-time value says: the images of a chunk.
+    Counted(Value),
     /// A fixed number: the pixels of an image or a band.
     Fixed(usize),
 }
@@ -201,20 +201,14 @@ pub(super) fn multiply(
                     run(e, whole, rows % shape.rows);
                 }
             }
-            Rows::Counted(count, multiple) => {
+            Rows::Counted(count) => {
                 let rest = e.b.ins().urem_imm_u(count, shape.rows as i64);
                 let whole = e.b.ins().isub(count, rest);
                 e.range(zero, whole, shape.rows as i64, |e, row| run(e, row, shape.rows));
-                // Both ends are multiples of it.
-                let common = greatest_common_divisor(multiple, shape.rows);
-                e.range(whole, count, common as i64, |e, row| run(e, row, common));
+                e.range(whole, count, 1, |e, row| run(e, row, 1));
             }
         }
     });
-}
-
-fn greatest_common_divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Adds one image's kernel gradient: for each kernel row, `X^T dY` over the pixels that meet real input.

@@ -1,5 +1,6 @@
 //! The steps of a block that work in Winograd's domain, and the stages that bring their products back.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::block::Band;
@@ -109,17 +110,28 @@ impl Scope<'_> {
             });
         let panels = self.prepared(e, offset);
         let panels = e.at(panels, frequency, stride);
-        let rows = match images {
-            Some(images) => {
-                let rows = e.mul(images, operand.1.rows as i64);
-                conv::Rows::Counted(rows, operand.1.rows)
-            }
-            None => conv::Rows::Fixed(operand.1.rows),
+        let sizes @ (inputs, outputs) = (operand.1.channels, result.1.channels);
+        let rows = operand.1.rows;
+        let multiply = |e: &mut Emitter<'_>, first: Value, rows: usize| {
+            let (input, output) = (e.at(operand.0, first, inputs), e.at(result.0, first, outputs));
+            let operands = Operands { input, panels, output, bias: None, mask: None };
+            conv::multiply(e, tile, sizes, conv::Rows::Fixed(rows), operands, false);
         };
-        let operands =
-            Operands { input: operand.0, panels, output: result.0, bias: None, mask: None };
-        let sizes = (operand.1.channels, result.1.channels);
-        conv::multiply(e, tile, sizes, rows, operands, false);
+        let Some(images) = images else {
+            let zero = e.int(0);
+            return multiply(e, zero, rows);
+        };
+        // Only the last chunk of a batch is not full: its images go through one by one.
+        let full = e.b.ins().icmp_imm_s(IntCC::Equal, images, chunk as i64);
+        let zero = e.int(0);
+        e.when(full, |e| multiply(e, zero, chunk * rows));
+        let left = e.b.ins().select(full, zero, images);
+        if chunk > 1 {
+            e.range(zero, left, 1, |e, image| {
+                let first = e.mul(image, rows as i64);
+                multiply(e, first, rows);
+            });
+        }
     }
 
     /// Adds to one frequency's sums of a kernel's gradient.
