@@ -39,6 +39,19 @@ model Normalised <
     softmax
 >";
 
+/// Convolutions for Winograd's domain: of an image at a time, of a chunk, by bands.
+const TRANSFORMED: &str = "
+model Transformed(width = 32) <
+    input(16, 20, 20)
+    mlpconv(width, 16, kernel = 5)
+    maxpool(3, stride = 2, round = ceil)
+    conv(width, kernel = 3)
+    relu
+    conv(4, kernel = 1)
+    gap
+    softmax
+>";
+
 /// Nothing to train: the loss needs no gradient of any weight.
 const FIXED: &str = "model Fixed < input(2, 4, 4) maxpool(2) gap softmax >";
 
@@ -80,6 +93,7 @@ fn plans() {
         ("plan-blocks", BLOCKS, true),
         ("plan-averaged", AVERAGED, true),
         ("plan-normalised", NORMALISED, true),
+        ("plan-transformed", TRANSFORMED, true),
         ("plan-normalised-inference", NORMALISED, false),
     ];
     for (name, text, training) in plans {
