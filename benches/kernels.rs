@@ -27,7 +27,8 @@ struct Bench {
 
 impl Bench {
     fn new(model: &Model, isa: Isa) -> Bench {
-        let options = Options { batch: 1, threads: 1, isa, purpose: Purpose::Training };
+        let purpose = Purpose::Training;
+        let options = Options { batch: 1, threads: 1, isa, purpose, ..Options::default() };
         let program = model.compile(&options).expect("the model compiles");
         let graph = model.graph();
         let session = program.session(&init(graph, &Recipe::default())).expect("there is memory");
