@@ -118,7 +118,7 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
                 UserFuncName::user(0, u32::try_from(functions.len()).expect("few functions"));
             let mut function = Function::with_name_signature(name, table.signature(&kernel));
             let builder = FunctionBuilder::new(&mut function, &mut scratch);
-            let mut e = Emitter::new(builder, &mut table, target.fma());
+            let mut e = Emitter::new(builder, &mut table, target);
             match &kernel {
                 Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
                 Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),

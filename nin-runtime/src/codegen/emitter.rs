@@ -2,12 +2,13 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::Ieee32;
-use cranelift_codegen::ir::types::{F32, F32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, I32X4, I64};
 use cranelift_codegen::ir::{self, FuncRef, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 use std::collections::HashMap;
 
 use super::functions::Functions;
+use super::target::Target;
 use crate::kernel::Kernel;
 
 /// Lanes of the widest vector CLIF has on every target.
@@ -39,15 +40,18 @@ pub(super) struct Emitter<'f> {
     imported: HashMap<u32, FuncRef>,
     /// Whether the target multiplies and adds in one instruction; without it `fma` would be a library call.
     fma: bool,
+    /// Whether a vector that is loaded may become an operand in memory.
+    folds_loads: bool,
 }
 
 impl<'f> Emitter<'f> {
     pub(super) fn new(
         b: FunctionBuilder<'f>,
         functions: &'f mut Functions,
-        fma: bool,
+        target: &Target,
     ) -> Emitter<'f> {
-        Emitter { b, functions, imported: HashMap::new(), fma }
+        let (fma, folds_loads) = (target.fma(), target.folds_loads());
+        Emitter { b, functions, imported: HashMap::new(), fma, folds_loads }
     }
 
     /// Starts the function's body and returns its arguments.
@@ -98,6 +102,10 @@ impl<'f> Emitter<'f> {
     /// Loads `ty` from float `offset` behind `base`.
     pub(super) fn load(&mut self, ty: Type, base: Value, offset: i64) -> Value {
         let (base, offset) = self.displaced(base, offset);
+        if ty == F32X4 && !self.folds_loads {
+            let loaded = self.b.ins().load(I32X4, Self::mem(), base, offset);
+            return self.bitcast(ty, loaded);
+        }
         self.b.ins().load(ty, Self::mem(), base, offset)
     }
 
