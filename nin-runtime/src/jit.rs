@@ -57,7 +57,11 @@ impl CodeMemory {
         };
         let entries = code.iter().zip(&ids).filter_map(|(function, &id)| match function.kernel {
             Kernel::Entry(entry) => Some((entry, module.get_finalized_function(id))),
-            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Tile(_) => None,
+            Kernel::Block { .. }
+            | Kernel::Step { .. }
+            | Kernel::Tile(_)
+            | Kernel::Export(_)
+            | Kernel::Machine(_) => None,
         });
         let entries = entries
             .map(|(entry, address)| {

@@ -8,6 +8,7 @@ mod golden;
 mod gradients;
 mod interpreter;
 mod learning;
+mod libraries;
 mod models;
 mod sessions;
 mod sgd;
