@@ -142,7 +142,7 @@ fn all_agree(name: &str, graph: &Graph) {
 }
 
 /// A model of the repository.
-fn shipped(name: &str) -> Graph {
+pub(crate) fn shipped(name: &str) -> Graph {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);
     Model::from_file(file, &[]).expect("a model").graph().clone()
 }

@@ -2,6 +2,7 @@
 //! the interpreter, and the text of the stages. One crate, so that they share what draws random models and data.
 
 mod close;
+mod cross;
 mod data;
 mod differential;
 mod golden;
