@@ -78,6 +78,33 @@ fn c_and_cplusplus_classify_as_nin_does() {
 }
 
 #[test]
+fn headers_are_c_and_cplusplus() {
+    let bench = Bench::new();
+    bench.run("init m.nin -o w");
+    for (flags, declared) in [
+        ("", "void bars_prepare("),
+        ("--weights w", "bars_normalise("),
+        ("--train --batch 8", "#define BARS_BATCH 8"),
+    ] {
+        bench.run(&format!("compile m.nin -o bars.h --emit header {flags}"));
+        let header = fs::read_to_string(bench.path("bars.h")).unwrap();
+        assert!(header.contains(declared), "{header}");
+        for (compiler, flags) in [("cc", "-xc -std=c99"), ("c++", "-xc++ -std=c++11")] {
+            if has(compiler) {
+                let checked = Command::new(compiler)
+                    .args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pedantic"])
+                    .args(flags.split(' '))
+                    .arg(bench.path("bars.h"))
+                    .output()
+                    .unwrap();
+                let errors = String::from_utf8_lossy(&checked.stderr);
+                assert!(checked.status.success(), "{errors}");
+            }
+        }
+    }
+}
+
+#[test]
 fn several_kinds_have_endings_and_one_has_the_name_given() {
     let bench = Bench::new();
     let line = "compile m.nin -o out --emit obj,staticlib,shared,header,clif,asm,obj";
@@ -105,6 +132,7 @@ fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
         ("compile m.nin -o out --emit exe", 2, "staticlib"),
         ("compile m.nin -o out --isa avx9", 2, "dispatch"),
         ("compile m.nin -o out --batch 0", 2, "from 1 to"),
+        ("compile m.nin -o out --train --weights w", 2, "--weights"),
         ("compile m.nin -o m.nin --emit obj", 2, "m.nin is named twice"),
         ("compile m.nin -o w --emit obj --weights w", 2, "w is named twice"),
         ("compile m.nin -o out --weights nothing", 1, "nothing"),

@@ -15,6 +15,7 @@ use target_lexicon::{Architecture, BinaryFormat, Triple};
 
 use crate::codegen::front::{self, Datum, Front, FrontBody};
 use crate::codegen::{self, Assembly, Clif, Isa, MachineCode, Target};
+use crate::compile::{self, Options, Purpose};
 use crate::data::Normalisation;
 use crate::error::Error;
 use crate::exec;
@@ -27,7 +28,7 @@ use crate::weights::Weights;
 pub struct LibraryOptions {
     /// What the names of its functions begin with; an identifier of C.
     pub name: String,
-    /// Images a call usually holds. It may hold any number.
+    /// Images that a step holds at most, and that a forward call usually holds: it may hold any number.
     pub batch: usize,
     /// Threads to compile with.
     pub threads: usize,
@@ -36,6 +37,17 @@ pub struct LibraryOptions {
     pub isas: Vec<Isa>,
     /// The platform.
     pub triple: Triple,
+}
+
+/// What a library is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Contents<'a> {
+    /// Running the model with these weights.
+    Weights(&'a Weights),
+    /// Running it with weights that callers pass.
+    Code,
+    /// Training it, and running it between steps.
+    Training,
 }
 
 /// What a library can tell of its model besides numbers.
@@ -90,8 +102,11 @@ struct Interface {
     /// Name and dimensions of each tensor that callers pass, if they do.
     tensors: Vec<(String, Vec<usize>)>,
     prepared: Prepared,
+    /// Images of a step.
+    batch: usize,
     workspace_bytes: usize,
     prepared_bytes: usize,
+    state_bytes: usize,
     exports: Vec<Export>,
 }
 
@@ -99,44 +114,41 @@ struct Interface {
 const ALIGN: u64 = 64;
 
 impl Library {
-    /// Compiles a checked graph; with weights, they are part of the library.
+    /// Compiles a checked graph.
     ///
     /// # Errors
-    /// [`Error::Name`] for a name that C cannot have, [`Error::Target`] for a platform without code generator or an instruction
-    /// set it lacks, [`Error::Options`], [`Error::Weights`] if they are another model's, and what the code generator or the
-    /// system refuse.
+    /// [`Error::Name`] for a name that C cannot have, [`Error::Platform`] for a platform without libraries, [`Error::Target`] for
+    /// an instruction set it lacks, [`Error::Options`], [`Error::NotClassifier`] if a model to be trained yields no vector,
+    /// [`Error::Weights`] if they are another model's, and what the code generator or the system refuse.
     pub fn compile(
         graph: &Graph,
-        weights: Option<&Weights>,
+        contents: Contents<'_>,
         about: &About,
         options: &LibraryOptions,
     ) -> Result<Library, Error> {
-        check(options)?;
+        check(graph, contents, options)?;
         let baseline = Target::of(&options.triple, Isa::Portable)?;
-        let bodies = bodies(graph, options)?;
-        let entries: &[Entry] = match weights {
-            Some(_) => &[Entry::Infer],
-            None => &[Entry::Prepare, Entry::Infer],
-        };
+        let bodies = bodies(graph, contents, options)?;
         let (mut clifs, mut first) = (Vec::new(), 0);
         let mut fronts = Vec::new();
         for (target, plan) in &bodies {
-            let clif = codegen::write_entries(graph, plan, target, entries, first);
-            let entries = entries.to_vec();
+            let entries = entries(plan, contents);
+            let clif = codegen::write_entries(graph, plan, target, &entries, first);
             fronts.push(FrontBody { isa: target.name, plan, entries, first });
             first += clif.len();
             clifs.push((clif, target));
         }
-        let data = data(graph, weights, about, options, &bodies)?;
-        let exports = exports(weights.is_some(), about);
+        let data = data(graph, contents, about, options, &bodies)?;
+        let exports = exports(contents, about);
         let front = Front {
             graph,
             bodies: fronts,
             data: data.iter().map(|(datum, _)| *datum).collect(),
+            prepared: contents.prepared(),
             names: about.classes.len(),
         };
         clifs.push((front::write(&front, &exports, &baseline, first), &baseline));
-        let interface = interface(graph, weights.is_some(), &front, exports);
+        let interface = interface(graph, &front, exports);
         let clif = clifs.iter().map(|(clif, _)| clif.display()).collect();
         let functions = translate(clifs, options)?;
         let data = data.into_iter().map(|(_, data)| data).collect();
@@ -208,8 +220,28 @@ pub fn platform(name: Option<&str>) -> Result<Triple, Error> {
     Ok(triple)
 }
 
+impl Contents<'_> {
+    fn prepared(self) -> Prepared {
+        match self {
+            Contents::Weights(_) => Prepared::Embedded,
+            Contents::Code => Prepared::Passed,
+            Contents::Training => Prepared::State,
+        }
+    }
+
+    fn purpose(self) -> Purpose {
+        match self {
+            Contents::Weights(_) | Contents::Code => Purpose::Inference,
+            Contents::Training => Purpose::Training,
+        }
+    }
+}
+
 /// Whether the options make sense together.
-fn check(options: &LibraryOptions) -> Result<(), Error> {
+fn check(graph: &Graph, contents: Contents<'_>, options: &LibraryOptions) -> Result<(), Error> {
+    let LibraryOptions { batch, threads, .. } = *options;
+    let purpose = contents.purpose();
+    compile::check(graph, &Options { batch, threads, isa: Isa::Auto, purpose })?;
     let name = &options.name;
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(letter) || !name.chars().all(|c| letter(c) || c.is_ascii_digit()) {
@@ -238,21 +270,41 @@ fn check_platform(triple: &Triple) -> Result<(), Error> {
 }
 
 /// Target and plan of each instruction set.
-fn bodies(graph: &Graph, options: &LibraryOptions) -> Result<Vec<(Target, Plan)>, Error> {
+fn bodies(
+    graph: &Graph,
+    contents: Contents<'_>,
+    options: &LibraryOptions,
+) -> Result<Vec<(Target, Plan)>, Error> {
+    let training = contents.purpose() == Purpose::Training;
     let body = |&isa: &Isa| {
         let target = Target::of(&options.triple, isa)?;
-        let plan = plan::plan(graph, options.batch, target.registers(), false);
+        let plan = plan::plan(graph, options.batch, target.registers(), training);
         Ok((target, plan))
     };
     options.isas.iter().map(body).collect()
 }
 
+/// The entries that the interface calls.
+fn entries(plan: &Plan, contents: Contents<'_>) -> Vec<Entry> {
+    match contents {
+        Contents::Weights(_) => vec![Entry::Infer],
+        Contents::Code => vec![Entry::Prepare, Entry::Infer],
+        Contents::Training => {
+            let all = codegen::entries(plan).into_iter();
+            // Parts are for threads that share an image.
+            all.filter(|entry| !matches!(entry, Entry::Part { .. })).collect()
+        }
+    }
+}
+
 /// The functions that callers see.
-fn exports(embedded: bool, about: &About) -> Vec<Export> {
-    let mut exports = match embedded {
-        true => vec![Export::Forward(Prepared::Embedded)],
-        false => {
-            vec![Export::Forward(Prepared::Passed), Export::Prepare, Export::Size(Size::Prepared)]
+fn exports(contents: Contents<'_>, about: &About) -> Vec<Export> {
+    let forward = Export::Forward(contents.prepared());
+    let mut exports = match contents {
+        Contents::Weights(_) => vec![forward],
+        Contents::Code => vec![forward, Export::Prepare, Export::Size(Size::Prepared)],
+        Contents::Training => {
+            vec![Export::Load, Export::Step, Export::Save, forward, Export::Size(Size::State)]
         }
     };
     exports.extend([Export::Size(Size::Workspace), Export::Supported]);
@@ -267,7 +319,7 @@ fn exports(embedded: bool, about: &About) -> Vec<Export> {
 /// The constants and the variable.
 fn data(
     graph: &Graph,
-    weights: Option<&Weights>,
+    contents: Contents<'_>,
     about: &About,
     options: &LibraryOptions,
     bodies: &[(Target, Plan)],
@@ -280,7 +332,7 @@ fn data(
     let bytes = |floats: &[f32]| -> Vec<u8> {
         floats.iter().flat_map(|float| float.to_le_bytes()).collect()
     };
-    if let Some(weights) = weights {
+    if let Contents::Weights(weights) = contents {
         for (number, (target, plan)) in bodies.iter().enumerate() {
             let prepared = exec::prepare(graph, plan, weights)?;
             let what = format!("{}.weights", target.name);
@@ -307,16 +359,19 @@ fn data(
     Ok(all)
 }
 
-fn interface(graph: &Graph, embedded: bool, front: &Front<'_>, exports: Vec<Export>) -> Interface {
+fn interface(graph: &Graph, front: &Front<'_>, exports: Vec<Export>) -> Interface {
+    let embedded = front.prepared == Prepared::Embedded;
     let tensor = |weight: &nin_dsl::graph::Weight| (weight.name.clone(), weight.dims.clone());
     Interface {
         model: graph.name.clone(),
         input: graph.input(),
         output: graph.output(),
         tensors: graph.weights.iter().filter(|_| !embedded).map(tensor).collect(),
-        prepared: if embedded { Prepared::Embedded } else { Prepared::Passed },
+        prepared: front.prepared,
+        batch: front.bodies[0].plan.batch,
         workspace_bytes: front.bytes(Size::Workspace),
         prepared_bytes: front.bytes(Size::Prepared),
+        state_bytes: front.bytes(Size::State),
         exports,
     }
 }

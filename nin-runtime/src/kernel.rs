@@ -90,6 +90,12 @@ pub enum Export {
     Forward(Prepared),
     /// Makes prepared weights of weights as files hold them.
     Prepare,
+    /// Begins a training with weights, and perhaps momentum, as files hold them.
+    Load,
+    /// Takes one training step.
+    Step,
+    /// Lays weights, and perhaps momentum, out as files hold them.
+    Save,
     /// Whether this CPU runs the library.
     Supported,
     /// The number of the fastest instruction set that this CPU has, asked once; not for callers.
@@ -109,6 +115,8 @@ pub enum Prepared {
     Embedded,
     /// Where each call says.
     Passed,
+    /// In the state of a training.
+    State,
 }
 
 /// The sizes of a library's interface, in bytes.
@@ -118,6 +126,8 @@ pub enum Size {
     Workspace,
     /// Prepared weights.
     Prepared,
+    /// The state of a training.
+    State,
 }
 
 /// The constants of a library's interface.
@@ -185,10 +195,14 @@ impl fmt::Display for Export {
         f.write_str(match self {
             Export::Forward(_) => "forward",
             Export::Prepare => "prepare",
+            Export::Load => "load",
+            Export::Step => "step",
+            Export::Save => "save",
             Export::Supported => "supported",
             Export::Level => "level",
             Export::Size(Size::Workspace) => "workspace_bytes",
             Export::Size(Size::Prepared) => "prepared_bytes",
+            Export::Size(Size::State) => "state_bytes",
             Export::Constant(Constant::Version) => "version",
             Export::Constant(Constant::Mean) => "mean",
             Export::Constant(Constant::Deviation) => "deviation",

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
 use nin::data::Normalisation;
-use nin::export::{self, About, Library, LibraryOptions};
+use nin::export::{self, About, Contents, Library, LibraryOptions};
 use nin::train::Info;
 use nin::{Graph, Isa, Shape};
 use nin_runtime::file::write_atomically;
@@ -40,9 +40,13 @@ pub(crate) struct Args {
     /// What the names of functions begin with [default: the model's name in small letters].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Images that a call usually holds; it may hold any number.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch(), allow_negative_numbers = true)]
-    batch: usize,
+    /// Compile training too: weights are the caller's, and a step changes them.
+    #[arg(long, conflicts_with = "weights")]
+    train: bool,
+    /// Images that a step holds at most, and that a forward call usually holds (it may hold any number).
+    /// [default: 1; with --train 128]
+    #[arg(long, value_name = "N", value_parser = batch(), allow_negative_numbers = true)]
+    batch: Option<usize>,
     /// Instruction set [default: avx2 on x86-64, portable elsewhere].
     #[arg(long, value_name = "ISA", value_enum)]
     isa: Option<IsaArg>,
@@ -138,13 +142,18 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let (weights, info) = weights.transpose()?.unzip();
     let options = LibraryOptions {
         name: args.name.clone().unwrap_or_else(|| snake_case(&graph.name)),
-        batch: args.batch,
+        batch: args.batch.unwrap_or(if args.train { 128 } else { 1 }),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
         triple,
     };
     let about = about(info.as_ref(), graph)?;
-    let library = Library::compile(graph, weights.as_ref(), &about, &options)?;
+    let contents = match &weights {
+        Some(weights) => Contents::Weights(weights),
+        None if args.train => Contents::Training,
+        None => Contents::Code,
+    };
+    let library = Library::compile(graph, contents, &about, &options)?;
     let contents = files.iter().map(|(kind, _)| kind.content(&library));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;
     write(&files, &contents)?;

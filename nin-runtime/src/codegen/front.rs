@@ -4,6 +4,8 @@
 //! They are the driver of whoever has no Rust around the code: one thread a call, all memory from the caller, and nothing
 //! that is written but the caller's memory and the answer of the CPU, which is asked once.
 
+mod train;
+
 use std::mem::offset_of;
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -49,6 +51,8 @@ pub(crate) struct Front<'a> {
     /// At least one, the fastest last.
     pub(crate) bodies: Vec<FrontBody<'a>>,
     pub(crate) data: Vec<Datum>,
+    /// Where its weights are.
+    pub(crate) prepared: Prepared,
     /// Names of classes.
     pub(crate) names: usize,
 }
@@ -65,8 +69,16 @@ pub(super) fn signature(call_conv: CallConv, export: Export) -> Signature {
         Export::Forward(Prepared::Embedded) => (&[POINTER, POINTER, SIZE, POINTER], None),
         // The same with the prepared weights before the memory.
         Export::Forward(Prepared::Passed) => (&[POINTER, POINTER, SIZE, POINTER, POINTER], None),
+        // The same with the state of a training in their place.
+        Export::Forward(Prepared::State) => (&[POINTER, POINTER, SIZE, POINTER, POINTER], None),
         // Where each tensor lies, the prepared weights, and memory to work in.
         Export::Prepare => (&[POINTER, POINTER, POINTER], None),
+        // The state of a training, and where each tensor and each one's momentum lie.
+        Export::Load | Export::Save => (&[POINTER, POINTER, POINTER], None),
+        // The state, images, labels, their number, the step's settings, losses, hits, and memory to work in.
+        Export::Step => {
+            (&[POINTER, POINTER, POINTER, SIZE, POINTER, POINTER, POINTER, POINTER], Some(INT))
+        }
         Export::Supported => (&[], Some(INT)),
         Export::Level => (&[], Some(I64)),
         Export::Size(_) => (&[], Some(SIZE)),
@@ -102,6 +114,20 @@ impl FrontBody<'_> {
         }
     }
 
+    /// Prepares all weights.
+    fn prepare(&self, e: &mut Emitter<'_>, context: Value, weights: Value, prepared: Value) {
+        let (zero, all) = (e.int(0), e.size(self.plan.preparations()));
+        for (value, offset) in [
+            (weights, offset_of!(Context, weights)),
+            (prepared, offset_of!(Context, prepared)),
+            (zero, offset_of!(Context, begin)),
+            (all, offset_of!(Context, end)),
+        ] {
+            context::store(e, value, context, offset);
+        }
+        self.call(e, Entry::Prepare, context);
+    }
+
     fn call(&self, e: &mut Emitter<'_>, entry: Entry, context: Value) {
         let position = self.entries.iter().position(|other| *other == entry);
         let position = position.expect("the body has this entry (a bug in nin)");
@@ -113,17 +139,17 @@ impl Front<'_> {
     /// Bytes that callers reserve.
     pub(crate) fn bytes(&self, size: Size) -> usize {
         let of_body = |body: &FrontBody<'_>| match size {
-            // Weights lie there on their way from the caller's tensors to prepared ones.
-            Size::Workspace if self.embeds() => body.plan.arena(),
-            Size::Workspace => body.plan.arena().max(body.plan.weight_floats),
+            Size::Workspace => match self.prepared {
+                Prepared::Embedded => body.plan.arena(),
+                // Weights lie there on their way from the caller's tensors to prepared ones.
+                Prepared::Passed => body.plan.arena().max(body.plan.weight_floats),
+                Prepared::State => train::Workspace::of(body.plan).floats,
+            },
             Size::Prepared => body.plan.prepared_floats,
+            Size::State => train::State::of(body.plan).floats,
         };
         let most = self.bodies.iter().map(of_body).max().expect("a library has a body");
         most.next_multiple_of(plan::ALIGN) * size_of::<f32>()
-    }
-
-    fn embeds(&self) -> bool {
-        self.data.contains(&Datum::Prepared(0))
     }
 
     /// The body of a function.
@@ -135,6 +161,15 @@ impl Front<'_> {
             }
             Export::Prepare => {
                 self.prepare(e, arguments);
+                None
+            }
+            Export::Load => {
+                self.load(e, arguments);
+                None
+            }
+            Export::Step => Some(self.step(e, arguments)),
+            Export::Save => {
+                self.save(e, arguments);
                 None
             }
             Export::Supported => Some(self.supported(e)),
@@ -166,9 +201,12 @@ impl Front<'_> {
                 context::store(e, value, context, offset);
             }
             self.on_body(e, |e, number, body| {
-                let prepared = match passed.first() {
-                    Some(&prepared) => prepared,
-                    None => self.address(e, Datum::Prepared(number)),
+                let prepared = match (self.prepared, passed) {
+                    (Prepared::State, &[state]) => {
+                        e.floats(state, train::State::of(body.plan).prepared as i64)
+                    }
+                    (_, &[prepared]) => prepared,
+                    _ => self.address(e, Datum::Prepared(number)),
                 };
                 context::store(e, prepared, context, offset_of!(Context, prepared));
                 body.call(e, Entry::Infer, context);
@@ -180,25 +218,25 @@ impl Front<'_> {
         let [tensors, prepared, workspace] = *arguments else {
             unreachable!("prepare takes three arguments (a bug in nin)")
         };
-        self.load(e, tensors, workspace);
+        self.each_number(e, tensors, workspace, |e, in_file, in_plan| {
+            let number = e.load(F32, in_file, 0);
+            e.store(number, in_plan, 0);
+        });
         flushed(e, |e| {
             let context = context::on_stack(e);
-            for (value, offset) in [
-                (workspace, offset_of!(Context, weights)),
-                (prepared, offset_of!(Context, prepared)),
-            ] {
-                context::store(e, value, context, offset);
-            }
-            self.on_body(e, |e, _, body| {
-                let all = e.size(body.plan.preparations());
-                context::store(e, all, context, offset_of!(Context, end));
-                body.call(e, Entry::Prepare, context);
-            });
+            self.on_body(e, |e, _, body| body.prepare(e, context, workspace, prepared));
         });
     }
 
-    /// Lays tensors, as files have them, out as the plan does: weights lie alike in the plans of all bodies.
-    fn load(&self, e: &mut Emitter<'_>, tensors: Value, weights: Value) {
+    /// Runs `copy` with the place of each number of the weights in the tensors of files and where the plan has it: weights lie
+    /// alike in the plans of all bodies.
+    fn each_number(
+        &self,
+        e: &mut Emitter<'_>,
+        tensors: Value,
+        weights: Value,
+        mut copy: impl FnMut(&mut Emitter<'_>, Value, Value),
+    ) {
         let plan = self.bodies[0].plan;
         for (number, id) in self.graph.weight_ids().enumerate() {
             let offset = i32::try_from(8 * number).expect("few tensors");
@@ -212,8 +250,7 @@ impl Front<'_> {
                     e.count(outputs, |e, output| {
                         let from = e.at(from, output, inputs * taps);
                         let to = e.at(to, output, 1);
-                        let number = e.load(F32, from, 0);
-                        e.store(number, to, 0);
+                        copy(e, from, to);
                     });
                 });
             });

@@ -22,12 +22,15 @@ pub(super) fn write(library: &Library) -> String {
         introduction(interface, name)
     );
     text += &format!("#ifndef NIN_{upper}_H\n#define NIN_{upper}_H\n\n#include <stddef.h>\n");
-    if about.normalisation.is_some() {
+    if about.normalisation.is_some() || interface.prepared == Prepared::State {
         text += "#include <stdint.h>\n";
     }
     text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
     text += &sizes(interface, &upper);
     text += &tensors(interface, &upper);
+    if interface.prepared == Prepared::State {
+        text += &settings(name, &upper);
+    }
     for &export in &interface.exports {
         text += &declaration(interface, export, name, &upper);
     }
@@ -49,11 +52,17 @@ fn introduction(interface: &Interface, name: &str) -> String {
         " * workspace of its own. They call nobody, not even libc. Numbers are 32-bit floats. Memory may lie anywhere,".to_owned(),
         " * and is worked on fastest where it begins on a cache line (64 bytes). Denormal numbers count as zero.".to_owned(),
     ];
-    if interface.prepared == Prepared::Passed {
-        lines.push(" *".to_owned());
-        lines.push(format!(
+    let weights = match interface.prepared {
+        Prepared::Embedded => None,
+        Prepared::Passed => Some(format!(
             " * Weights are given to {name}_prepare once, and what it makes of them to every {name}_forward."
-        ));
+        )),
+        Prepared::State => Some(format!(
+            " * A training is in a state: {name}_load begins it, every {name}_step changes it, {name}_save reads it. Only\n * one thread at a time may change it, while no other runs the model."
+        )),
+    };
+    if let Some(weights) = weights {
+        lines.extend([" *".to_owned(), weights]);
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -80,12 +89,21 @@ fn sizes(interface: &Interface, upper: &str) -> String {
     text += &format!(
         "/* Memory that one call works in, in bytes. It may hold anything. */\n#define {upper}_WORKSPACE_BYTES {workspace_bytes}\n\n"
     );
-    if interface.prepared == Prepared::Passed {
-        text += &format!(
-            "/* Prepared weights, in bytes. */\n#define {upper}_PREPARED_BYTES {prepared_bytes}\n\n"
-        );
+    match interface.prepared {
+        Prepared::Embedded => text,
+        Prepared::Passed => {
+            text + &format!(
+                "/* Prepared weights, in bytes. */\n#define {upper}_PREPARED_BYTES {prepared_bytes}\n\n"
+            )
+        }
+        Prepared::State => {
+            let Interface { batch, state_bytes, .. } = interface;
+            text + &format!(
+                "/* The state of a training, in bytes. */\n#define {upper}_STATE_BYTES {state_bytes}\n\n\
+                 /* Most images of a step. */\n#define {upper}_BATCH {batch}\n\n"
+            )
+        }
     }
-    text
 }
 
 /// The tensors that callers pass, in their order.
@@ -122,6 +140,33 @@ fn declaration(interface: &Interface, export: Export, name: &str, upper: &str) -
             "void ",
             "const float *images, float *results, size_t n, const void *prepared, void *workspace",
         ),
+        Export::Forward(Prepared::State) => (
+            format!(
+                "Carries n images, any number, to their results: {upper}_IMAGE floats of images and {upper}_OUTPUT floats\n * of results each, with dropout off."
+            ),
+            "void ",
+            "const float *images, float *results, size_t n, const void *state, void *workspace",
+        ),
+        Export::Load => (
+            format!(
+                "Begins a training in {upper}_STATE_BYTES with the model's tensors. With momentum, a tensor for each of them, an\n * earlier one goes on; it may be NULL."
+            ),
+            "void ",
+            "void *state, const float *const *tensors, const float *const *momentum",
+        ),
+        Export::Step => (
+            format!(
+                "Takes a step on n images, 1 to {upper}_BATCH, with the class of each: forward with dropout, backward, and an\n * update of every weight, v = momentum v + (g + decay w), w = w - rate v, where g is the gradient of the mean\n * loss. Leaves the loss of each image, and 1 where its class came out first, else 0. Returns 0; or 1 if there are\n * too many images or a label is no class, and then nothing has happened."
+            ),
+            "int ",
+            "void *state, const float *images, const uint32_t *labels, size_t n,\n    const struct NAME_settings *settings, float *losses, uint32_t *correct, void *workspace",
+        ),
+        Export::Save => (
+            "Writes the model's tensors, and their momentum unless that is NULL.".to_owned(),
+            "void ",
+            "const void *state, float *const *tensors, float *const *momentum",
+        ),
+        Export::Size(Size::State) => (format!("{upper}_STATE_BYTES."), "size_t ", "void"),
         Export::Prepare => (
             format!(
                 "Makes prepared weights, {upper}_PREPARED_BYTES, of the model's {} tensors. They are for this CPU: another\n * kind may need others.",
@@ -155,7 +200,21 @@ fn declaration(interface: &Interface, export: Export, name: &str, upper: &str) -
         ),
         Export::Level => return String::new(),
     };
+    let params = params.replace("NAME", name);
     format!("/* {about} */\n{result}{name}_{export}({params});\n\n")
+}
+
+/// The settings of a step.
+fn settings(name: &str, upper: &str) -> String {
+    format!(
+        "/* How one tensor is updated. */\n\
+         struct {name}_rates {{\n    float rate, momentum, decay;\n}};\n\n\
+         /* How a step is taken. */\n\
+         struct {name}_settings {{\n\
+         \x20   const struct {name}_rates *rates; /* {upper}_TENSORS of them */\n\
+         \x20   uint64_t seed, step; /* these choose what dropout drops; steps are numbered from 0 */\n\
+         \x20   float clip; /* the longest that the gradient of all weights may be; 0 leaves it as it is */\n}};\n\n"
+    )
 }
 
 fn normalise(normalisation: &Normalisation, input: Shape, name: &str, upper: &str) -> String {

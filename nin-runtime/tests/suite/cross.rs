@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nin_dsl::graph::Graph;
 use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, compile};
-use nin_runtime::export::{About, Library, LibraryOptions, platform};
+use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
 
 use crate::data::Data;
 use crate::libraries::shipped;
@@ -44,7 +44,8 @@ fn library(graph: &Graph, data: &Data) -> Library {
         isas: vec![Isa::Portable],
         triple: platform(Some("aarch64-unknown-linux-gnu")).expect("a platform"),
     };
-    let compiled = Library::compile(graph, Some(&data.weights), &About::default(), &options);
+    let compiled =
+        Library::compile(graph, Contents::Weights(&data.weights), &About::default(), &options);
     compiled.expect("a library")
 }
 

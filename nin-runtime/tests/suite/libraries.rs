@@ -2,6 +2,8 @@
 //! linked it or the system's compiler, with weights inside or passed, and the same input gives the same file.
 #![allow(unsafe_code)]
 
+mod training;
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs;
 use std::path::Path;
@@ -12,7 +14,7 @@ use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, compile};
 use nin_runtime::data::Normalisation;
 use nin_runtime::error::Error;
-use nin_runtime::export::{About, Library, LibraryOptions, platform};
+use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
 use nin_runtime::model::Model;
 use nin_runtime::weights::Weights;
 
@@ -44,7 +46,8 @@ fn about(graph: &Graph) -> About {
 /// A library of a graph with the weights inside, or without.
 fn library(graph: &Graph, weights: Option<&Weights>, isas: &[Isa]) -> Library {
     let options = options(isas, images(graph));
-    Library::compile(graph, weights, &about(graph), &options).expect("a library")
+    let contents = weights.map_or(Contents::Code, Contents::Weights);
+    Library::compile(graph, contents, &about(graph), &options).expect("a library")
 }
 
 /// What a session computes.
@@ -229,7 +232,8 @@ fn what_cannot_be_compiled_is_told() {
     let weights = Data::draw(&graph, 1, 7).weights;
     let good = options(&[Isa::Portable], 1);
     let refused = |graph: &Graph, options: &LibraryOptions| {
-        let compiled = Library::compile(graph, Some(&weights), &About::default(), options);
+        let compiled =
+            Library::compile(graph, Contents::Weights(&weights), &About::default(), options);
         compiled.err().expect("a refusal")
     };
     for name in ["", "3net", "my-net", "net.forward", "netz ", "nétz"] {
@@ -248,7 +252,8 @@ fn what_cannot_be_compiled_is_told() {
     assert!(matches!(refused(&graph, &options), Error::Target { .. }));
     let windows = platform(Some("x86_64-pc-windows-msvc")).unwrap();
     let options = LibraryOptions { triple: windows, ..good };
-    let library = Library::compile(&graph, Some(&weights), &About::default(), &options).unwrap();
+    let library =
+        Library::compile(&graph, Contents::Weights(&weights), &About::default(), &options).unwrap();
     assert!(library.object().is_ok());
     assert!(matches!(library.shared_library(), Err(Error::Format { .. })));
 }
