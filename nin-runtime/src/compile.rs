@@ -89,7 +89,7 @@ fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Pl
 }
 
 /// Whether a graph can be compiled as the options say.
-fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
+pub(crate) fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
     let out_of_range = |name: &'static str, value, most| Error::Options { name, value, most };
     if !(1..=MAX_BATCH).contains(&options.batch) {
         return Err(out_of_range("batch", options.batch, MAX_BATCH));

@@ -57,9 +57,12 @@ impl CodeMemory {
         };
         let entries = code.iter().zip(&ids).filter_map(|(function, &id)| match function.kernel {
             Kernel::Entry(entry) => Some((entry, module.get_finalized_function(id))),
-            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Tile(_) | Kernel::Transform(_) => {
-                None
-            }
+            Kernel::Block { .. }
+            | Kernel::Step { .. }
+            | Kernel::Tile(_)
+            | Kernel::Transform(_)
+            | Kernel::Export(_)
+            | Kernel::Machine(_) => None,
         });
         let entries = entries
             .map(|(entry, address)| {

@@ -78,7 +78,7 @@ pub(crate) struct MachineArgs {
 }
 
 /// Each choice of algorithms with what it takes.
-fn algo() -> impl TypedValueParser<Value = Algo> {
+pub(crate) fn algo() -> impl TypedValueParser<Value = Algo> {
     let words = Algo::ALL.map(|algo| PossibleValue::new(algo.word()).help(algo.summary()));
     PossibleValuesParser::new(words).try_map(|word| word.parse::<Algo>())
 }

@@ -124,7 +124,9 @@ fn merged_bias(
     let Some(AffineRows { mean, factor, shift }) = norm else { return bias };
     let [mean, factor, shift] = [mean, factor, shift].map(|row| channel.load(e, row));
     let around = e.b.ins().fsub(bias, mean);
-    e.mul_add(around, factor, shift)
+    // Never fused, so that weights can be prepared for another CPU than this: the bits are the same on all.
+    let scaled = e.b.ins().fmul(around, factor);
+    e.b.ins().fadd(scaled, shift)
 }
 
 /// Fills panels `[columns / cols][rows][cols]` with a number for each row and channel, the last one up with zeros.
