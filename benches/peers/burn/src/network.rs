@@ -21,7 +21,6 @@ pub struct Network {
 
 /// A layer.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are a dozen of them")]
 enum Layer {
     Conv(Conv2d),
     Relu(Slope),
