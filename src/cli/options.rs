@@ -238,15 +238,6 @@ pub(crate) fn keeps_apart(output: &Path, others: &[&Path]) -> Result<(), Usage> 
     }
 }
 
-/// The index and name of each class.
-pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
-    let outputs = graph.output().elements();
-    match &info.classes {
-        Some(names) if names.len() == outputs => names.clone(),
-        _ => (0..outputs).map(|class| class.to_string()).collect(),
-    }
-}
-
 /// A file's text, with the file in the error.
 pub(crate) fn read_text(file: &Path) -> anyhow::Result<String> {
     let read = File::open(file).and_then(|open| file::read_text(open, TEXT_BYTES));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::help::examples;
 use super::images;
-use super::options::{MachineArgs, ModelArgs, class_names, compiled, read_weights, whole};
+use super::options::{MachineArgs, ModelArgs, compiled, read_weights, whole};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -63,7 +63,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let program = model.compile(&options)?;
     compiled(&program, terminal);
     let mut session = program.session(&weights)?;
-    let classes = class_names(&info, graph);
+    let classes = info.class_names(graph);
     let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
     let mut listed = vec![];
     for file in &args.images {
