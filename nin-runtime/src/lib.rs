@@ -46,4 +46,5 @@ pub mod plan;
 pub mod train;
 pub mod weights;
 
+pub use jit::Symbol;
 pub use jit::call::Hyper;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::help::examples;
 use super::images;
-use super::options::{MachineArgs, ModelArgs, compiled, read_weights, whole};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, compiled, read_weights, whole};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -39,6 +39,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -62,6 +64,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         Options { batch: 1, threads: machine.threads, isa: machine.isa, ..Options::default() };
     let program = model.compile(&options)?;
     compiled(&program, terminal);
+    args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
     let classes = info.class_names(graph);
     let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);

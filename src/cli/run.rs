@@ -14,7 +14,7 @@ use nin::{Model, Options, Purpose, weights};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, compiled, keeps_apart, read_weights};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, compiled, keeps_apart, read_weights};
 use super::terminal::Terminal;
 
 /// Images a call where there is no gradient to sum over all of them.
@@ -47,6 +47,8 @@ pub(crate) struct Args {
     grads: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     let options = Options { batch, threads: machine.threads, isa: machine.isa, purpose };
     let program = model.compile(&options)?;
     compiled(&program, terminal);
+    args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
     let mut results = vec![];
     for chunk in images.axis_chunks_iter(Axis(0), batch) {

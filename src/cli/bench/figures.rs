@@ -51,7 +51,7 @@ impl Figures {
         model: &Model,
         args: &Args,
         terminal: &Terminal,
-    ) -> Result<Figures, Error> {
+    ) -> anyhow::Result<Figures> {
         let (graph, machine) = (model.graph(), args.machine.machine());
         let options = Options {
             batch: args.batch,
@@ -61,6 +61,7 @@ impl Figures {
         };
         let program = model.compile(&options)?;
         compiled(&program, terminal);
+        args.perf.write(&program, terminal)?;
         let mut feed = Feed::new(program.session(&init(graph, &Recipe::default()))?, args)?;
         let times = feed.times(args.runs)?;
         let median_ms = 1e3 * times[times.len() / 2];
