@@ -2,11 +2,12 @@
 //! made of.
 //!
 //! The functions are those a [`Program`](crate::exec::Program) consists of, with the C interface of
-//! [`front`](crate::codegen::front) in front of them.
+//! `codegen::front` in front of them.
 
 mod archive;
 mod header;
 mod object;
+mod rust;
 mod shared;
 
 use nin_dsl::graph::Graph;
@@ -16,11 +17,12 @@ use target_lexicon::{Architecture, BinaryFormat, Triple};
 use crate::codegen::front::{self, Datum, Front, FrontBody};
 use crate::codegen::{self, Assembly, Clif, Isa, MachineCode, Target};
 use crate::compile::{self, Options, Purpose};
-use crate::data::Normalisation;
+use crate::data::{DataError, Normalisation};
 use crate::error::Error;
 use crate::exec;
 use crate::kernel::{Constant, Entry, Export, Kernel, Prepared, Size};
 use crate::plan::{self, Algo, Plan};
+use crate::train::Info;
 use crate::weights::Weights;
 
 /// How to compile a library.
@@ -59,6 +61,40 @@ pub struct About {
     pub normalisation: Option<Normalisation>,
     /// Names of the classes, by output; none of a model that yields maps.
     pub classes: Vec<String>,
+}
+
+impl About {
+    /// What a weights file says of a model; without a file, that its classes are numbers. Where the file does not say how
+    /// images were normalised, pixels are fractions of 255.
+    ///
+    /// # Errors
+    /// Constants that do not fit the model's images.
+    pub fn of(info: Option<&Info>, graph: &Graph) -> Result<About, DataError> {
+        let classes = match graph.output() {
+            Shape::Vector { .. } => info.unwrap_or(&Info::default()).class_names(graph),
+            Shape::Map { .. } => Vec::new(),
+        };
+        let Some(info) = info else { return Ok(About { normalisation: None, classes }) };
+        let input = graph.input();
+        let identity = || Normalisation::identity(input.channels());
+        let normalisation = info.normalisation.clone().unwrap_or_else(identity);
+        normalisation.check(input)?;
+        Ok(About { normalisation: Some(normalisation), classes })
+    }
+}
+
+/// What functions of a model are called unless it is said: its name in small letters, `NinCifar10` as `nin_cifar10`.
+pub fn default_name(graph: &Graph) -> String {
+    let mut name = String::new();
+    let mut before = '_';
+    for letter in graph.name.chars() {
+        if letter.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
+        before = letter;
+    }
+    name
 }
 
 /// A model compiled ahead.
@@ -185,6 +221,14 @@ impl Library {
     /// The header, for C and C++.
     pub fn header(&self) -> String {
         header::write(self)
+    }
+
+    /// The wrapper for Rust: the items of a module, to be included.
+    ///
+    /// # Errors
+    /// [`Error::Format`] of a library that trains: Rust has [`Trainer`](crate::train::Trainer).
+    pub fn rust(&self) -> Result<String, Error> {
+        rust::write(self)
     }
 
     /// Every function before translation, as text.

@@ -47,4 +47,5 @@ pub mod train;
 pub mod weights;
 pub mod winograd;
 
+pub use jit::Symbol;
 pub use jit::call::Hyper;

@@ -440,9 +440,10 @@ impl Plan {
         self.norms.iter().filter(move |norm| !merged(norm))
     }
 
-    /// Parts of the prepared weights that can be rebuilt on their own: the convolutions, then the free norms.
+    /// Parts of the prepared weights that can be rebuilt on their own: two for each convolution, what its forward pass and what
+    /// its input gradient reads, then the free norms.
     pub fn preparations(&self) -> usize {
-        self.convs.len() + self.free_norms().count()
+        2 * self.convs.len() + self.free_norms().count()
     }
 
     /// Phases of a training step.

@@ -8,15 +8,13 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
-use nin::data::Normalisation;
 use nin::export::{self, About, Contents, Library, LibraryOptions};
-use nin::train::Info;
-use nin::{Algo, Graph, Isa, Shape};
+use nin::{Algo, Isa};
 use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
 use super::help::examples;
-use super::options::{ModelArgs, algo, batch, class_names, keeps_apart, read_weights};
+use super::options::{ModelArgs, algo, batch, keeps_apart, read_weights};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -144,14 +142,14 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let weights = args.weights.as_deref().map(|file| read_weights(file, graph, terminal));
     let (weights, info) = weights.transpose()?.unzip();
     let options = LibraryOptions {
-        name: args.name.clone().unwrap_or_else(|| snake_case(&graph.name)),
+        name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
         batch: args.batch.unwrap_or(if args.train { 128 } else { 1 }),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
         algo: args.algo,
         triple,
     };
-    let about = about(info.as_ref(), graph)?;
+    let about = About::of(info.as_ref(), graph)?;
     let contents = match &weights {
         Some(weights) => Contents::Weights(weights),
         None if args.train => Contents::Training,
@@ -208,32 +206,4 @@ fn write(files: &[(Kind, PathBuf)], contents: &[Vec<u8>]) -> anyhow::Result<()> 
         new.extend((!existed).then_some(&**file));
     }
     Ok(())
-}
-
-/// What the weights' file says of the model.
-fn about(info: Option<&Info>, graph: &Graph) -> anyhow::Result<About> {
-    let classes = match graph.output() {
-        Shape::Vector { .. } => class_names(info.unwrap_or(&Info::default()), graph),
-        Shape::Map { .. } => Vec::new(),
-    };
-    let Some(info) = info else { return Ok(About { normalisation: None, classes }) };
-    let input = graph.input();
-    let identity = || Normalisation::identity(input.channels());
-    let normalisation = info.normalisation.clone().unwrap_or_else(identity);
-    normalisation.check(input)?;
-    Ok(About { normalisation: Some(normalisation), classes })
-}
-
-/// `NinCifar10` as `nin_cifar10`.
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    let mut before = '_';
-    for letter in name.chars() {
-        if letter.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
-            snake.push('_');
-        }
-        snake.extend(letter.to_lowercase());
-        before = letter;
-    }
-    snake
 }

@@ -218,6 +218,15 @@ fn a_library_tells_what_it_knows_of_its_model() {
 }
 
 #[test]
+fn the_code_of_a_net_is_small() {
+    let graph = shipped("nin-mnist.nin");
+    for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+        let object = library(&graph, None, &[isa]).object().unwrap();
+        assert!(object.len() <= 150 << 10, "{isa}: {} bytes", object.len());
+    }
+}
+
+#[test]
 fn same_input_same_bytes() {
     let graph = graph(SMALL);
     let data = Data::draw(&graph, 1, 6);
