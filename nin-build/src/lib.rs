@@ -33,6 +33,7 @@ pub use nin_dsl::Number;
 pub use nin_runtime::codegen::Isa;
 use nin_runtime::export::{self, About, Contents, Library, LibraryOptions};
 use nin_runtime::model::Model;
+use nin_runtime::plan::Algo;
 use nin_runtime::train::Info;
 use nin_runtime::weights::WeightsFile;
 
@@ -95,8 +96,14 @@ fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
         chosen => chosen.to_vec(),
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let settings =
-        LibraryOptions { name: name.clone(), batch: options.batch, threads, isas, triple };
+    let settings = LibraryOptions {
+        name: name.clone(),
+        batch: options.batch,
+        threads,
+        isas,
+        algo: Algo::Auto,
+        triple,
+    };
     let contents = weights.as_ref().map_or(Contents::Code, Contents::Weights);
     let about = About::of(info.as_ref(), graph)?;
     let library = Library::compile(graph, contents, &about, &settings)?;

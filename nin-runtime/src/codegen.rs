@@ -6,6 +6,7 @@
 mod block;
 mod context;
 mod conv;
+mod domain;
 mod driver;
 mod elementwise;
 mod emitter;
@@ -22,6 +23,7 @@ mod pack;
 mod pool;
 mod scope;
 mod target;
+mod winograd;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -121,6 +123,7 @@ pub(crate) fn write_entries(
     write_all(target, &roots, first, |e, kernel| {
         match kernel {
             Kernel::Tile(tile) => micro::clif::emit(e, tile),
+            Kernel::Transform(transform) => micro::clif_transform::emit(e, transform),
             Kernel::Block { pass, index } => block::emit(e, graph, plan, *pass, *index),
             Kernel::Step { pass, block, step } => {
                 block::emit_step(e, graph, plan, *pass, (*block, *step));
@@ -150,6 +153,7 @@ fn write_all(
     while let Some(kernel) = table.get(functions.len()).cloned() {
         let assembled = match &kernel {
             Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
+            Kernel::Transform(transform) => micro::x86_transform::assemble(transform, target.name),
             Kernel::Machine(machine) => Some(machine::assemble(*machine, target)),
             Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) | Kernel::Export(_) => {
                 None
@@ -220,7 +224,8 @@ fn translate_one(
 ) -> Result<MachineCode, Error> {
     let isa: &dyn TargetIsa = match kernel {
         Kernel::Tile(_) => target.tile_isa(),
-        Kernel::Block { .. }
+        Kernel::Transform(_)
+        | Kernel::Block { .. }
         | Kernel::Step { .. }
         | Kernel::Entry(_)
         | Kernel::Export(_)

@@ -21,7 +21,7 @@ use crate::data::{DataError, Normalisation};
 use crate::error::Error;
 use crate::exec;
 use crate::kernel::{Constant, Entry, Export, Kernel, Prepared, Size};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Algo, Plan};
 use crate::train::Info;
 use crate::weights::Weights;
 
@@ -37,6 +37,8 @@ pub struct LibraryOptions {
     /// Instruction sets, at least one, the fastest last: each has code of its own, and a call takes the fastest that its CPU
     /// has.
     pub isas: Vec<Isa>,
+    /// Algorithms of convolutions.
+    pub algo: Algo,
     /// The platform.
     pub triple: Triple,
 }
@@ -283,9 +285,9 @@ impl Contents<'_> {
 
 /// Whether the options make sense together.
 fn check(graph: &Graph, contents: Contents<'_>, options: &LibraryOptions) -> Result<(), Error> {
-    let LibraryOptions { batch, threads, .. } = *options;
+    let LibraryOptions { batch, threads, algo, .. } = *options;
     let purpose = contents.purpose();
-    compile::check(graph, &Options { batch, threads, isa: Isa::Auto, purpose })?;
+    compile::check(graph, &Options { batch, threads, isa: Isa::Auto, purpose, algo })?;
     let name = &options.name;
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(letter) || !name.chars().all(|c| letter(c) || c.is_ascii_digit()) {
@@ -322,7 +324,7 @@ fn bodies(
     let training = contents.purpose() == Purpose::Training;
     let body = |&isa: &Isa| {
         let target = Target::of(&options.triple, isa)?;
-        let plan = plan::plan(graph, options.batch, target.registers(), training);
+        let plan = plan::plan(graph, options.batch, target.registers(), training, options.algo);
         Ok((target, plan))
     };
     options.isas.iter().map(body).collect()
@@ -448,6 +450,7 @@ fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (S
         Kernel::Tile(tile) => {
             (format!("{name}.{body}tile.{}x{}.{position}", tile.rows, tile.cols), false)
         }
+        Kernel::Transform(_) => (format!("{name}.{body}transform.{position}"), false),
         Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) | Kernel::Machine(_) => {
             (format!("{name}.{body}{}", kernel.to_string().replace(' ', ".")), false)
         }

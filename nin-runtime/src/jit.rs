@@ -77,6 +77,7 @@ impl CodeMemory {
             Kernel::Block { .. }
             | Kernel::Step { .. }
             | Kernel::Tile(_)
+            | Kernel::Transform(_)
             | Kernel::Export(_)
             | Kernel::Machine(_) => None,
         });

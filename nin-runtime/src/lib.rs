@@ -45,6 +45,7 @@ pub mod peak;
 pub mod plan;
 pub mod train;
 pub mod weights;
+pub mod winograd;
 
 pub use jit::Symbol;
 pub use jit::call::Hyper;

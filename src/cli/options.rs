@@ -12,7 +12,7 @@ use clap::ValueHint;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
-use nin::{Graph, Isa, Model, ModelError, Number, Program, Weights};
+use nin::{Algo, Graph, Isa, Model, ModelError, Number, Program, Weights};
 use nin_dsl::limits::TEXT_BYTES;
 use nin_runtime::{Symbol, file};
 
@@ -72,6 +72,15 @@ pub(crate) struct MachineArgs {
     /// Instruction set.
     #[arg(long, value_name = "ISA", default_value = "auto", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
     pub(crate) isa: Isa,
+    /// Algorithms of convolutions [default: auto; of `nin run`: direct].
+    #[arg(long, value_name = "ALGO", value_parser = algo(), help_heading = MACHINE_OPTIONS)]
+    pub(crate) algo: Option<Algo>,
+}
+
+/// Each choice of algorithms with what it takes.
+pub(crate) fn algo() -> impl TypedValueParser<Value = Algo> {
+    let words = Algo::ALL.map(|algo| PossibleValue::new(algo.word()).help(algo.summary()));
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Algo>())
 }
 
 /// What profilers are told.
@@ -151,7 +160,8 @@ impl MachineArgs {
     /// The choice made, or all cores.
     pub(crate) fn machine(&self) -> Machine {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        Machine { threads: self.threads.unwrap_or_else(cores), isa: self.isa }
+        let threads = self.threads.unwrap_or_else(cores);
+        Machine { threads, isa: self.isa, algo: self.algo.unwrap_or_default() }
     }
 }
 

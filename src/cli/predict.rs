@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::ValueHint;
-use nin::Options;
+use nin::Purpose;
 use nin::data::Normalisation;
 use nin::ndarray::{ArrayView4, Axis};
 use nin_dsl::graph::Op;
@@ -59,10 +59,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         Normalisation::identity(input.channels())
     });
     normalisation.check(input)?;
-    let machine = args.machine.machine();
-    let options =
-        Options { batch: 1, threads: machine.threads, isa: machine.isa, ..Options::default() };
-    let program = model.compile(&options)?;
+    let program = model.compile(&args.machine.machine().options(1, Purpose::Inference))?;
     compiled(&program, terminal);
     args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;

@@ -104,11 +104,15 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             let model = unchanged(&folder, model)?;
             let data = folder.recipe()?.data;
             let data = data.context("the run was started from Rust; go on with it there")?;
-            let isa = folder.isa()?;
+            let (isa, algo) = folder.made_with()?;
+            let began = |option: String| {
+                Usage(format!("the run began with `{option}` and can only go on with it"))
+            };
             if machine.isa != Isa::Auto && machine.isa != isa {
-                let problem =
-                    format!("the run began with `--isa {isa}` and can only go on with it");
-                return Err(Usage(problem).into());
+                return Err(began(format!("--isa {isa}")).into());
+            }
+            if args.machine.algo.is_some_and(|given| given != algo) {
+                return Err(began(format!("--algo {algo}")).into());
             }
             let data = load(&data.parse()?, terminal)?;
             let trainer = Trainer::resume(folder, &data, machine.threads)?;

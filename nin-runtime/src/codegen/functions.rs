@@ -50,6 +50,7 @@ impl Functions {
     pub(super) fn signature(&self, kernel: &Kernel) -> Signature {
         match kernel {
             Kernel::Tile(_) => abi::pointers(self.tile_call_conv, 6),
+            Kernel::Transform(_) => abi::pointers(self.tile_call_conv, 5),
             // The context, the first image of the chunk, and the images of the chunk.
             Kernel::Block { .. } => abi::pointers(self.call_conv, 3),
             // The context, the first image of the chunk, the image in the chunk, the first row and the end of the rows.

@@ -9,10 +9,10 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
 use super::norm::AffineRows;
-use super::{context, norm};
+use super::{context, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
-use crate::plan::Plan;
+use crate::plan::{Plan, Product};
 
 /// Rebuilds the prepared forms numbered `begin..end`.
 pub(super) fn prepare(
@@ -66,6 +66,28 @@ pub(super) fn prepare(
             for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
                 let panels = e.floats(prepared, offset as i64);
                 pack_flipped(e, geometry, phase, conv.grad_tile.cols, kernel, panels);
+            }
+            let forms = [
+                (
+                    Product::Forward,
+                    Some(conv.forward_panels),
+                    conv.forward_spectrum,
+                    geometry.cin * cols,
+                ),
+                (
+                    Product::InputGrad,
+                    conv.grad_panels.first().copied(),
+                    conv.grad_spectrum,
+                    geometry.cout * conv.grad_tile.cols,
+                ),
+            ];
+            for (product, panels, spectrum, floats) in forms {
+                let (Some(panels), Some(spectrum)) = (panels, spectrum) else { continue };
+                let [from, scratch, to] = [panels, spectrum.scratch, spectrum.offset]
+                    .map(|offset| e.floats(prepared, offset as i64));
+                let size = conv.transformed(product).size;
+                let panels = (spectrum.stride / floats, floats);
+                winograd::transform_panels(e, size, panels, (from, scratch, to));
             }
         });
     }

@@ -20,7 +20,7 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA: vectors of eight.
     Avx2,
-    /// x86-64 with AVX-512F: vectors of sixteen.
+    /// x86-64 with AVX-512F and AVX-512VL: vectors of sixteen.
     Avx512,
 }
 
@@ -62,7 +62,7 @@ impl Isa {
             Isa::Auto => "The fastest that this CPU has",
             Isa::Portable => "Vectors of four floats, on every CPU",
             Isa::Avx2 => "x86-64 with AVX2 and FMA: vectors of eight",
-            Isa::Avx512 => "x86-64 with AVX-512F: vectors of sixteen",
+            Isa::Avx512 => "x86-64 with AVX-512F and AVX-512VL: vectors of sixteen",
         }
     }
 
@@ -73,7 +73,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma"),
+            Isa::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("fma")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 => false,
         }
@@ -96,14 +100,16 @@ pub struct Target {
 }
 
 /// 16 registers of four: eight sums, a row of B and a broadcast. More rows spill.
-const SSE: Registers = Registers { lanes: 4, panels: &[(2, 4)], busy: 8 };
+const SSE: Registers = Registers { lanes: 4, halves: false, panels: &[(2, 4)], busy: 8 };
 /// 32 registers of four; a multiplication takes one lane of A, so A costs a register for four rows.
-const NEON: Registers = Registers { lanes: 4, panels: &[(4, 6), (2, 12), (1, 24)], busy: 16 };
+const NEON: Registers =
+    Registers { lanes: 4, halves: false, panels: &[(4, 6), (2, 12), (1, 24)], busy: 16 };
 /// 16 registers of eight: sums, a row of B and a broadcast.
-const AVX2: Registers = Registers { lanes: 8, panels: &[(2, 6), (3, 4), (1, 12)], busy: 10 };
-/// 32 registers of sixteen: sums and a row of B; A is broadcast from memory by the multiplication.
+const AVX2: Registers =
+    Registers { lanes: 8, halves: false, panels: &[(2, 6), (3, 4), (1, 12)], busy: 10 };
+/// 32 registers of sixteen: sums, a row of B and zero; A is broadcast from memory by the multiplication.
 const AVX512: Registers =
-    Registers { lanes: 16, panels: &[(3, 9), (2, 14), (4, 7), (1, 16)], busy: 10 };
+    Registers { lanes: 16, halves: true, panels: &[(3, 9), (2, 14), (4, 6), (1, 16)], busy: 10 };
 
 impl Target {
     /// The CPU this runs on.

@@ -8,7 +8,7 @@ use nin_dsl::graph::Role;
 
 use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
-use super::folder::{Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
+use super::folder::{ALGO, Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{init, last_before_relu};
 use super::random::{Purpose as Stream, shuffled};
 use super::{Recipe, RecipeError, TrainError};
@@ -18,6 +18,7 @@ use crate::compile::{Options, Purpose};
 use crate::data::{Dataset, Normalisation};
 use crate::exec::{Program, Session, StepParams, zeroed_images};
 use crate::model::Model;
+use crate::plan::Algo;
 use crate::weights::Weights;
 
 /// How much work a crash may cost where epochs are long.
@@ -30,13 +31,23 @@ pub struct Machine {
     pub threads: usize,
     /// Instruction set.
     pub isa: Isa,
+    /// Algorithms of convolutions.
+    pub algo: Algo,
 }
 
 impl Default for Machine {
     /// All cores and the best instruction set.
     fn default() -> Machine {
-        let Options { threads, isa, .. } = Options::default();
-        Machine { threads, isa }
+        let Options { threads, isa, algo, .. } = Options::default();
+        Machine { threads, isa, algo }
+    }
+}
+
+impl Machine {
+    /// How to compile for it.
+    pub fn options(self, batch: usize, purpose: Purpose) -> Options {
+        let Machine { threads, isa, algo } = self;
+        Options { batch, threads, isa, purpose, algo }
     }
 }
 
@@ -176,8 +187,7 @@ impl<'d> Trainer<'d> {
         let normalisation = recipe.normalisation.clone();
         let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
         normalisation.check(data.shape())?;
-        let Machine { threads, isa } = machine;
-        let options = Options { batch: recipe.batch, threads, isa, purpose: Purpose::Training };
+        let options = machine.options(recipe.batch, Purpose::Training);
         let weights = init(graph, &recipe);
         let session = model.compile(&options)?.session(&weights)?;
         let evaluator = Evaluator::new(graph, &weights, recipe.batch, machine)?;
@@ -247,7 +257,8 @@ impl<'d> Trainer<'d> {
         threads: usize,
     ) -> Result<Trainer<'d>, TrainError> {
         let (model, recipe) = (folder.model()?, folder.recipe()?);
-        let machine = Machine { threads, isa: folder.isa()? };
+        let (isa, algo) = folder.made_with()?;
+        let machine = Machine { threads, isa, algo };
         let mut trainer = Trainer::with_machine(&model, data, recipe, machine)?;
         let differs = |problem: &str| TrainError::Resume {
             folder: folder.path().to_owned(),
@@ -459,9 +470,10 @@ impl<'d> Trainer<'d> {
     }
 }
 
-/// The instruction set and the plan of a program, as a run folder keeps them.
+/// The instruction set, the algorithms and the plan of a program, as a run folder keeps them.
 fn plan_text(program: &Program) -> String {
-    format!("{ISA}{}\n{}", program.isa(), program.plan().display(program.graph()))
+    let plan = program.plan().display(program.graph());
+    format!("{ISA}{}{ALGO}{}\n{plan}", program.isa(), program.algo())
 }
 
 fn count(images: usize) -> u32 {
