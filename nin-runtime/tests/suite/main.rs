@@ -13,3 +13,4 @@ mod sessions;
 mod sgd;
 mod stages;
 mod step;
+mod winograd;
