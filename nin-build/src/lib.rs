@@ -33,7 +33,7 @@ pub use nin_dsl::Number;
 pub use nin_runtime::codegen::Isa;
 use nin_runtime::export::{self, About, Contents, Library, LibraryOptions};
 use nin_runtime::model::Model;
-pub use nin_runtime::plan::Algo;
+pub use nin_runtime::plan::{Algo, Algos};
 use nin_runtime::train::Info;
 use nin_runtime::weights::WeightsFile;
 
@@ -52,14 +52,14 @@ pub struct Options {
     /// for what every CPU has.
     pub isas: Vec<Isa>,
     /// Algorithms of convolutions.
-    pub algo: Algo,
+    pub algo: Algos,
 }
 
 impl Default for Options {
     /// No weights, single images, AVX2 where there is x86-64.
     fn default() -> Options {
         let (params, isas) = (Vec::new(), Vec::new());
-        Options { weights: None, name: None, params, batch: 1, isas, algo: Algo::Auto }
+        Options { weights: None, name: None, params, batch: 1, isas, algo: Algos::default() }
     }
 }
 
@@ -104,7 +104,7 @@ fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
         batch: options.batch,
         threads,
         isas,
-        algo: options.algo,
+        algo: options.algo.clone(),
         triple,
     };
     let contents = weights.as_ref().map_or(Contents::Code, Contents::Weights);

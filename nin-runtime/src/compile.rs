@@ -11,7 +11,7 @@ use crate::codegen::{self, Assembly, Isa, Target};
 use crate::error::Error;
 use crate::exec::Program;
 use crate::jit::CodeMemory;
-use crate::plan::Algo;
+use crate::plan::Algos;
 use crate::{autodiff, exec, fuse, plan};
 
 /// What a program is for.
@@ -25,7 +25,7 @@ pub enum Purpose {
 }
 
 /// How to compile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Images a call may hold at most.
     pub batch: usize,
@@ -36,7 +36,7 @@ pub struct Options {
     /// Inference only, or training too.
     pub purpose: Purpose,
     /// Algorithms of convolutions.
-    pub algo: Algo,
+    pub algo: Algos,
 }
 
 /// Most images a call may hold: what bounds every size computed from it.
@@ -53,7 +53,7 @@ impl Default for Options {
             threads,
             isa: Isa::Auto,
             purpose: Purpose::Inference,
-            algo: Algo::Auto,
+            algo: Algos::default(),
         }
     }
 }
@@ -61,7 +61,7 @@ impl Default for Options {
 /// Compiles a checked graph.
 ///
 /// # Errors
-/// [`Error::Options`] for a batch or a number of threads out of range, [`Error::NotClassifier`] if a model to be trained
+/// [`Error::Options`] for a batch or a number of threads out of range, [`Error::Algo`] for a hint that does not fit, [`Error::NotClassifier`] if a model to be trained
 /// does not yield a vector, and what the code generator or the system refuse.
 pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
     let start = Instant::now();
@@ -75,7 +75,6 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
         plan,
         code,
         isa: target.name,
-        algo: options.algo,
         threads: options.threads,
         compile_time: start.elapsed(),
     }))
@@ -85,7 +84,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
 fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Plan, Error> {
     check(graph, options)?;
     let training = options.purpose == Purpose::Training;
-    Ok(plan::plan(graph, options.batch, target.registers(), training, options.algo))
+    Ok(plan::plan(graph, options.batch, target.registers(), training, &options.algo))
 }
 
 /// Whether a graph can be compiled as the options say.
@@ -101,6 +100,7 @@ pub(crate) fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
     if options.purpose == Purpose::Training && matches!(logits, Shape::Map { .. }) {
         return Err(Error::NotClassifier { output: logits.dims() });
     }
+    options.algo.check(graph)?;
     Ok(())
 }
 

@@ -75,6 +75,9 @@ pub enum Error {
         /// Its largest value.
         most: usize,
     },
+    /// A choice of algorithms that does not fit the model.
+    #[error("algorithm {0}")]
+    Algo(#[from] crate::plan::HintError),
     /// A model to be trained must end in a vector of logits.
     #[error(
         "the model ends in a map of shape {output:?}; to be trained it must end in a vector: end it in `gap` or `fc(classes)`"

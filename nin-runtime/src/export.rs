@@ -21,7 +21,7 @@ use crate::data::{DataError, Normalisation};
 use crate::error::Error;
 use crate::exec;
 use crate::kernel::{Constant, Entry, Export, Kernel, Prepared, Size};
-use crate::plan::{self, Algo, Plan};
+use crate::plan::{self, Algos, Plan};
 use crate::train::Info;
 use crate::weights::Weights;
 
@@ -38,7 +38,7 @@ pub struct LibraryOptions {
     /// has.
     pub isas: Vec<Isa>,
     /// Algorithms of convolutions.
-    pub algo: Algo,
+    pub algo: Algos,
     /// The platform.
     pub triple: Triple,
 }
@@ -285,9 +285,12 @@ impl Contents<'_> {
 
 /// Whether the options make sense together.
 fn check(graph: &Graph, contents: Contents<'_>, options: &LibraryOptions) -> Result<(), Error> {
-    let LibraryOptions { batch, threads, algo, .. } = *options;
+    let &LibraryOptions { batch, threads, ref algo, .. } = options;
     let purpose = contents.purpose();
-    compile::check(graph, &Options { batch, threads, isa: Isa::Auto, purpose, algo })?;
+    compile::check(
+        graph,
+        &Options { batch, threads, isa: Isa::Auto, purpose, algo: algo.clone() },
+    )?;
     let name = &options.name;
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(letter) || !name.chars().all(|c| letter(c) || c.is_ascii_digit()) {
@@ -324,7 +327,7 @@ fn bodies(
     let training = contents.purpose() == Purpose::Training;
     let body = |&isa: &Isa| {
         let target = Target::of(&options.triple, isa)?;
-        let plan = plan::plan(graph, options.batch, target.registers(), training, options.algo);
+        let plan = plan::plan(graph, options.batch, target.registers(), training, &options.algo);
         Ok((target, plan))
     };
     options.isas.iter().map(body).collect()

@@ -5,6 +5,7 @@
 //! and the target's vector registers, never on threads, cache sizes or timings: the same plan gives the same bits anywhere.
 
 mod algorithm;
+mod algos;
 mod arena;
 mod cut;
 mod display;
@@ -22,6 +23,7 @@ use crate::geometry::ConvGeometry;
 use crate::kernel::{Registers, Tile, TileShape, Transform};
 
 pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
+pub use algos::{Algos, Hint, HintError};
 use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
 pub use cut::Run;
@@ -170,6 +172,8 @@ pub struct Pass {
 /// are multiples of [`ALIGN`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    /// Which algorithms it may take.
+    pub algos: Algos,
     /// Images a call may hold at most.
     pub batch: usize,
     /// Images carried through the net together.
@@ -203,7 +207,7 @@ pub fn plan(
     batch: usize,
     registers: &Registers,
     training: bool,
-    algo: Algo,
+    algos: &Algos,
 ) -> Plan {
     let last = graph.ids().next_back().expect("a graph has an input");
     let purpose = if training { Purpose::Evaluation } else { Purpose::Inference };
@@ -221,10 +225,11 @@ pub fn plan(
         offset
     };
     let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
-    let convs = convs(graph, &stages.collect::<Vec<_>>(), (registers, algo), chunk, &mut place);
+    let convs = convs(graph, &stages.collect::<Vec<_>>(), (registers, algos), chunk, &mut place);
     let Norms { norms, moments, statistics } = norm::norms(graph, training, place);
     let images = Images { chunk, batch };
     Plan {
+        algos: algos.clone(),
         batch,
         chunk,
         slices,
@@ -282,7 +287,7 @@ fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
 fn convs(
     graph: &Graph,
     stages: &[&Stage],
-    (registers, algo): (&Registers, Algo),
+    (registers, algos): (&Registers, &Algos),
     chunk: usize,
     mut place: impl FnMut(usize) -> usize,
 ) -> Vec<ConvPlan> {
@@ -294,10 +299,11 @@ fn convs(
             continue;
         };
         let vector = matches!(graph.node(id).shape, Shape::Vector { .. });
-        let algo = if vector { Algo::Direct } else { algo };
-        let [forward, input_grad, kernel_grad] =
-            [Product::Forward, Product::InputGrad, Product::KernelGrad]
-                .map(|product| algorithm::choose(&geometry, product, algo));
+        let layer = &graph.layers[graph.node(id).layer.0 as usize].name;
+        let [forward, input_grad, kernel_grad] = Product::ALL.map(|product| {
+            let algo = if vector { Algo::Direct } else { algos.of(layer, product) };
+            algorithm::choose(&geometry, product, algo)
+        });
         let norm = stages.iter().find_map(|stage| match stage.op {
             StageOp::Forward { norm, .. } if stage.node == id => norm,
             _ => None,

@@ -9,12 +9,12 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
 use nin::export::{self, About, Contents, Library, LibraryOptions};
-use nin::{Algo, Isa};
+use nin::{Algos, Isa};
 use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
 use super::help::examples;
-use super::options::{ModelArgs, algo, batch, keeps_apart, read_weights};
+use super::options::{ModelArgs, batch, keeps_apart, read_weights};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -49,8 +49,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ISA", value_enum)]
     isa: Option<IsaArg>,
     /// Algorithms of convolutions.
-    #[arg(long, value_name = "ALGO", default_value = "auto", value_parser = algo())]
-    algo: Algo,
+    #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", default_value = "auto")]
+    algo: Algos,
     /// The platform to compile for, such as aarch64-unknown-linux-gnu [default: this machine's].
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
@@ -146,7 +146,7 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         batch: args.batch.unwrap_or(if args.train { 128 } else { 1 }),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
-        algo: args.algo,
+        algo: args.algo.clone(),
         triple,
     };
     let about = About::of(info.as_ref(), graph)?;

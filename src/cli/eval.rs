@@ -81,7 +81,7 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         ));
     }
     let machine = args.machine.machine();
-    let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, machine)?;
+    let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, &machine)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();
     let evaluation = evaluator.evaluate(split, &all, normalisation)?;
     ensure!(

@@ -12,7 +12,7 @@ use clap::ValueHint;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
-use nin::{Algo, Graph, Isa, Model, ModelError, Number, Program, Weights};
+use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Weights};
 use nin_dsl::limits::TEXT_BYTES;
 use nin_runtime::{Symbol, file};
 
@@ -73,14 +73,13 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "ISA", default_value = "auto", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
     pub(crate) isa: Isa,
     /// Algorithms of convolutions [default: auto; of `nin run`: direct].
-    #[arg(long, value_name = "ALGO", value_parser = algo(), help_heading = MACHINE_OPTIONS)]
-    pub(crate) algo: Option<Algo>,
-}
-
-/// Each choice of algorithms with what it takes.
-pub(crate) fn algo() -> impl TypedValueParser<Value = Algo> {
-    let words = Algo::ALL.map(|algo| PossibleValue::new(algo.word()).help(algo.summary()));
-    PossibleValuesParser::new(words).try_map(|word| word.parse::<Algo>())
+    ///
+    /// `auto` takes whichever costs least, for each product of each convolution; `direct` goes tap by tap; `winograd` is
+    /// Winograd's wherever a convolution has stride 1 and more than one tap, `winograd4` the same with tiles of 4x4 outputs.
+    /// For a layer: `auto,mlpconv2=direct`; for one of its products: `mlpconv1.forward=winograd2`, or `input-grad` or
+    /// `kernel-grad` in place of `forward`.
+    #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", help_heading = MACHINE_OPTIONS)]
+    pub(crate) algo: Option<Algos>,
 }
 
 /// What profilers are told.
@@ -161,7 +160,7 @@ impl MachineArgs {
     pub(crate) fn machine(&self) -> Machine {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = self.threads.unwrap_or_else(cores);
-        Machine { threads, isa: self.isa, algo: self.algo.unwrap_or_default() }
+        Machine { threads, isa: self.isa, algo: self.algo.clone().unwrap_or_default() }
     }
 }
 

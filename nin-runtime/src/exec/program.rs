@@ -11,7 +11,7 @@ use crate::codegen::Isa;
 use crate::error::Error;
 use crate::jit::call::Callee;
 use crate::jit::{CodeMemory, Symbol};
-use crate::plan::{Algo, Plan};
+use crate::plan::{Algos, Plan};
 use crate::weights::Weights;
 
 /// A compiled model: machine code for one model, one batch size and one instruction set. Cheap to clone, shared between
@@ -27,7 +27,6 @@ pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) code: CodeMemory,
     pub(crate) isa: Isa,
-    pub(crate) algo: Algo,
     pub(crate) threads: usize,
     pub(crate) compile_time: Duration,
 }
@@ -62,8 +61,8 @@ impl Program {
     }
 
     /// The choice of algorithms that its plan was made by.
-    pub fn algo(&self) -> Algo {
-        self.inner.algo
+    pub fn algo(&self) -> &Algos {
+        &self.inner.plan.algos
     }
 
     /// Threads of each session.

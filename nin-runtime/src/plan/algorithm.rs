@@ -7,10 +7,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use nin_dsl::graph::{Graph, NodeId};
+use nin_dsl::shape::Shape;
+
+use super::geometry;
 use crate::geometry::{Axis, ConvGeometry, Correlation};
 use crate::winograd::{Map, Role, Size, Straight};
 
-/// The choice of algorithms, `--algo`.
+/// The choice of an algorithm, a word of `--algo`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algo {
     /// Whichever costs least, for each product of each convolution.
@@ -18,38 +22,25 @@ pub enum Algo {
     Auto,
     /// The exact one, tap by tap.
     Direct,
-    /// Winograd's wherever it can be had.
+    /// Winograd's wherever it can be had, of the size that costs least.
     Winograd,
+    /// Winograd's with so many outputs a tile in each direction, where there is that size.
+    Outputs(usize),
 }
 
 impl Algo {
-    /// Every choice.
+    /// Every choice but that of a size.
     pub const ALL: [Algo; 3] = [Algo::Auto, Algo::Direct, Algo::Winograd];
-
-    /// The word that chooses it, such as `direct`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Algo::Auto => "auto",
-            Algo::Direct => "direct",
-            Algo::Winograd => "winograd",
-        }
-    }
-
-    /// What it is, in a few words.
-    pub fn summary(self) -> &'static str {
-        match self {
-            Algo::Auto => "Whichever costs least, for each product of each convolution",
-            Algo::Direct => "Tap by tap: sums of the products that define a convolution",
-            Algo::Winograd => {
-                "Winograd's wherever a convolution has stride 1 and more than one tap"
-            }
-        }
-    }
 }
 
 impl fmt::Display for Algo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        match self {
+            Algo::Auto => f.write_str("auto"),
+            Algo::Direct => f.write_str("direct"),
+            Algo::Winograd => f.write_str("winograd"),
+            Algo::Outputs(outputs) => write!(f, "winograd{outputs}"),
+        }
     }
 }
 
@@ -57,10 +48,14 @@ impl FromStr for Algo {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Algo, String> {
-        let found = Algo::ALL.into_iter().find(|algo| algo.word() == text);
+        let sized = || (2..Size::MOST).map(Algo::Outputs);
+        let found = Algo::ALL.into_iter().chain(sized()).find(|algo| algo.to_string() == text);
         found.ok_or_else(|| {
-            let words = Algo::ALL.map(Algo::word).join(", ");
-            format!("no algorithm `{text}`: it is one of {words}")
+            format!(
+                "no algorithm `{text}`: it is one of {}, or winograd2 to winograd{}",
+                Algo::ALL.map(|algo| algo.to_string()).join(", "),
+                Size::MOST - 1
+            )
         })
     }
 }
@@ -131,6 +126,20 @@ pub enum Product {
     KernelGrad,
 }
 
+impl Product {
+    /// Each of them.
+    pub const ALL: [Product; 3] = [Product::Forward, Product::InputGrad, Product::KernelGrad];
+
+    /// The word for it in `--algo`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Product::Forward => "forward",
+            Product::InputGrad => "input-grad",
+            Product::KernelGrad => "kernel-grad",
+        }
+    }
+}
+
 /// An algorithm and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -175,21 +184,40 @@ pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> C
         cost: Cost { products: direct, transforms: 0 },
         direct,
     };
-    let square = geometry.kernel.0 == geometry.kernel.1 && geometry.stride == 1;
-    if algo == Algo::Direct || !square {
-        return exact;
-    }
-    let others = Size::all(geometry.kernel.0).map(|size| {
+    let sizes = sizes_of(geometry);
+    let others = sizes_of(geometry).map(|size| {
         let algorithm =
             Algorithm::Winograd(Winograd { size, reach: reach(&correlation, size, product) });
         Choice { algorithm, cost: cost(&correlation, size, product), direct }
     });
-    let best = others.min_by_key(|choice| choice.cost.total());
-    match (algo, best) {
-        (Algo::Winograd, Some(best)) => best,
-        (_, Some(best)) if 10 * best.cost.total() < 9 * direct => best,
-        _ => exact,
+    let cost = |choice: &Choice| choice.cost.total();
+    match algo {
+        Algo::Auto => {
+            let best = others.min_by_key(cost);
+            best.filter(|best| 10 * cost(best) < 9 * direct).unwrap_or(exact)
+        }
+        Algo::Direct => exact,
+        Algo::Winograd => others.min_by_key(cost).unwrap_or(exact),
+        Algo::Outputs(outputs) => {
+            let mut others = sizes.zip(others);
+            others.find(|(size, _)| size.outputs == outputs).map_or(exact, |(_, choice)| choice)
+        }
     }
+}
+
+/// Every size of Winograd's algorithm that a convolution of a graph can take.
+pub(super) fn sizes(graph: &Graph, id: NodeId) -> Vec<Size> {
+    match graph.node(id).shape {
+        Shape::Map { .. } => geometry(graph, id).iter().flat_map(sizes_of).collect(),
+        // A vector is one product of the chunk's images.
+        Shape::Vector { .. } => vec![],
+    }
+}
+
+/// The sizes for a geometry: of square kernels with stride 1.
+fn sizes_of(geometry: &ConvGeometry) -> impl Iterator<Item = Size> + use<> {
+    let ConvGeometry { kernel, stride, .. } = *geometry;
+    Size::all(kernel.0).filter(move |_| kernel.0 == kernel.1 && stride == 1)
 }
 
 /// Multiply-adds of the direct algorithm: of real taps alone.

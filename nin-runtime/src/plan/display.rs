@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use nin_dsl::graph::Graph;
 
 use super::{
-    Algorithm, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan, PreparedSpectrum,
-    Product, Spectrum, Step, Winograd, product,
+    Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
+    PreparedSpectrum, Product, Spectrum, Step, Winograd, product,
 };
 use crate::geometry::ConvGeometry;
 use crate::kernel::TileShape;
@@ -26,6 +26,9 @@ impl Plan {
             "  weights {} floats, prepared {} floats",
             self.weight_floats, self.prepared_floats
         )?;
+        if self.algos != Algos::default() {
+            writeln!(text, "  algo {}", self.algos)?;
+        }
         for conv in &self.convs {
             conv.write(self.training.is_some(), text)?;
         }

@@ -58,7 +58,7 @@ impl Evaluator {
         graph: &Graph,
         weights: &Weights,
         batch: usize,
-        machine: Machine,
+        machine: &Machine,
     ) -> Result<Evaluator, Error> {
         let options = machine.options(batch, Purpose::Inference);
         let session = compile(&graph.without_softmax(), &options)?.session(weights)?;

@@ -13,7 +13,7 @@ use super::recipe::Recipe;
 use crate::codegen::Isa;
 use crate::file::write_atomically;
 use crate::model::Model;
-use crate::plan::Algo;
+use crate::plan::Algos;
 
 /// How long a line may wait before those who follow the file see it.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -164,7 +164,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A plan that cannot be read or does not name them.
-    pub fn made_with(&self) -> Result<(Isa, Algo), TrainError> {
+    pub fn made_with(&self) -> Result<(Isa, Algos), TrainError> {
         let plan = self.plan()?;
         let words = plan.lines().next().and_then(|line| line.strip_prefix(ISA)?.split_once(ALGO));
         let made = words.and_then(|(isa, algo)| Some((isa.parse().ok()?, algo.parse().ok()?)));

@@ -18,21 +18,21 @@ use crate::compile::{Options, Purpose};
 use crate::data::{Dataset, Normalisation};
 use crate::exec::{Program, Session, StepParams, zeroed_images};
 use crate::model::Model;
-use crate::plan::Algo;
+use crate::plan::Algos;
 use crate::weights::Weights;
 
 /// How much work a crash may cost where epochs are long.
 const SAVE: Duration = Duration::from_secs(300);
 
 /// What a program runs on. No result depends on the number of threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Threads.
     pub threads: usize,
     /// Instruction set.
     pub isa: Isa,
     /// Algorithms of convolutions.
-    pub algo: Algo,
+    pub algo: Algos,
 }
 
 impl Default for Machine {
@@ -45,9 +45,9 @@ impl Default for Machine {
 
 impl Machine {
     /// How to compile for it.
-    pub fn options(self, batch: usize, purpose: Purpose) -> Options {
-        let Machine { threads, isa, algo } = self;
-        Options { batch, threads, isa, purpose, algo }
+    pub fn options(&self, batch: usize, purpose: Purpose) -> Options {
+        let Machine { threads, isa, ref algo } = *self;
+        Options { batch, threads, isa, purpose, algo: algo.clone() }
     }
 }
 
@@ -190,7 +190,7 @@ impl<'d> Trainer<'d> {
         let options = machine.options(recipe.batch, Purpose::Training);
         let weights = init(graph, &recipe);
         let session = model.compile(&options)?.session(&weights)?;
-        let evaluator = Evaluator::new(graph, &weights, recipe.batch, machine)?;
+        let evaluator = Evaluator::new(graph, &weights, recipe.batch, &machine)?;
         let last = last_before_relu(graph);
         let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
             let factor = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };

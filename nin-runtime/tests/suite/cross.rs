@@ -10,7 +10,7 @@ use nin_dsl::graph::Graph;
 use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, compile};
 use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
-use nin_runtime::plan::Algo;
+use nin_runtime::plan::Algos;
 
 use crate::data::Data;
 use crate::libraries::shipped;
@@ -43,7 +43,7 @@ fn library(graph: &Graph, data: &Data) -> Library {
         batch: 1,
         threads: 2,
         isas: vec![Isa::Portable],
-        algo: Algo::Auto,
+        algo: Algos::default(),
         triple: platform(Some("aarch64-unknown-linux-gnu")).expect("a platform"),
     };
     let compiled =

@@ -22,7 +22,7 @@ use crate::sgd;
 const TOLERANCE: f64 = 1e-4;
 
 /// Deterministic unless `PROPTEST_RNG_SEED` says otherwise; a multiple of the cases with `PROPTEST_CASES`.
-fn config(share: u32) -> ProptestConfig {
+pub(crate) fn config(share: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     let rng_seed = match config.rng_seed {
         RngSeed::Random => RngSeed::Fixed(0),
@@ -62,7 +62,7 @@ fn settings(most: usize) -> impl Strategy<Value = Setting> {
 
 fn session(graph: &Graph, setting: Setting, purpose: Purpose, weights: &Weights) -> Session {
     let Setting { batch, threads, isa, algo, .. } = setting;
-    let options = Options { batch, threads, isa, purpose, algo };
+    let options = Options { batch, threads, isa, purpose, algo: algo.into() };
     let program = compile(graph, &options).expect("a program");
     program.session(weights).expect("a session")
 }

@@ -68,7 +68,7 @@ impl Case {
         let images = self.images();
         for purpose in [Purpose::Inference, Purpose::Training] {
             let options =
-                Options { batch: images.dim().0, threads, isa, purpose, algo: Algo::Direct };
+                Options { batch: images.dim().0, threads, isa, purpose, algo: Algo::Direct.into() };
             let program = compile(&graph, &options).expect("a program");
             let mut session = program.session(&weights).expect("a session");
             let output = session.forward(images.view()).expect("an output");

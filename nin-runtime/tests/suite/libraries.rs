@@ -16,7 +16,7 @@ use nin_runtime::data::Normalisation;
 use nin_runtime::error::Error;
 use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
 use nin_runtime::model::Model;
-use nin_runtime::plan::Algo;
+use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
 
 use crate::data::Data;
@@ -35,7 +35,7 @@ fn images(graph: &Graph) -> usize {
 
 fn options(isas: &[Isa], batch: usize) -> LibraryOptions {
     let triple = platform(None).expect("a platform");
-    let (name, isas, algo) = ("net".to_owned(), isas.to_vec(), Algo::Auto);
+    let (name, isas, algo) = ("net".to_owned(), isas.to_vec(), Algos::default());
     LibraryOptions { name, batch, threads: 2, isas, algo, triple }
 }
 

@@ -15,3 +15,4 @@ mod sessions;
 mod sgd;
 mod stages;
 mod step;
+mod winograd;

@@ -5,7 +5,7 @@ use nin_runtime::compile::{Options, Purpose, Stage, show};
 use nin_runtime::kernel::Registers;
 use nin_runtime::model::Model;
 use nin_runtime::plan;
-use nin_runtime::plan::Algo;
+use nin_runtime::plan::Algos;
 
 /// Convolutions, ReLUs, pools, an ELU, dropout and `fc`s.
 const BLOCKS: &str = "
@@ -98,7 +98,7 @@ fn plans() {
     ];
     for (name, text, training) in plans {
         let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
-        let plan = plan::plan(model.graph(), 4, &REGISTERS, training, Algo::Auto);
+        let plan = plan::plan(model.graph(), 4, &REGISTERS, training, &Algos::default());
         insta::assert_snapshot!(name, plan.display(model.graph()));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nin::ndarray::Array4;
 use nin::train::{Recipe, init};
-use nin::{Algo, Error, Graph, Hyper, Isa, Model, Session, StepParams};
+use nin::{Algos, Error, Graph, Hyper, Isa, Model, Session, StepParams};
 use nin_dsl::graph::Op;
 use nin_runtime::exec::zeroed_images;
 use nin_runtime::peak;
@@ -31,7 +31,7 @@ pub(super) struct Figures {
     pub(super) batch: usize,
     pub(super) threads: usize,
     pub(super) isa: Isa,
-    pub(super) algo: Algo,
+    pub(super) algo: Algos,
     pub(super) compile_ms: f64,
     pub(super) code_bytes: u64,
     pub(super) arena_bytes: u64,
@@ -67,7 +67,7 @@ impl Figures {
             batch: args.batch,
             threads: machine.threads,
             isa: program.isa(),
-            algo: program.algo(),
+            algo: program.algo().clone(),
             compile_ms: 1e3 * program.compile_time().as_secs_f64(),
             code_bytes: program.code_bytes() as u64,
             arena_bytes: program.arena_bytes() as u64,

@@ -10,7 +10,7 @@ use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::error::Error;
 use nin_runtime::exec::{Session, StepParams};
 use nin_runtime::export::{About, Contents, Library, LibraryOptions};
-use nin_runtime::plan::Algo;
+use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
 
 use super::{SMALL, options, shipped};
@@ -159,8 +159,13 @@ impl Training {
 }
 
 fn session(graph: &Graph, isa: Isa, weights: &Weights) -> Session {
-    let options =
-        Options { batch: BATCH, threads: 2, isa, purpose: Purpose::Training, algo: Algo::Auto };
+    let options = Options {
+        batch: BATCH,
+        threads: 2,
+        isa,
+        purpose: Purpose::Training,
+        algo: Algos::default(),
+    };
     compile(graph, &options).unwrap().session(weights).unwrap()
 }
 
