@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod data;
 mod eval;
 mod explain;
 mod fmt;
@@ -90,6 +91,11 @@ enum Verb {
     ///
     /// The same model, recipe and seed give the same weights, which are those of `nin train` before its first step.
     Init(init::Args),
+    /// Look at a dataset.
+    ///
+    /// How many images and classes there are, how they are spread, and the means and deviations that normalise pixels. The
+    /// contact sheet has a row for each class.
+    Data(data::Args),
     /// Train a model.
     ///
     /// What neither an option nor a recipe sets has a default. A run prints all of its settings and keeps them in its
@@ -143,6 +149,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Explain(args) => explain::explain(args, &terminal),
         Verb::Show(args) => show::show(args, &terminal),
         Verb::Init(args) => init::init(args, &terminal),
+        Verb::Data(args) => data::data(args, &terminal),
         Verb::Train(args) => train::train(args, &terminal),
         Verb::Eval(args) => eval::eval(args, &terminal),
         Verb::Predict(args) => predict::predict(args, &terminal),

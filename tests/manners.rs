@@ -17,11 +17,12 @@ fn verbs(bench: &Bench) -> Vec<String> {
 }
 
 /// A line for each verb that prints results, all of which succeed after [`prepare`].
-const PRINTING: [&str; 12] = [
+const PRINTING: [&str; 13] = [
     "check m.nin",
     "check m.nin --json",
     "explain",
     "show m.nin --stage clif",
+    "data mnist:data",
     "train m.nin --data mnist:data --epochs 1",
     "eval m.nin --weights w --data mnist:data",
     "predict m.nin --weights w image.png",

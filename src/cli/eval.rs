@@ -27,7 +27,8 @@ pub(crate) struct Args {
     /// The model's weights.
     #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
     weights: PathBuf,
-    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR`, `svhn:DIR`; your own
+    /// as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Spec,
     /// Which of its images.

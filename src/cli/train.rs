@@ -34,7 +34,8 @@ pub(crate) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     variant: VariantArgs,
-    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR`, `svhn:DIR`; your own
+    /// as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Option<Spec>,
     /// Settings to start from; other options override them.

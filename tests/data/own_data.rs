@@ -86,3 +86,26 @@ fn fine_tuning_starts_where_the_weights_are() {
     let weights = |run: &str| fs::read(bench.path(run).join("last.safetensors")).unwrap();
     assert!(weights("second") == weights("third"), "the same recipe ends in the same weights");
 }
+
+#[test]
+fn a_dataset_is_shown_as_figures_and_as_a_picture() {
+    let bench = Bench::new(4);
+    let printed = bench.run("data images:pets -o sheet.png");
+    assert!(printed.contains("12 training and 6 test images, 1x8x8, 3 classes"), "{printed}");
+    let row = printed.lines().find(|line| line.starts_with("diagonals")).unwrap();
+    assert_eq!(
+        row.split_whitespace().collect::<Vec<_>>(),
+        ["diagonals", "4", "33.33", "%", "2", "33.33", "%"]
+    );
+    let decoder = png::Decoder::new(std::io::BufReader::new(
+        fs::File::open(bench.path("sheet.png")).unwrap(),
+    ));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let sheet = reader.next_frame(&mut pixels).unwrap();
+    // A row a class, every pixel enlarged four times: the first image's bar is its first column.
+    assert_eq!((sheet.height, sheet.width), (3 * 34 + 2, 20 * 34 + 2));
+    let at = |y: usize, x: usize| pixels[y * sheet.width as usize + x];
+    assert!(at(2, 2) == at(33, 5) && at(2, 2) >= 160 && at(2, 6) < 30, "{} {}", at(2, 2), at(2, 6));
+    assert_eq!(at(0, 0), 255);
+}

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{self, Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, Dataset, images, mnist, npy};
+use super::{DataError, Dataset, cifar, images, mnist, npy, svhn};
 
 /// A dataset nin can read. A further one is a row of [`KINDS`].
 struct Kind {
@@ -38,6 +38,24 @@ const KINDS: &[Kind] = &[
         about: "MNIST's idx files, plain or gzipped",
         caution: None,
         read: Read::Folder(mnist::mnist),
+    },
+    Kind {
+        word: "cifar10",
+        about: "CIFAR-10's binary version, its files or its .tar.gz",
+        caution: None,
+        read: Read::Folder(cifar::cifar10),
+    },
+    Kind {
+        word: "cifar100",
+        about: "CIFAR-100's binary version, its files or its .tar.gz; the 100 fine classes",
+        caution: None,
+        read: Read::Folder(cifar::cifar100),
+    },
+    Kind {
+        word: "svhn",
+        about: "SVHN's cropped digits: {train,test}_32x32.mat, and extra_32x32.mat to train if it is there",
+        caution: None,
+        read: Read::Folder(svhn::svhn),
     },
     Kind {
         word: "images",
@@ -186,7 +204,8 @@ mod tests {
         let error = |text: &str| text.parse::<Spec>().unwrap_err().to_string();
         assert_eq!(
             error("minst:x"),
-            "there is no dataset `minst` (did you mean `mnist`?); nin reads `mnist-10k`, `mnist:DIR`, `images:DIR`, `npy:DIR`"
+            "there is no dataset `minst` (did you mean `mnist`?); nin reads `mnist-10k`, `mnist:DIR`, `cifar10:DIR`, \
+             `cifar100:DIR`, `svhn:DIR`, `images:DIR`, `npy:DIR`"
         );
         assert_eq!(error("mnist"), "`mnist` needs the folder its files lie in: `mnist:DIR`");
         assert!(error("mnist-10k:x").contains("write `mnist-10k` alone"));
