@@ -38,6 +38,7 @@ pub use nin_runtime::data::Dataset;
 pub use nin_runtime::error::Error;
 pub use nin_runtime::exec::{PartTime, Program, Session, StepOutcome, StepParams};
 pub use nin_runtime::model::{Model, ModelError};
+pub use nin_runtime::optimizer::Optimizer;
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
 pub use nin_runtime::{Hyper, data, train, weights};

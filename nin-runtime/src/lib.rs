@@ -40,6 +40,7 @@ pub mod interp;
 mod jit;
 pub mod kernel;
 pub mod model;
+pub mod optimizer;
 pub mod peak;
 pub mod plan;
 pub mod train;

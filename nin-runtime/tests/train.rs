@@ -7,9 +7,10 @@ use std::path::Path;
 use ndarray::Array4;
 use nin_runtime::data::{Dataset, Split};
 use nin_runtime::model::Model;
+use nin_runtime::optimizer::{Optimizer, Squares};
 use nin_runtime::train::{
-    Checkpoint, Event, LastLayer, Machine, Outcome, Recipe, RunFolder, Schedule, TrainError,
-    Trainer,
+    Augment, Checkpoint, Event, LastLayer, LayerSettings, Machine, Outcome, Recipe, RunFolder,
+    Schedule, TrainError, Trainer,
 };
 use nin_runtime::weights::Weights;
 
@@ -51,6 +52,24 @@ fn data() -> Dataset {
 
 fn recipe() -> Recipe {
     Recipe { epochs: 4, batch: 16, lr: 0.1, ..Recipe::default() }
+}
+
+/// Everything that has something to remember: squared gradients, falls of the rate, crops and flips.
+fn varied() -> Recipe {
+    Recipe {
+        lr: 0.01,
+        label_smoothing: 0.1,
+        optimizer: Optimizer::AdamW(Squares::default()),
+        augment: Augment { pad: 1, flip: true },
+        schedule: Schedule::Plateau { factor: 0.5, patience: 1, warmup: 0.1 },
+        layers: vec![LayerSettings {
+            name: "mlpconv1.cccp1".to_owned(),
+            lr: Some(0.5),
+            bias_lr: Some(2.0),
+            ..LayerSettings::default()
+        }],
+        ..recipe()
+    }
 }
 
 fn machine(threads: usize) -> Machine {
@@ -115,17 +134,25 @@ fn a_run_learns_and_keeps_its_files() {
 #[test]
 fn threads_do_not_change_a_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let run = |threads: usize| whole(&folder.path().join(threads.to_string()), recipe(), threads);
-    let one = run(1);
-    assert_eq!(one, run(2));
-    assert_eq!(one, run(3));
+    for (name, recipe) in [("plain", recipe()), ("varied", varied())] {
+        let run = |threads: usize| {
+            whole(&folder.path().join(format!("{name}-{threads}")), recipe.clone(), threads)
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(3));
+    }
 }
 
 /// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
 #[test]
 fn an_interrupted_run_ends_in_the_same_files() {
+    ends_in_the_same_files(Recipe { validation: 0.1, ..recipe() });
+    ends_in_the_same_files(Recipe { validation: 0.1, ..varied() });
+}
+
+fn ends_in_the_same_files(recipe: Recipe) {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = Recipe { validation: 0.1, ..recipe() };
     let uninterrupted = folder.path().join("whole");
     let (expected, _) = whole(&uninterrupted, recipe.clone(), 2);
     let data = data();
@@ -180,7 +207,7 @@ fn a_diverging_run_stops_and_keeps_its_last_good_checkpoint() {
     let data = data();
     let recipe = Recipe {
         lr: 1e30,
-        schedule: Schedule::Constant,
+        schedule: Schedule::Constant { warmup: 0.0 },
         last_layer: LastLayer { lr: 1.0, ..LastLayer::default() },
         ..recipe()
     };

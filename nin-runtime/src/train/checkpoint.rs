@@ -8,9 +8,10 @@ use std::str::FromStr;
 use nin_dsl::graph::Graph;
 use serde::de::DeserializeOwned;
 
+use super::schedule::Plateau;
 use super::{Recipe, TrainError};
 use crate::data::Normalisation;
-use crate::weights::{Weights, WeightsFile, save};
+use crate::weights::{Moments, Weights, WeightsFile, save};
 
 /// Version of the metadata's keys and of what they mean.
 const FORMAT_VERSION: u32 = 1;
@@ -43,6 +44,8 @@ pub(super) struct Progress {
     pub(super) epoch_images: u64,
     /// Best validation accuracy so far.
     pub(super) best: Option<f64>,
+    /// What a schedule that watches accuracy has seen.
+    pub(super) plateau: Plateau,
 }
 
 /// Everything a run needs to go on to the same bits.
@@ -52,6 +55,8 @@ pub struct Checkpoint {
     pub weights: Weights,
     /// Their momentum.
     pub momentum: Weights,
+    /// The running means of their squared gradients, of optimizers that keep them.
+    pub squares: Option<Weights>,
     /// Words about them.
     pub info: Info,
     pub(super) progress: Progress,
@@ -124,13 +129,16 @@ impl Checkpoint {
             epoch_correct: words.needed("epoch_correct")?,
             epoch_images: words.needed("epoch_images")?,
             best: words.parsed("best_accuracy")?,
+            plateau: words.json("plateau")?.unwrap_or_default(),
         };
         let (weights, momentum) = (file.weights(graph)?, file.momentum(graph)?);
+        let squares = file.squares(graph)?;
         let momentum = momentum.ok_or_else(|| words.wrong("it holds no momentum".to_owned()))?;
-        if !(weights.is_finite() && momentum.is_finite()) {
+        let all = [&weights, &momentum].into_iter().chain(&squares);
+        if !all.into_iter().all(Weights::is_finite) {
             return Err(words.wrong("some of its numbers are not finite".to_owned()));
         }
-        Ok(Checkpoint { weights, momentum, info: Info::read(path, &file)?, progress })
+        Ok(Checkpoint { weights, momentum, squares, info: Info::read(path, &file)?, progress })
     }
 
     /// What stands in the way of going on with a run that is described like this and trains on so many images.
@@ -162,8 +170,10 @@ impl Checkpoint {
     /// Those of the file system.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let mut metadata = self.info.metadata();
-        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, best } =
+        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, best, plateau } =
             &self.progress;
+        let watched = *plateau != Plateau::default();
+        let plateau = watched.then(|| serde_json::to_string(plateau).expect("plain data is JSON"));
         // Debug prints a float so that it reads back to the same bits.
         let entries = [
             ("step", Some(step.to_string())),
@@ -172,10 +182,12 @@ impl Checkpoint {
             ("epoch_correct", Some(epoch_correct.to_string())),
             ("epoch_images", Some(epoch_images.to_string())),
             ("best_accuracy", best.map(|best| format!("{best:?}"))),
+            ("plateau", plateau),
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         metadata.extend(present);
-        Ok(save(path, self.weights.tensors(), Some(&self.momentum), &metadata)?)
+        let moments = Moments { momentum: Some(&self.momentum), squares: self.squares.as_ref() };
+        Ok(save(path, self.weights.tensors(), moments, &metadata)?)
     }
 }
 

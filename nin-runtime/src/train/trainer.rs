@@ -8,6 +8,7 @@ use nin_dsl::graph::Role;
 
 use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
+use super::feed::{Batch, Feed};
 use super::folder::{Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{init, last_before_relu};
 use super::random::{Purpose as Stream, shuffled};
@@ -16,7 +17,7 @@ use crate::Hyper;
 use crate::codegen::Isa;
 use crate::compile::{Options, Purpose};
 use crate::data::{Dataset, Normalisation};
-use crate::exec::{Program, Session, StepParams, zeroed_images};
+use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
 use crate::weights::Weights;
 
@@ -172,6 +173,7 @@ impl<'d> Trainer<'d> {
     ) -> Result<Trainer<'d>, TrainError> {
         recipe.check()?;
         let graph = model.graph();
+        recipe.check_layers(graph)?;
         data.check(graph)?;
         let normalisation = recipe.normalisation.clone();
         let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
@@ -183,9 +185,18 @@ impl<'d> Trainer<'d> {
         let evaluator = Evaluator::new(graph, &weights, recipe.batch, machine)?;
         let last = last_before_relu(graph);
         let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
-            let factor = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
-            let decay = if weight.role == Role::Kernel { recipe.weight_decay } else { 0.0 };
-            (factor, decay)
+            let own = recipe.layer(&weight.name);
+            let usual = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
+            let factor = own.and_then(|layer| layer.lr).unwrap_or(usual);
+            let bias = own.and_then(|layer| layer.bias_lr).unwrap_or(recipe.bias_lr);
+            let decay = own.and_then(|layer| layer.weight_decay).unwrap_or(recipe.weight_decay);
+            match weight.role {
+                Role::Kernel => (factor, decay),
+                Role::Bias => (factor * bias, 0.0),
+                Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => {
+                    (factor, 0.0)
+                }
+            }
         };
         let rates = graph.weight_ids().zip(&graph.weights).map(rate).collect();
         let (train, validation) = divided(data.train().len(), &recipe)?;
@@ -268,6 +279,9 @@ impl<'d> Trainer<'d> {
         }
         trainer.session.set_weights(&checkpoint.weights)?;
         trainer.session.set_momentum(&checkpoint.momentum)?;
+        if let Some(squares) = &checkpoint.squares {
+            trainer.session.set_squares(squares)?;
+        }
         trainer.progress = checkpoint.progress;
         trainer.recorder = Some(Recorder::resume(folder, &trainer.progress)?);
         Ok(trainer)
@@ -341,58 +355,66 @@ impl<'d> Trainer<'d> {
         &mut self,
         on: &mut impl FnMut(&Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, TrainError> {
-        let Recipe { batch, seed, lr, momentum, schedule, .. } = self.recipe;
-        let order = shuffled(&self.train, seed, Stream::Order, self.progress.epoch);
-        let (steps, per_epoch) = (self.steps(), self.steps_per_epoch());
-        let done = self.progress.step - u64::from(self.progress.epoch) * per_epoch;
-        let mut images = zeroed_images(batch, self.data.shape())?;
-        let mut labels = Vec::with_capacity(batch);
-        for indices in order.chunks(batch).skip(done as usize) {
-            let start = Instant::now();
-            self.data.train().gather(indices, &self.normalisation, &mut images, &mut labels);
-            let step = self.progress.step;
-            let lr = lr * schedule.factor(step, steps);
-            let hyper = |&(factor, decay): &(f64, f64)| Hyper {
-                lr: (lr * factor) as f32,
-                momentum: momentum as f32,
-                decay: decay as f32,
-            };
-            let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
-            let clip = self.recipe.clip.is_finite().then_some(self.recipe.clip as f32);
-            let params = StepParams { step, seed, hyper: &hyper, clip };
-            let batch = images.slice(s![..indices.len(), .., .., ..]);
-            let outcome = self.session.step(batch, &labels, &params)?;
-            let progress = &mut self.progress;
-            progress.step += 1;
-            if !outcome.loss.is_finite() {
-                return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
-            }
-            progress.epoch_loss += outcome.loss * indices.len() as f64;
-            progress.epoch_correct += outcome.correct as u64;
-            progress.epoch_images += indices.len() as u64;
-            let report = StepReport {
-                step: progress.step,
-                steps,
-                epoch: progress.epoch + 1,
-                images: indices.len(),
-                loss: outcome.loss,
-                epoch_loss: progress.epoch_loss / progress.epoch_images as f64,
-                epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
-                lr,
-                images_per_s: indices.len() as f64 / start.elapsed().as_secs_f64(),
-            };
-            if let Some(recorder) = &mut self.recorder {
-                let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
-                recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
-            }
+        let Recipe { batch, seed, augment, .. } = self.recipe;
+        let (data, normalisation) = (self.data, self.normalisation.clone());
+        let epoch = self.progress.epoch;
+        let order = shuffled(&self.train, seed, Stream::Order, epoch);
+        let done = self.progress.step - u64::from(epoch) * self.steps_per_epoch();
+        let batches = order.chunks(batch).skip(done as usize);
+        let (split, normalisation) = (data.train(), &normalisation);
+        let feed = Feed { split, normalisation, augment, seed, epoch, batch };
+        let mut start = Instant::now();
+        feed.each(batches, |batch| {
+            let report = self.take_step(batch, start)?;
+            start = Instant::now();
             if self.saved.elapsed() >= SAVE {
                 self.save(self.validation.is_empty())?;
             }
-            if on(&Event::Step(report)).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+            Ok(on(&Event::Step(report)))
+        })
+    }
+
+    /// One step, on a batch that was waited for since `start`.
+    fn take_step(&mut self, batch: &Batch, start: Instant) -> Result<StepReport, TrainError> {
+        let Recipe { seed, lr, momentum, clip, optimizer, label_smoothing, .. } = self.recipe;
+        let (step, steps) = (self.progress.step, self.steps());
+        let lr = lr * self.recipe.schedule.factor(step, steps, self.progress.plateau);
+        let hyper = |&(factor, decay): &(f64, f64)| Hyper {
+            lr: (lr * factor) as f32,
+            momentum: momentum as f32,
+            decay: decay as f32,
+        };
+        let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
+        let clip = clip.is_finite().then_some(clip as f32);
+        let smoothing = label_smoothing as f32;
+        let params = StepParams { step, seed, hyper: &hyper, clip, optimizer, smoothing };
+        let count = batch.labels.len();
+        let images = batch.images.slice(s![..count, .., .., ..]);
+        let outcome = self.session.step(images, &batch.labels, &params)?;
+        let progress = &mut self.progress;
+        progress.step += 1;
+        if !outcome.loss.is_finite() {
+            return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
         }
-        Ok(ControlFlow::Continue(()))
+        progress.epoch_loss += outcome.loss * count as f64;
+        progress.epoch_correct += outcome.correct as u64;
+        progress.epoch_images += count as u64;
+        let report = StepReport {
+            step: progress.step,
+            steps,
+            epoch: progress.epoch + 1,
+            images: count,
+            loss: outcome.loss,
+            epoch_loss: progress.epoch_loss / progress.epoch_images as f64,
+            epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
+            lr,
+            images_per_s: count as f64 / start.elapsed().as_secs_f64(),
+        };
+        if let Some(recorder) = &mut self.recorder {
+            let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
+            recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
+        }
+        Ok(report)
     }
 
     /// Evaluates an epoch's weights and saves them.
@@ -408,7 +430,10 @@ impl<'d> Trainer<'d> {
         let Progress { epoch_loss, epoch_correct, epoch_images, best, .. } = self.progress;
         let accuracy = validation.as_ref().map(Evaluation::accuracy);
         let improved = !validated || accuracy > best;
+        let train_accuracy = epoch_correct as f64 / epoch_images as f64;
+        let plateau = self.recipe.schedule.watch(self.progress.plateau, train_accuracy);
         self.progress = Progress {
+            plateau,
             step: self.progress.step,
             epoch: self.progress.epoch + 1,
             best: if improved { accuracy } else { best },
@@ -417,7 +442,7 @@ impl<'d> Trainer<'d> {
         let report = EpochReport {
             epoch: self.progress.epoch,
             train_loss: epoch_loss / epoch_images as f64,
-            train_accuracy: epoch_correct as f64 / epoch_images as f64,
+            train_accuracy,
             validation,
             test,
             seconds: start.elapsed().as_secs_f64(),
@@ -448,6 +473,7 @@ impl<'d> Trainer<'d> {
         let checkpoint = Checkpoint {
             weights,
             momentum: self.session.momentum()?,
+            squares: self.session.squares()?,
             info: self.info.clone(),
             progress: self.progress.clone(),
         };

@@ -9,6 +9,7 @@ mod gradients;
 mod interpreter;
 mod learning;
 mod models;
+mod optimizers;
 mod sessions;
 mod sgd;
 mod stages;
