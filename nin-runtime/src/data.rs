@@ -12,6 +12,7 @@ mod mnist;
 mod normalise;
 pub mod npy;
 mod picture;
+mod preprocess;
 mod spec;
 mod split;
 mod svhn;
@@ -22,6 +23,7 @@ use nin_dsl::shape::Shape;
 pub use error::{DataError, Set};
 pub use normalise::Normalisation;
 pub use picture::{Picture, encode};
+pub use preprocess::{Preparation, Preprocessing};
 pub use spec::{Spec, UnknownSpec, kinds};
 pub use split::{Images, Split};
 

@@ -33,6 +33,7 @@ pub mod data;
 pub mod dropout;
 pub mod error;
 pub mod exec;
+pub mod features;
 pub mod file;
 pub mod fuse;
 pub mod geometry;

@@ -20,12 +20,12 @@ use std::path::PathBuf;
 
 pub use augment::Augment;
 pub use checkpoint::{Checkpoint, Info};
-pub use evaluate::{Evaluation, Evaluator};
-pub use folder::RunFolder;
+pub use evaluate::{Answer, Evaluation, Evaluator};
+pub use folder::{RunFolder, STATISTICS};
 pub use init::init;
 pub use recipe::{Init, LastLayer, LayerSettings, Recipe, RecipeError};
 pub use schedule::{Plateau, Schedule};
-pub use trainer::{EpochReport, Event, Machine, Outcome, StepReport, Trainer};
+pub use trainer::{EpochReport, Event, GUESSING, Machine, Outcome, StepReport, Trainer};
 
 use crate::data::DataError;
 use crate::error::Error;

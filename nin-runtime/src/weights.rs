@@ -300,6 +300,11 @@ impl WeightsFile {
         Ok(WeightsFile { file: file.to_owned(), weights, momentum, squares, metadata })
     }
 
+    /// Everything in it but what an optimizer keeps.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.weights.iter()
+    }
+
     /// The weights of a model.
     ///
     /// # Errors

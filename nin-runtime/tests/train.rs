@@ -201,6 +201,26 @@ fn ends_in_the_same_files(recipe: Recipe) {
     assert_eq!(figures(&uninterrupted), figures(&path));
 }
 
+/// A network whose outputs are all dead guesses for ever, and that is told once.
+#[test]
+fn a_dead_network_is_told() {
+    let data = data();
+    let last_layer = LastLayer { bias: -50.0, ..LastLayer::default() };
+    let recipe = Recipe { epochs: 9, last_layer, ..recipe() };
+    let mut trainer = Trainer::new(&model(), &data, recipe).unwrap();
+    let (mut told, mut dead) = (vec![], vec![]);
+    let outcome = trainer.run(|event| {
+        match event {
+            Event::Step(report) if report.guessing => told.push(report.step),
+            Event::Step(_) => {}
+            Event::Epoch(report) => dead.clone_from(&report.test.dead),
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!((told, dead), (vec![100], vec![0, 1, 2]));
+}
+
 #[test]
 fn a_diverging_run_stops_and_keeps_its_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::{ValueEnum, ValueHint};
-use nin::data::Spec;
+use nin::data::{Preparation, Spec};
 use nin::train::{Evaluation, Evaluator};
 use serde_json::json;
 
@@ -62,18 +62,18 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         Which::Train => data.train(),
         Which::Test => data.test(),
     };
-    let normalisation = match &info.normalisation {
-        Some(normalisation) => normalisation,
+    let preparation = match info.preparation(&args.weights)? {
+        Some(preparation) => preparation,
         None => {
             terminal.note(format_args!(
                 "{} does not say how its images were normalised; those of {} are normalised by themselves",
                 args.weights.display(),
                 data.name()
             ));
-            data.normalisation()
+            Preparation::Normalised(data.normalisation().clone())
         }
     };
-    normalisation.check(data.shape())?;
+    preparation.check(data.shape())?;
     let known = info.classes.iter().flatten().zip(data.classes());
     if let Some((number, (known, found))) = known.enumerate().find(|(_, (a, b))| a != b) {
         terminal.warn(format_args!(
@@ -84,7 +84,7 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     let machine = args.machine.machine();
     let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, machine)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();
-    let evaluation = evaluator.evaluate(split, &all, normalisation)?;
+    let evaluation = evaluator.evaluate(split, &all, &preparation)?;
     ensure!(
         evaluation.loss.is_finite(),
         "the loss is not finite: the model's outputs overflow with the weights of {}",

@@ -8,10 +8,10 @@ use nin::train::{Init, Recipe};
 
 /// Each recipe with a model it is for.
 const RECIPES: &[(&str, &str)] = &[
-    ("authors", "nin-cifar10"),
-    ("authors", "nin-svhn"),
-    ("authors", "nin-mnist"),
-    ("authors-augmented", "nin-cifar10"),
+    ("authors-cifar10", "nin-cifar10"),
+    ("authors-cifar10-augmented", "nin-cifar10"),
+    ("authors-svhn", "nin-svhn"),
+    ("authors-mnist", "nin-mnist"),
     ("authors-cifar100", "nin-cifar100"),
     ("caffe-cifar10", "nin-cifar10-caffe"),
     ("fast-cifar10", "nin-cifar10"),
@@ -39,13 +39,17 @@ fn every_recipe_fits_its_models_and_says_where_it_is_from() {
 #[test]
 fn the_authors_rates_are_theirs() {
     let read = |name: &str| {
-        Recipe::from_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(name)).unwrap()
+        Recipe::from_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(name))
+            .unwrap()
     };
-    let recipe = read("authors.toml");
+    let recipe = read("authors-cifar10.toml");
     assert_eq!((recipe.lr, recipe.lr * recipe.bias_lr), (0.1, 0.2));
     assert_eq!(recipe.init, Init::Gaussian { std: 0.05 });
     let factor = |epoch: u64| recipe.schedule.factor(epoch, 260, nin::train::Plateau::default());
     assert_eq!([0, 199].map(factor), [1.0; 2]);
     assert!((factor(200) - 0.1).abs() < 1e-9 && (factor(259) - 0.01).abs() < 1e-9);
-    assert_eq!(read("authors-augmented.toml"), Recipe { augment: nin::train::Augment { pad: 4, flip: true }, ..recipe });
+    assert_eq!(
+        read("authors-cifar10-augmented.toml"),
+        Recipe { augment: nin::train::Augment { pad: 4, flip: true }, ..recipe }
+    );
 }

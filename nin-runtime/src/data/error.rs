@@ -179,6 +179,20 @@ pub enum DataError {
         /// The images' shape.
         images: Shape,
     },
+    /// Images that cannot be whitened.
+    #[error(
+        "{images} images cannot be whitened: they have more than 8,192 numbers, or numbers whose covariance is not finite"
+    )]
+    Whitening {
+        /// The images' shape.
+        images: Shape,
+    },
+    /// Statistics of other images.
+    #[error("the weights were trained on prepared images of another shape than {images}")]
+    Statistics {
+        /// The images' shape.
+        images: Shape,
+    },
     /// The system gave no memory for the images.
     #[error("no memory for {bytes} bytes of images: take fewer or smaller ones")]
     Memory {

@@ -9,8 +9,8 @@ use nin_dsl::graph::Graph;
 use serde::de::DeserializeOwned;
 
 use super::schedule::Plateau;
-use super::{Recipe, TrainError};
-use crate::data::Normalisation;
+use super::{Recipe, STATISTICS, TrainError};
+use crate::data::{Normalisation, Preparation, Preprocessing};
 use crate::weights::{Moments, Weights, WeightsFile, save};
 
 /// Version of the metadata's keys and of what they mean.
@@ -23,8 +23,12 @@ pub struct Info {
     pub model: Option<String>,
     /// Seed of the run.
     pub seed: Option<u64>,
-    /// How the images the weights were trained on were normalised.
+    /// How the images the weights were trained on were normalised, if that was all that was done to them.
     pub normalisation: Option<Normalisation>,
+    /// What else was done to them; the statistics are in [`STATISTICS`] beside the weights.
+    ///
+    /// [`STATISTICS`]: super::STATISTICS
+    pub preprocessing: Option<Preprocessing>,
     /// Names of the classes, by output.
     pub classes: Option<Vec<String>>,
 }
@@ -89,8 +93,21 @@ impl Info {
             model: file.metadata.get("model").cloned(),
             seed: words.parsed("seed")?,
             normalisation: words.json("normalisation")?,
+            preprocessing: words.json("preprocessing")?,
             classes: words.json("classes")?,
         })
+    }
+
+    /// How images are to be prepared for the weights in `file`; `None` if the file does not say.
+    ///
+    /// # Errors
+    /// Statistics beside the file that are missing or damaged.
+    pub fn preparation(&self, file: &Path) -> Result<Option<Preparation>, TrainError> {
+        let normalised = || self.normalisation.clone().map(Preparation::Normalised);
+        let Some(asked) = self.preprocessing else { return Ok(normalised()) };
+        let statistics = file.with_file_name(STATISTICS);
+        let read = Preparation::read(&statistics, asked, &Normalisation::identity(1));
+        Ok(Some(read?))
     }
 
     /// The same as metadata of a weights file.
@@ -101,6 +118,7 @@ impl Info {
             ("model", self.model.clone()),
             ("seed", self.seed.map(|seed| seed.to_string())),
             ("normalisation", self.normalisation.as_ref().map(|n| json(serde_json::to_string(n)))),
+            ("preprocessing", self.preprocessing.as_ref().map(|p| json(serde_json::to_string(p)))),
             ("classes", self.classes.as_ref().map(|names| json(serde_json::to_string(names)))),
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));

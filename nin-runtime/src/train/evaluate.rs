@@ -5,7 +5,7 @@ use nin_dsl::graph::Graph;
 
 use super::trainer::Machine;
 use crate::compile::{Options, Purpose, compile};
-use crate::data::{Normalisation, Split};
+use crate::data::{Preparation, Split};
 use crate::error::Error;
 use crate::exec::{Session, zeroed_images};
 use crate::weights::Weights;
@@ -39,6 +39,17 @@ impl Evaluation {
 
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// What a model makes of one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer<'a> {
+    /// The image's index in its split.
+    pub image: u32,
+    /// Its class.
+    pub label: u32,
+    /// The outputs, before any softmax.
+    pub logits: &'a [f32],
 }
 
 /// A model compiled to its logits, from which loss and dead outputs can be read exactly.
@@ -75,6 +86,30 @@ impl Evaluator {
         self.session.set_weights(weights)
     }
 
+    /// Hands what the model makes of each of the images at `indices` to `each`, in order.
+    ///
+    /// # Errors
+    /// Those of [`Session::forward`].
+    pub fn answers(
+        &mut self,
+        split: &Split,
+        indices: &[u32],
+        preparation: &Preparation,
+        mut each: impl FnMut(Answer<'_>),
+    ) -> Result<(), Error> {
+        let classes = self.session.program().graph().output().elements();
+        for indices in indices.chunks(self.batch.dim().0) {
+            split.gather(indices, preparation, &mut self.batch, &mut self.labels);
+            let logits = self.session.forward(self.batch.slice(s![..indices.len(), .., .., ..]))?;
+            let logits = logits.as_slice().expect("results are in standard layout");
+            let answers = indices.iter().zip(&self.labels).zip(logits.chunks_exact(classes));
+            for ((&image, &label), logits) in answers {
+                each(Answer { image, label, logits });
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the images at `indices` of a split that fits the model (see [`crate::data::Dataset::check`]).
     ///
     /// # Errors
@@ -83,27 +118,34 @@ impl Evaluator {
         &mut self,
         split: &Split,
         indices: &[u32],
-        normalisation: &Normalisation,
+        preparation: &Preparation,
     ) -> Result<Evaluation, Error> {
         let classes = self.session.program().graph().output().elements();
         let mut confusion = vec![vec![0; classes]; classes];
         let mut loss = 0.0;
         let mut dead = vec![!indices.is_empty(); classes];
-        for indices in indices.chunks(self.batch.dim().0) {
-            split.gather(indices, normalisation, &mut self.batch, &mut self.labels);
-            let logits = self.session.forward(self.batch.slice(s![..indices.len(), .., .., ..]))?;
-            let logits = logits.as_slice().expect("results are in standard layout");
-            for (logits, &label) in logits.chunks_exact(classes).zip(&self.labels) {
-                confusion[label as usize][largest(logits)] += 1;
-                loss += cross_entropy(logits, label as usize);
-                for (dead, &logit) in dead.iter_mut().zip(logits) {
-                    *dead &= logit == 0.0;
-                }
+        self.answers(split, indices, preparation, |Answer { label, logits, .. }| {
+            confusion[label as usize][largest(logits)] += 1;
+            loss += cross_entropy(logits, label as usize);
+            for (dead, &logit) in dead.iter_mut().zip(logits) {
+                *dead &= logit == 0.0;
             }
-        }
+        })?;
         let loss = if indices.is_empty() { 0.0 } else { loss / indices.len() as f64 };
         let dead = (0..classes).filter(|&class| dead[class]).collect();
         Ok(Evaluation { images: indices.len(), loss, confusion, dead })
+    }
+}
+
+impl Answer<'_> {
+    /// The class of the largest output.
+    pub fn predicted(&self) -> usize {
+        largest(self.logits)
+    }
+
+    /// The probability of a class.
+    pub fn probability(&self, class: usize) -> f64 {
+        (-cross_entropy(self.logits, class)).exp()
     }
 }
 

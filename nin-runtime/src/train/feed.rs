@@ -10,7 +10,7 @@ use std::thread;
 use ndarray::{Array4, Axis};
 
 use super::{Augment, TrainError};
-use crate::data::{Normalisation, Split};
+use crate::data::{Preparation, Split};
 use crate::error::Error;
 use crate::exec::zeroed_images;
 
@@ -18,7 +18,7 @@ use crate::exec::zeroed_images;
 #[derive(Clone, Copy)]
 pub(super) struct Feed<'a> {
     pub(super) split: &'a Split,
-    pub(super) normalisation: &'a Normalisation,
+    pub(super) preparation: &'a Preparation,
     pub(super) augment: Augment,
     pub(super) seed: u64,
     /// From 0.
@@ -78,7 +78,7 @@ impl Feed<'_> {
 
     fn fill(&self, batch: &mut Batch, indices: &[u32]) {
         let Batch { images, labels, before } = batch;
-        self.split.gather(indices, self.normalisation, images, labels);
+        self.split.gather(indices, self.preparation, images, labels);
         if self.augment.is_none() {
             return;
         }

@@ -11,6 +11,7 @@ use super::TrainError;
 use super::checkpoint::{Checkpoint, Progress};
 use super::recipe::Recipe;
 use crate::codegen::Isa;
+use crate::data::Preparation;
 use crate::file::write_atomically;
 use crate::model::Model;
 
@@ -20,15 +21,18 @@ const MODEL: &str = "model.nin";
 const RECIPE: &str = "recipe.toml";
 const PLAN: &str = "plan.txt";
 const METRICS: &str = "metrics.jsonl";
+/// Statistics of the training images, where preprocessing needs more than words.
+pub const STATISTICS: &str = "statistics.safetensors";
+const REPORT: &str = "report.html";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 /// Every file of a run.
-const FILES: [&str; 6] = [MODEL, RECIPE, PLAN, METRICS, LAST, BEST];
+const FILES: [&str; 8] = [MODEL, RECIPE, PLAN, METRICS, STATISTICS, REPORT, LAST, BEST];
 /// Begins the plan's first line; the instruction set ends it.
 pub(super) const ISA: &str = "isa ";
 
 /// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
-/// `best.safetensors`.
+/// `best.safetensors`, and `statistics.safetensors` of some kinds of preprocessing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
@@ -42,6 +46,8 @@ pub(super) struct Beginning<'a> {
     pub(super) recipe: &'a Recipe,
     /// The plan of a training step.
     pub(super) plan: &'a str,
+    /// How images are prepared.
+    pub(super) preparation: &'a Preparation,
 }
 
 /// A line of `metrics.jsonl` about a step.
@@ -141,6 +147,21 @@ impl RunFolder {
         self.file(BEST)
     }
 
+    /// Statistics of the training images; not there unless preprocessing needs them.
+    pub fn statistics(&self) -> PathBuf {
+        self.file(STATISTICS)
+    }
+
+    /// A line of JSON for every step and every epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.file(METRICS)
+    }
+
+    /// Where whoever draws a page about the run puts it.
+    pub fn report(&self) -> PathBuf {
+        self.file(REPORT)
+    }
+
     /// The run's model.
     ///
     /// # Errors
@@ -206,6 +227,7 @@ impl Recorder {
             let file = folder.file(name);
             write_atomically(&file, text.as_bytes()).map_err(|error| io_error(&file, error))?;
         }
+        run.preparation.save(&folder.statistics())?;
         Recorder::open(folder)
     }
 

@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augment, Schedule, TrainError};
 use crate::compile::MAX_BATCH;
-use crate::data::{Normalisation, Spec, UnknownSpec};
+use crate::data::{Normalisation, Preprocessing, Spec, UnknownSpec};
 use crate::file::read_text;
 use crate::optimizer::{Optimizer, Squares};
 
+/// The largest neighbourhood of local contrast normalisation.
+const MAX_KERNEL: usize = 255;
 /// The most zeros that are put on any side of an image.
 const MAX_PAD: usize = 1024;
 
@@ -64,6 +66,8 @@ pub struct Recipe {
     pub optimizer: Optimizer,
     /// How training images are varied.
     pub augment: Augment,
+    /// How images become the model's input.
+    pub preprocessing: Preprocessing,
     /// How the learning rate changes over the run.
     pub schedule: Schedule,
     /// What kernels start as; biases start at zero.
@@ -211,6 +215,7 @@ impl Default for Recipe {
             label_smoothing: 0.0,
             optimizer: Optimizer::default(),
             augment: Augment::default(),
+            preprocessing: Preprocessing::default(),
             schedule: Schedule::Cosine { warmup: 0.15 },
             init: Init::He,
             last_layer: LastLayer::default(),
@@ -275,6 +280,11 @@ impl Recipe {
             Optimizer::Adam(squares) | Optimizer::AdamW(squares) => squares,
         };
         let pad = self.augment.pad;
+        let (scale, added, kernel, threshold) = match self.preprocessing {
+            Preprocessing::Normalise | Preprocessing::Mean => (1.0, 1.0, 1, 1.0),
+            Preprocessing::Zca { scale, bias } => (scale, bias, 1, 1.0),
+            Preprocessing::Lcn { kernel, threshold } => (1.0, 1.0, kernel, threshold),
+        };
         let deviation = match self.init {
             Init::He => 1.0,
             Init::Gaussian { std } => std,
@@ -305,6 +315,15 @@ impl Recipe {
             ("optimizer.squares", squares, share(squares), "from 0 to below 1"),
             ("optimizer.epsilon", epsilon, positive(epsilon), "above 0"),
             ("augment.pad", pad as f64, pad <= MAX_PAD, "from 0 to 1,024"),
+            ("preprocessing.scale", scale, positive(scale), "above 0"),
+            ("preprocessing.bias", added, positive(added), "above 0"),
+            (
+                "preprocessing.kernel",
+                kernel as f64,
+                kernel % 2 == 1 && kernel <= MAX_KERNEL,
+                "an odd number below 256",
+            ),
+            ("preprocessing.threshold", threshold, positive(threshold), "above 0"),
             (
                 "schedule.parts",
                 parts.iter().copied().find(|&part| !positive(part)).unwrap_or(0.0),

@@ -16,11 +16,15 @@ use super::{Recipe, RecipeError, TrainError};
 use crate::Hyper;
 use crate::codegen::Isa;
 use crate::compile::{Options, Purpose};
-use crate::data::{Dataset, Normalisation};
+use crate::data::{Dataset, Normalisation, Preparation, Preprocessing};
 use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
 use crate::weights::Weights;
 
+/// Steps after which a loss of ln(classes) is told.
+pub const GUESSING: u32 = 100;
+/// How near to ln(classes) a loss is that of guessing, as a share of it.
+const NEAR: f64 = 1e-3;
 /// How much work a crash may cost where epochs are long.
 const SAVE: Duration = Duration::from_secs(300);
 
@@ -78,7 +82,7 @@ pub struct Trainer<'d> {
     data: &'d Dataset,
     recipe: Recipe,
     info: Info,
-    normalisation: Normalisation,
+    preparation: Preparation,
     session: Session,
     evaluator: Evaluator,
     /// Learning rate factor and weight decay of each weight.
@@ -88,6 +92,8 @@ pub struct Trainer<'d> {
     progress: Progress,
     recorder: Option<Recorder>,
     saved: Instant,
+    /// Steps on end whose loss was that of guessing.
+    guessed: u32,
 }
 
 /// What happens in a run.
@@ -120,6 +126,9 @@ pub struct StepReport {
     pub lr: f64,
     /// Speed of this step.
     pub images_per_s: f64,
+    /// Whether the loss has now been that of answering every class alike, ln(classes), for [`GUESSING`] steps on end. It is
+    /// told once: the network is probably dead, and begins to learn late or never.
+    pub guessing: bool,
 }
 
 /// An epoch that is over.
@@ -171,13 +180,23 @@ impl<'d> Trainer<'d> {
         recipe: Recipe,
         machine: Machine,
     ) -> Result<Trainer<'d>, TrainError> {
-        recipe.check()?;
+        check(model, data, &recipe)?;
+        let (train, _) = divided(data.train().len(), &recipe)?;
+        let normalisation = normalisation(data, &recipe)?;
+        let preparation = recipe.preprocessing.fit(data.train(), &train, &normalisation)?;
+        Trainer::prepared(model, data, recipe, machine, preparation)
+    }
+
+    /// A run whose images' statistics are known.
+    fn prepared(
+        model: &Model,
+        data: &'d Dataset,
+        recipe: Recipe,
+        machine: Machine,
+        preparation: Preparation,
+    ) -> Result<Trainer<'d>, TrainError> {
         let graph = model.graph();
-        recipe.check_layers(graph)?;
-        data.check(graph)?;
-        let normalisation = recipe.normalisation.clone();
-        let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
-        normalisation.check(data.shape())?;
+        preparation.check(data.shape())?;
         let Machine { threads, isa } = machine;
         let options = Options { batch: recipe.batch, threads, isa, purpose: Purpose::Training };
         let weights = init(graph, &recipe);
@@ -203,7 +222,14 @@ impl<'d> Trainer<'d> {
         let info = Info {
             model: Some(model.resolved_text()),
             seed: Some(recipe.seed),
-            normalisation: Some(normalisation.clone()),
+            normalisation: match &preparation {
+                Preparation::Normalised(normalisation) => Some(normalisation.clone()),
+                Preparation::Centred { .. }
+                | Preparation::Whitened { .. }
+                | Preparation::Local { .. } => None,
+            },
+            preprocessing: Some(recipe.preprocessing)
+                .filter(|asked| *asked != Preprocessing::Normalise),
             classes: Some(data.classes().to_vec()),
         };
         let (progress, recorder) = (Progress::default(), None);
@@ -211,7 +237,7 @@ impl<'d> Trainer<'d> {
             data,
             recipe,
             info,
-            normalisation,
+            preparation,
             session,
             evaluator,
             rates,
@@ -220,6 +246,7 @@ impl<'d> Trainer<'d> {
             progress,
             recorder,
             saved: Instant::now(),
+            guessed: 0,
         })
     }
 
@@ -241,7 +268,8 @@ impl<'d> Trainer<'d> {
     pub fn record_in(&mut self, folder: RunFolder) -> Result<(), TrainError> {
         let plan = plan_text(self.session.program());
         let model = self.info.model.clone().unwrap_or_default();
-        let run = Beginning { model: &model, recipe: &self.recipe, plan: &plan };
+        let preparation = &self.preparation;
+        let run = Beginning { model: &model, recipe: &self.recipe, plan: &plan, preparation };
         self.recorder = Some(Recorder::begin(folder, &run)?);
         self.save(true)
     }
@@ -259,7 +287,11 @@ impl<'d> Trainer<'d> {
     ) -> Result<Trainer<'d>, TrainError> {
         let (model, recipe) = (folder.model()?, folder.recipe()?);
         let machine = Machine { threads, isa: folder.isa()? };
-        let mut trainer = Trainer::with_machine(&model, data, recipe, machine)?;
+        check(&model, data, &recipe)?;
+        let normalisation = normalisation(data, &recipe)?;
+        let preparation =
+            Preparation::read(&folder.statistics(), recipe.preprocessing, &normalisation)?;
+        let mut trainer = Trainer::prepared(&model, data, recipe, machine, preparation)?;
         let differs = |problem: &str| TrainError::Resume {
             folder: folder.path().to_owned(),
             problem: problem.to_owned(),
@@ -356,13 +388,13 @@ impl<'d> Trainer<'d> {
         on: &mut impl FnMut(&Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, TrainError> {
         let Recipe { batch, seed, augment, .. } = self.recipe;
-        let (data, normalisation) = (self.data, self.normalisation.clone());
+        let (data, preparation) = (self.data, self.preparation.clone());
         let epoch = self.progress.epoch;
         let order = shuffled(&self.train, seed, Stream::Order, epoch);
         let done = self.progress.step - u64::from(epoch) * self.steps_per_epoch();
         let batches = order.chunks(batch).skip(done as usize);
-        let (split, normalisation) = (data.train(), &normalisation);
-        let feed = Feed { split, normalisation, augment, seed, epoch, batch };
+        let (split, preparation) = (data.train(), &preparation);
+        let feed = Feed { split, preparation, augment, seed, epoch, batch };
         let mut start = Instant::now();
         feed.each(batches, |batch| {
             let report = self.take_step(batch, start)?;
@@ -396,6 +428,9 @@ impl<'d> Trainer<'d> {
         if !outcome.loss.is_finite() {
             return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
         }
+        let guess = (self.data.classes().len() as f64).ln();
+        let near = (outcome.loss - guess).abs() < NEAR * guess;
+        self.guessed = if near { self.guessed.saturating_add(1) } else { 0 };
         progress.epoch_loss += outcome.loss * count as f64;
         progress.epoch_correct += outcome.correct as u64;
         progress.epoch_images += count as u64;
@@ -409,6 +444,7 @@ impl<'d> Trainer<'d> {
             epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
             lr,
             images_per_s: count as f64 / start.elapsed().as_secs_f64(),
+            guessing: self.guessed == GUESSING,
         };
         if let Some(recorder) = &mut self.recorder {
             let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
@@ -421,7 +457,7 @@ impl<'d> Trainer<'d> {
     fn finish_epoch(&mut self, start: Instant) -> Result<EpochReport, TrainError> {
         self.evaluator.set_weights(&self.session.weights())?;
         let mut evaluate =
-            |split, indices: &[u32]| self.evaluator.evaluate(split, indices, &self.normalisation);
+            |split, indices: &[u32]| self.evaluator.evaluate(split, indices, &self.preparation);
         let tested: Vec<u32> = (0..count(self.data.test().len())).collect();
         let test = evaluate(self.data.test(), &tested)?;
         let validated = !self.validation.is_empty();
@@ -488,6 +524,21 @@ impl<'d> Trainer<'d> {
 /// The instruction set and the plan of a program, as a run folder keeps them.
 fn plan_text(program: &Program) -> String {
     format!("{ISA}{}\n{}", program.isa(), program.plan().display(program.graph()))
+}
+
+/// Whether a recipe can be followed with a model and data.
+fn check(model: &Model, data: &Dataset, recipe: &Recipe) -> Result<(), TrainError> {
+    recipe.check()?;
+    recipe.check_layers(model.graph())?;
+    Ok(data.check(model.graph())?)
+}
+
+/// The recipe's constants, or the training images' own.
+fn normalisation(data: &Dataset, recipe: &Recipe) -> Result<Normalisation, TrainError> {
+    let given = recipe.normalisation.as_ref();
+    let normalisation = given.unwrap_or_else(|| data.normalisation());
+    normalisation.check(data.shape())?;
+    Ok(normalisation.clone())
 }
 
 fn count(images: usize) -> u32 {

@@ -6,7 +6,7 @@ use nin_dsl::diagnostic::nearest;
 use nin_dsl::{Source, Span};
 use toml::de::{DeTable, DeValue};
 
-use super::{MAX_PAD, Recipe, RecipeError};
+use super::{MAX_KERNEL, MAX_PAD, Recipe, RecipeError};
 use crate::compile::MAX_BATCH;
 
 /// What the value of a setting is.
@@ -47,6 +47,16 @@ const SETTINGS: &[(&str, Kind)] = &[
             ("kind", Kind::Word(&["sgd", "nesterov", "adam", "adamw"])),
             ("squares", Kind::Number),
             ("epsilon", Kind::Number),
+        ]),
+    ),
+    (
+        "preprocessing",
+        Kind::Table(&[
+            ("kind", Kind::Word(&["normalise", "mean", "zca", "lcn"])),
+            ("scale", Kind::Number),
+            ("bias", Kind::Number),
+            ("kernel", Kind::Whole(1, MAX_KERNEL as u64)),
+            ("threshold", Kind::Number),
         ]),
     ),
     ("augment", Kind::Table(&[("pad", Kind::Whole(0, MAX_PAD as u64)), ("flip", Kind::Flag)])),
@@ -236,7 +246,7 @@ mod tests {
 
     use super::super::{Init, LayerSettings};
     use super::*;
-    use crate::data::Normalisation;
+    use crate::data::{Normalisation, Preprocessing};
     use crate::optimizer::{Optimizer, Squares};
     use crate::train::{Augment, Schedule};
 
@@ -287,6 +297,10 @@ mod tests {
             (
                 "[schedule]\nkind = \"cosine\"\nwarmup = 0\nfactor = 0.1",
                 "1:1: `schedule`: unknown field `factor`, expected `warmup`",
+            ),
+            (
+                "[preprocessing]\nkind = \"lcn\"\nkernel = 4",
+                "3:10: `preprocessing.kernel` is 4; it must be an odd number below 256",
             ),
             ("[augment]\nflip = 1", "2:8: `augment.flip` is 1; it must be true or false"),
             (
@@ -380,8 +394,15 @@ mod tests {
             Schedule::OneCycle { warmup: 0.3, start: 0.1, end: 0.0 },
         ];
         let (mut written, mut table) = (BTreeSet::new(), BTreeSet::new());
-        for schedule in schedules {
-            let recipe = Recipe { schedule, ..recipe.clone() };
+        let preparations = [
+            Preprocessing::Normalise,
+            Preprocessing::Mean,
+            Preprocessing::Zca { scale: 1.5, bias: 0.5 },
+            Preprocessing::Lcn { kernel: 5, threshold: 0.5 },
+            Preprocessing::Normalise,
+        ];
+        for (schedule, preprocessing) in schedules.into_iter().zip(preparations) {
+            let recipe = Recipe { schedule, preprocessing, ..recipe.clone() };
             let text = recipe.to_toml();
             assert_eq!(read(&text).as_ref(), Ok(&recipe), "{text}");
             keys("", &text.parse().unwrap(), &mut written);
