@@ -6,18 +6,24 @@ mod check;
 mod data;
 mod eval;
 mod explain;
+mod features;
 mod fmt;
 mod help;
 mod images;
 mod init;
 mod manual;
 mod options;
+mod palette;
+mod pictures;
 mod predict;
 mod progress;
+mod report;
 mod run;
 mod show;
+mod sweep;
 mod terminal;
 mod train;
+mod variants;
 
 use std::io;
 use std::process::ExitCode;
@@ -102,11 +108,22 @@ enum Verb {
     /// folder, beside the model, the weights and a line of figures a step. Ctrl-C saves, and `--resume` goes on to the
     /// same bits.
     Train(train::Args),
+    /// Train every variant of one or more models, and compare them.
+    ///
+    /// The variants are the models' files, times the values of their parameters, times the seeds. Each is a run in a folder of its
+    /// own; a sweep that was stopped goes on where it was. The table has the mean test error after the last epoch and how far the
+    /// seeds spread.
+    Sweep(sweep::Args),
     /// Measure accuracy and loss on a dataset.
     ///
     /// Images are normalised as they were when the weights were trained. The table is the confusion matrix: a row a true
     /// class, a column a predicted one.
     Eval(eval::Args),
+    /// Draw the feature maps of the last layer that has maps.
+    ///
+    /// A row an image: the image, then a map for each channel, in the order of the classes where the layer has one for each.
+    /// The strongest tenth of an image's activations is shown, as in the paper's figure 4.
+    Features(features::Args),
     /// Name the classes of images.
     ///
     /// Images are resized, and grey and colours converted, to what the model reads, and normalised as they were when the
@@ -151,7 +168,9 @@ pub(crate) fn main() -> ExitCode {
         Verb::Init(args) => init::init(args, &terminal),
         Verb::Data(args) => data::data(args, &terminal),
         Verb::Train(args) => train::train(args, &terminal),
+        Verb::Sweep(args) => sweep::sweep(args, &terminal),
         Verb::Eval(args) => eval::eval(args, &terminal),
+        Verb::Features(args) => features::features(args, &terminal),
         Verb::Predict(args) => predict::predict(args, &terminal),
         Verb::Run(args) => run::run(args, &terminal),
         Verb::Bench(args) => bench::bench(args, &terminal),

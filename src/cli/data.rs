@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use clap::ValueHint;
 use nin::Dataset;
 use nin::data::{Images, Spec, Split, encode};
-use nin::ndarray::{Array3, ArrayView3, Axis, s};
+use nin::ndarray::Array3;
 use nin_runtime::file::write_atomically;
 
-use super::check::grouped;
+use super::check::{bytes, grouped};
 use super::help::examples;
+use super::pictures;
 use super::terminal::Terminal;
 use super::train::load;
 
@@ -24,7 +25,6 @@ const MOST_ACROSS: usize = 20;
 const LEAST_SIDE: usize = 32;
 /// The gap between two images.
 const GAP: usize = 2;
-const PAPER: u8 = 255;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
@@ -43,8 +43,16 @@ pub(crate) struct Args {
 
 pub(crate) fn data(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let data = load(&args.data, terminal)?;
+    let images = |split: &Split| match split.images() {
+        Images::Bytes(images) => images.len() as u64,
+        Images::Floats(images) => (images.len() * size_of::<f32>()) as u64,
+    };
+    terminal.detail(format_args!(
+        "{} of images in memory",
+        bytes(images(data.train()) + images(data.test()))
+    ));
     if let Some(file) = &args.output {
-        let png = encode(sheet(data.train(), data.classes().len()).view());
+        let png = encode(contact_sheet(data.train(), data.classes().len()).view());
         write_atomically(file, &png).with_context(|| file.display().to_string())?;
     }
     let mut out = terminal.results();
@@ -100,53 +108,19 @@ fn counts(split: &Split, classes: usize) -> Vec<u64> {
     counts
 }
 
-/// The first images of each class in a row, all enlarged by the same whole factor. Of images with neither one nor three
-/// channels the first is shown.
-fn sheet(split: &Split, classes: usize) -> Array3<u8> {
-    let (_, channels, height, width) = split.images().dims();
-    let shown = if channels == 3 { 3 } else { 1 };
+/// The first images of each class in a row, all enlarged by the same whole factor.
+fn contact_sheet(split: &Split, classes: usize) -> Array3<u8> {
+    let (_, _, height, width) = split.images().dims();
     let factor = LEAST_SIDE.div_ceil(height.min(width));
-    let (cell_height, cell_width) = (factor * height + GAP, factor * width + GAP);
-    let across = (SHEET / cell_width).clamp(1, MOST_ACROSS);
-    let dims = (shown, classes * cell_height + GAP, across * cell_width + GAP);
-    let mut sheet = Array3::from_elem(dims, PAPER);
-    let mut filled = vec![0; classes];
-    let range = range(split.images());
-    for (image, &class) in split.labels().iter().enumerate() {
-        let column = &mut filled[class as usize];
-        if *column == across {
-            continue;
-        }
-        let (top, left) = (class as usize * cell_height + GAP, *column * cell_width + GAP);
-        let place = s![.., top..top + factor * height, left..left + factor * width];
-        let pixels = levels(split.images(), image, range);
-        let enlarged = |(c, y, x): (usize, usize, usize)| pixels[[c, y / factor, x / factor]];
-        let dims = (shown, factor * height, factor * width);
-        sheet.slice_mut(place).assign(&Array3::from_shape_fn(dims, enlarged));
-        *column += 1;
-    }
-    sheet
-}
-
-/// The least and the largest of floats.
-fn range(images: &Images) -> (f32, f32) {
-    match images {
-        Images::Bytes(_) => (0.0, 1.0),
-        Images::Floats(images) => {
-            let ends = (f32::INFINITY, f32::NEG_INFINITY);
-            images.iter().fold(ends, |(least, most), &x| (least.min(x), most.max(x)))
+    let across = (SHEET / (factor * width + GAP)).clamp(1, MOST_ACROSS);
+    let range = pictures::range(split.images());
+    let mut rows = vec![vec![]; classes];
+    for (index, &class) in split.labels().iter().enumerate() {
+        let row = &mut rows[class as usize];
+        if row.len() < across {
+            let picture = pictures::image(split.images(), index, range);
+            row.push(pictures::enlarged(&picture, factor));
         }
     }
-}
-
-/// An image's levels; floats are spread from black to white.
-fn levels(images: &Images, image: usize, (least, most): (f32, f32)) -> Array3<u8> {
-    match images {
-        Images::Bytes(images) => images.index_axis(Axis(0), image).to_owned(),
-        Images::Floats(images) => {
-            let image: ArrayView3<'_, f32> = images.index_axis(Axis(0), image);
-            let span = (most - least).max(f32::MIN_POSITIVE);
-            image.mapv(|x| (255.0 * ((x - least) / span)).round() as u8)
-        }
-    }
+    pictures::sheet(&rows, GAP)
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use clap::ValueHint;
-use nin::data::Spec;
+use nin::data::{Preprocessing, Spec};
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
@@ -17,7 +17,7 @@ use super::help::examples;
 use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
 use super::progress::Progress;
 use super::terminal::Terminal;
-use super::{INTERRUPTED, check};
+use super::{INTERRUPTED, check, report};
 
 /// Where runs go if not told otherwise.
 const RUNS: &str = "runs";
@@ -75,7 +75,7 @@ pub(crate) struct Args {
 }
 
 /// A number above 0.
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
     number.ok_or_else(|| "expected a number above 0".to_owned())
 }
@@ -111,7 +111,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             }
             let data = load(&data.parse()?, terminal)?;
             let trainer = Trainer::resume(folder, &data, machine.threads)?;
-            go(trainer, &model, &data, terminal)
+            go(trainer, &model, &data, Machine { isa, ..machine }, terminal)
         }
         (None, Some(model)) => {
             let (recipe, data) = recipe(args)?;
@@ -120,7 +120,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             }
             let data = load(&data, terminal)?;
             let trainer = start(args, &model, &data, recipe, machine, terminal)?;
-            go(trainer, &model, &data, terminal)
+            go(trainer, &model, &data, machine, terminal)
         }
         (None, None) => unreachable!("clap asks for a model or a run (a bug in nin)"),
     }
@@ -180,6 +180,9 @@ fn start<'d>(
     // As it was given, if it was: that is how messages should name it.
     let given = args.weights.as_deref().or(recipe.weights.as_ref().map(Path::new));
     let given = given.map(|file| read_weights(file, model.graph(), terminal)).transpose()?;
+    if matches!(recipe.preprocessing, Preprocessing::Zca { .. }) {
+        terminal.note("measuring the training images' covariance, which can take minutes");
+    }
     let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
     if let Some((weights, _)) = &given {
         trainer.start_from(weights)?;
@@ -221,6 +224,7 @@ fn go(
     mut trainer: Trainer<'_>,
     model: &Model,
     data: &Dataset,
+    machine: Machine,
     terminal: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     let folder = trainer.folder().expect("every run of the command is kept").clone();
@@ -240,7 +244,12 @@ fn go(
         }
     });
     progress.clear();
-    if outcome? == Outcome::Stopped {
+    let outcome = outcome?;
+    // A run is not lost for its picture.
+    let report = report::write(&folder, model, data, machine)
+        .inspect_err(|error| terminal.warn(format_args!("no report of the run: {error:#}")))
+        .ok();
+    if outcome == Outcome::Stopped {
         let (step, steps, path) = (trainer.step(), trainer.steps(), folder.path().display());
         terminal.note(format_args!(
             "stopped after step {step} of {steps}, all of it saved; go on with: nin train --resume {path}"
@@ -261,6 +270,9 @@ fn go(
     writeln!(out, "weights {}", folder.last().display())?;
     if trainer.images().1 > 0 {
         writeln!(out, "best on validation {}", folder.best().display())?;
+    }
+    if let Some(report) = report {
+        writeln!(out, "report {}", report.display())?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -304,7 +316,7 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the process at once.
-fn stop_at_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_at_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

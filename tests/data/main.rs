@@ -6,3 +6,4 @@ mod bench;
 mod common;
 mod own_data;
 mod recipes;
+mod runs;
