@@ -107,12 +107,17 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// The figures, and the confusion matrix while it fits a screen.
+/// The figures, and the confusion matrix while it fits a screen; of more classes the accuracy of each.
 fn table(out: &mut impl Write, evaluation: &Evaluation, classes: &[String]) -> io::Result<()> {
     const SCREEN: usize = 20;
     let (accuracy, images) = (100.0 * evaluation.accuracy(), grouped(evaluation.images as u64));
     writeln!(out, "accuracy {accuracy:.2} %, loss {:.4}, {images} images", evaluation.loss)?;
     if classes.len() > SCREEN {
+        let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
+        writeln!(out)?;
+        for (class, share) in classes.iter().zip(evaluation.per_class()) {
+            writeln!(out, "{class:width$}  {:6.2} %", 100.0 * share)?;
+        }
         return Ok(());
     }
     let counts = evaluation.confusion.iter().flatten().map(u64::to_string);

@@ -100,10 +100,10 @@ impl Progress {
     fn warn_of_guessing(&self, report: &StepReport, terminal: &Terminal) {
         let classes = self.classes.len();
         terminal.warn(format_args!(
-            "the loss has been ln({classes}) = {:.4} for {GUESSING} steps: the network answers every image alike, perhaps \
-             because its outputs died at the start. Stop it and try another `--seed`, a lower `--lr`, a longer warm-up \
-             (`schedule.warmup`), or a last convolution that starts small and positive (`last_layer`) or has no ReLU; step \
-             {} of {}",
+            "the loss has been ln({classes}) = {:.4} for {GUESSING} steps, up to step {} of {}: the network answers every \
+             image alike, perhaps because its outputs died at the start. If it does not fall soon, try `--reseed`, a lower \
+             `--lr`, a longer warm-up (`schedule.warmup`), or a last convolution that starts small and positive \
+             (`last_layer`) or has no ReLU",
             (classes as f64).ln(),
             report.step,
             report.steps

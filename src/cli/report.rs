@@ -106,9 +106,8 @@ fn judged(
     }
     let all: Vec<u32> = (0..).take(split.len()).collect();
     let mut evaluator = Evaluator::new(graph, weights, recipe.batch, machine)?;
-    let test = evaluator.evaluate(split, &all, preparation)?;
     let mut wrong: Vec<(f64, u32, usize, usize)> = vec![];
-    evaluator.answers(split, &all, preparation, |answer| {
+    let test = evaluator.evaluate_each(split, &all, preparation, |answer| {
         let (predicted, label) = (answer.predicted(), answer.label as usize);
         if predicted != label {
             wrong.push((answer.probability(predicted), answer.image, label, predicted));

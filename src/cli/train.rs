@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// Seed of initial weights, order and dropout.
     #[arg(long, value_name = "N", value_parser = seed(), allow_negative_numbers = true)]
     seed: Option<u64>,
+    /// Begin again with the next seed, at most N times, if the loss is that of guessing for a hundred steps.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=1000), allow_negative_numbers = true)]
+    reseed: u32,
     /// Share of the training images held back to choose the best weights by.
     #[arg(long, value_name = "FRACTION", value_parser = share, allow_negative_numbers = true)]
     val: Option<f64>,
@@ -67,7 +70,7 @@ pub(crate) struct Args {
         long,
         value_name = "DIR",
         value_hint = ValueHint::DirPath,
-        conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "val", "weights", "out"]
+        conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "reseed", "val", "weights", "out"]
     )]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -110,8 +113,13 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
                 return Err(Usage(problem).into());
             }
             let data = load(&data.parse()?, terminal)?;
-            let trainer = Trainer::resume(folder, &data, machine.threads)?;
-            go(trainer, &model, &data, Machine { isa, ..machine }, terminal)
+            let mut trainer = Trainer::resume(folder, &data, machine.threads)?;
+            let place = Place { model: &model, data: &data, machine: Machine { isa, ..machine } };
+            let stop = stop_at_ctrl_c()?;
+            match go(&mut trainer, place, Dead::Train, &stop, terminal)? {
+                Some(code) => Ok(code),
+                None => unreachable!("only runs that may be given up are (a bug in nin)"),
+            }
         }
         (None, Some(model)) => {
             let (recipe, data) = recipe(args)?;
@@ -119,11 +127,54 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
                 RunFolder::check_vacant(folder)?;
             }
             let data = load(&data, terminal)?;
-            let trainer = start(args, &model, &data, recipe, machine, terminal)?;
-            go(trainer, &model, &data, machine, terminal)
+            let place = Place { model: &model, data: &data, machine };
+            begin(args, place, recipe, terminal)
         }
         (None, None) => unreachable!("clap asks for a model or a run (a bug in nin)"),
     }
+}
+
+/// What a run is of, and on.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    model: &'a Model,
+    data: &'a Dataset,
+    machine: Machine,
+}
+
+/// What to do with a network that only guesses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dead {
+    /// Go on: it may wake.
+    Train,
+    /// Give it up.
+    GiveUp,
+}
+
+/// New runs, with one seed after the other while networks die and more seeds are allowed.
+fn begin(
+    args: &Args,
+    place: Place<'_>,
+    recipe: Recipe,
+    terminal: &Terminal,
+) -> anyhow::Result<ExitCode> {
+    let stop = stop_at_ctrl_c()?;
+    let (mut recipe, mut folder) = (recipe, args.out.clone());
+    for left in (0..=args.reseed).rev() {
+        let seed = recipe.seed;
+        let mut trainer = start(args, folder, place, recipe.clone(), terminal)?;
+        let dead = if left > 0 { Dead::GiveUp } else { Dead::Train };
+        if let Some(code) = go(&mut trainer, place, dead, &stop, terminal)? {
+            return Ok(code);
+        }
+        let run = trainer.folder().expect("every run of the command is kept").clone();
+        drop(trainer);
+        run.clear()?;
+        recipe.seed = seed.saturating_add(1);
+        terminal.note(format_args!("given up; beginning again with seed {}", recipe.seed));
+        folder = Some(run.path().to_owned());
+    }
+    unreachable!("the last seed's run is not given up (a bug in nin)")
 }
 
 /// The run's model, which a model that was given must be.
@@ -171,12 +222,12 @@ fn recipe(args: &Args) -> anyhow::Result<(Recipe, Spec)> {
 /// A new run in a new folder.
 fn start<'d>(
     args: &Args,
-    model: &Model,
-    data: &'d Dataset,
+    folder: Option<PathBuf>,
+    place: Place<'d>,
     recipe: Recipe,
-    machine: Machine,
     terminal: &Terminal,
 ) -> anyhow::Result<Trainer<'d>> {
+    let Place { model, data, machine } = place;
     // As it was given, if it was: that is how messages should name it.
     let given = args.weights.as_deref().or(recipe.weights.as_ref().map(Path::new));
     let given = given.map(|file| read_weights(file, model.graph(), terminal)).transpose()?;
@@ -187,7 +238,7 @@ fn start<'d>(
     if let Some((weights, _)) = &given {
         trainer.start_from(weights)?;
     }
-    let folder = match &args.out {
+    let folder = match folder {
         Some(folder) => RunFolder::create(folder)?,
         None => RunFolder::create(new_folder(&model.graph().name)?)?,
     };
@@ -219,25 +270,25 @@ pub(crate) fn load(spec: &Spec, terminal: &Terminal) -> anyhow::Result<Dataset> 
     Ok(data)
 }
 
-/// Trains to the end or to Ctrl-C.
+/// Trains to the end or to Ctrl-C; `None` if a dead network was given up.
 fn go(
-    mut trainer: Trainer<'_>,
-    model: &Model,
-    data: &Dataset,
-    machine: Machine,
+    trainer: &mut Trainer<'_>,
+    Place { model, data, machine }: Place<'_>,
+    dead: Dead,
+    stop: &AtomicBool,
     terminal: &Terminal,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Option<ExitCode>> {
     let folder = trainer.folder().expect("every run of the command is kept").clone();
-    introduce(&trainer, model, data, terminal);
-    let stop = stop_at_ctrl_c()?;
-    let mut progress = Progress::new(terminal, &trainer);
-    let mut last = None;
+    introduce(trainer, model, data, terminal);
+    let mut progress = Progress::new(terminal, trainer);
+    let (mut last, mut given_up) = (None, false);
     let outcome = trainer.run(|event| {
         progress.show(event, terminal);
-        if let Event::Epoch(report) = event {
-            last = Some(report.clone());
+        match event {
+            Event::Epoch(report) => last = Some(report.clone()),
+            Event::Step(report) => given_up = report.guessing && dead == Dead::GiveUp,
         }
-        if stop.load(Ordering::Relaxed) {
+        if given_up || stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -245,17 +296,20 @@ fn go(
     });
     progress.clear();
     let outcome = outcome?;
-    // A run is not lost for its picture.
-    let report = report::write(&folder, model, data, machine)
-        .inspect_err(|error| terminal.warn(format_args!("no report of the run: {error:#}")))
-        .ok();
+    if given_up {
+        return Ok(None);
+    }
     if outcome == Outcome::Stopped {
         let (step, steps, path) = (trainer.step(), trainer.steps(), folder.path().display());
         terminal.note(format_args!(
             "stopped after step {step} of {steps}, all of it saved; go on with: nin train --resume {path}"
         ));
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(Some(ExitCode::from(INTERRUPTED)));
     }
+    // A run is not lost for its picture.
+    let report = report::write(&folder, model, data, machine)
+        .inspect_err(|error| terminal.warn(format_args!("no report of the run: {error:#}")))
+        .ok();
     let mut out = terminal.results();
     match last {
         Some(report) => writeln!(
@@ -275,7 +329,7 @@ fn go(
         writeln!(out, "report {}", report.display())?;
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Some(ExitCode::SUCCESS))
 }
 
 /// What is about to be done, and how.

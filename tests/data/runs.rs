@@ -12,7 +12,7 @@ fn a_run_is_drawn_on_one_page() {
     assert!(results.ends_with("report run/report.html\n"), "{results}");
     let page = fs::read_to_string(bench.path("run/report.html")).unwrap();
     for part in
-        ["<svg", ">validation<", "Confusion", "Worst mistakes", "First filters", "Feature maps"]
+        ["<svg", "\nvalidation\n", "Confusion", "Worst mistakes", "First filters", "Feature maps"]
     {
         assert!(page.contains(part), "{part}");
     }
@@ -70,4 +70,20 @@ fn feature_maps_are_drawn_and_named() {
     // Two images of 8x8 beside three maps of 4x4, all drawn as 96 pixels, four apart.
     let info = reader.info();
     assert_eq!((info.height, info.width), (2 * 100 + 4, 4 * 100 + 4));
+}
+
+/// Outputs far below zero are dead from any seed: each is given up but the last, and the folder is the last one's.
+#[test]
+fn a_dead_network_is_begun_again_with_the_next_seed() {
+    let bench = Bench::new(40);
+    let recipe = "epochs = 8\nbatch = 8\n[last_layer]\nbias = -50.0\n";
+    fs::write(bench.path("r.toml"), recipe).unwrap();
+    let (_, notes) =
+        bench.run_with_notes("train m.nin --data npy:arrays --recipe r.toml --reseed 2 --out run");
+    for seed in [2, 3] {
+        assert!(notes.contains(&format!("given up; beginning again with seed {seed}")), "{notes}");
+    }
+    assert!(!notes.contains("with seed 4") && notes.contains("the loss has been ln(3)"), "{notes}");
+    let recipe = fs::read_to_string(bench.path("run/recipe.toml")).unwrap();
+    assert!(recipe.contains("seed = 3\n"), "{recipe}");
 }

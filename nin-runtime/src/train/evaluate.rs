@@ -53,6 +53,30 @@ pub struct Answer<'a> {
 }
 
 /// A model compiled to its logits, from which loss and dead outputs can be read exactly.
+///
+/// # Examples
+/// ```
+/// use ndarray::Array4;
+/// use nin_runtime::data::{Preparation, Split};
+/// use nin_runtime::model::Model;
+/// use nin_runtime::train::{Evaluator, Machine, Recipe, init};
+///
+/// let model = Model::from_text("m", "< input(1, 6, 6) mlpconv(4, 2) gap softmax >", &[])?;
+/// let weights = init(model.graph(), &Recipe::default());
+/// let images = Array4::from_shape_fn((8, 1, 6, 6), |(n, ..)| (n * 30) as u8);
+/// let split = Split::new(images, vec![0, 1, 0, 1, 0, 1, 0, 1])?;
+/// let normalise = Preparation::Normalised(nin_runtime::data::Normalisation::identity(1));
+/// let mut evaluator = Evaluator::new(model.graph(), &weights, 4, Machine::default())?;
+/// let mut wrong = vec![];
+/// let all: Vec<u32> = (0..8).collect();
+/// let evaluation = evaluator.evaluate_each(&split, &all, &normalise, |answer| {
+///     if answer.predicted() != answer.label as usize {
+///         wrong.push(answer.image);
+///     }
+/// })?;
+/// assert_eq!(evaluation.accuracy(), 1.0 - wrong.len() as f64 / 8.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Evaluator {
     session: Session,
@@ -86,30 +110,6 @@ impl Evaluator {
         self.session.set_weights(weights)
     }
 
-    /// Hands what the model makes of each of the images at `indices` to `each`, in order.
-    ///
-    /// # Errors
-    /// Those of [`Session::forward`].
-    pub fn answers(
-        &mut self,
-        split: &Split,
-        indices: &[u32],
-        preparation: &Preparation,
-        mut each: impl FnMut(Answer<'_>),
-    ) -> Result<(), Error> {
-        let classes = self.session.program().graph().output().elements();
-        for indices in indices.chunks(self.batch.dim().0) {
-            split.gather(indices, preparation, &mut self.batch, &mut self.labels);
-            let logits = self.session.forward(self.batch.slice(s![..indices.len(), .., .., ..]))?;
-            let logits = logits.as_slice().expect("results are in standard layout");
-            let answers = indices.iter().zip(&self.labels).zip(logits.chunks_exact(classes));
-            for ((&image, &label), logits) in answers {
-                each(Answer { image, label, logits });
-            }
-        }
-        Ok(())
-    }
-
     /// Runs the images at `indices` of a split that fits the model (see [`crate::data::Dataset::check`]).
     ///
     /// # Errors
@@ -120,17 +120,38 @@ impl Evaluator {
         indices: &[u32],
         preparation: &Preparation,
     ) -> Result<Evaluation, Error> {
+        self.evaluate_each(split, indices, preparation, |_| {})
+    }
+
+    /// As [`Evaluator::evaluate`], and hands what the model makes of each image to `each`, in order.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn evaluate_each(
+        &mut self,
+        split: &Split,
+        indices: &[u32],
+        preparation: &Preparation,
+        mut each: impl FnMut(Answer<'_>),
+    ) -> Result<Evaluation, Error> {
         let classes = self.session.program().graph().output().elements();
         let mut confusion = vec![vec![0; classes]; classes];
         let mut loss = 0.0;
         let mut dead = vec![!indices.is_empty(); classes];
-        self.answers(split, indices, preparation, |Answer { label, logits, .. }| {
-            confusion[label as usize][largest(logits)] += 1;
-            loss += cross_entropy(logits, label as usize);
-            for (dead, &logit) in dead.iter_mut().zip(logits) {
-                *dead &= logit == 0.0;
+        for indices in indices.chunks(self.batch.dim().0) {
+            split.gather(indices, preparation, &mut self.batch, &mut self.labels);
+            let logits = self.session.forward(self.batch.slice(s![..indices.len(), .., .., ..]))?;
+            let logits = logits.as_slice().expect("results are in standard layout");
+            let answers = indices.iter().zip(&self.labels).zip(logits.chunks_exact(classes));
+            for ((&image, &label), logits) in answers {
+                confusion[label as usize][largest(logits)] += 1;
+                loss += cross_entropy(logits, label as usize);
+                for (dead, &logit) in dead.iter_mut().zip(logits) {
+                    *dead &= logit == 0.0;
+                }
+                each(Answer { image, label, logits });
             }
-        })?;
+        }
         let loss = if indices.is_empty() { 0.0 } else { loss / indices.len() as f64 };
         let dead = (0..classes).filter(|&class| dead[class]).collect();
         Ok(Evaluation { images: indices.len(), loss, confusion, dead })

@@ -113,6 +113,17 @@ impl RunFolder {
         }
     }
 
+    /// Takes the run's files away and leaves the folder, for another run.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn clear(&self) -> Result<(), TrainError> {
+        for file in FILES.map(|name| self.file(name)).into_iter().filter(|file| file.exists()) {
+            fs::remove_file(&file).map_err(|error| io_error(&file, error))?;
+        }
+        Ok(())
+    }
+
     /// The folder of a run that was begun.
     ///
     /// # Errors

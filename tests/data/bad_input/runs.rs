@@ -27,7 +27,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         what: "a sweep over data of another shape",
         spoil: |folder| {
-            write(folder.join("large.nin"), "< input(1, 9, 9) mlpconv(3) gap softmax >")
+            write(folder.join("large.nin"), "< input(1, 9, 9) mlpconv(3) gap softmax >");
         },
         line: "sweep m.nin large.nin --data npy:arrays --out s",
         code: 1,
