@@ -27,7 +27,7 @@
 //! ```
 //!
 //! [`Model`] is a checked model, [`Program`] its machine code, [`Session`] a run of it with weights. [`Trainer`] trains on a
-//! [`Dataset`]; [`train`] and [`data`] hold what goes with them. Arrays are [`ndarray`]'s, `[N, C, H, W]`.
+//! [`Dataset`]; [`train`] and [`data`] hold what goes with them, [`features`] the feature maps of a trained model. Arrays are [`ndarray`]'s, `[N, C, H, W]`.
 
 pub use ndarray;
 pub use nin_dsl::{Diagnostic, Graph, Number, Shape};

@@ -70,6 +70,22 @@ fn lcn_threshold() -> f64 {
 }
 
 /// What is done to images, with the statistics it needs.
+///
+/// # Examples
+/// ```
+/// use ndarray::Array4;
+/// use nin_runtime::data::{Normalisation, Preprocessing, Split};
+///
+/// let images = Array4::from_shape_fn((9, 1, 4, 4), |(n, _, y, x)| (n * y * 7 + x * x * 5) as u8);
+/// let split = Split::new(images, vec![0; 9])?;
+/// let train: Vec<u32> = (0..6).collect();
+/// let zca = Preprocessing::Zca { scale: 55.0, bias: 0.1 };
+/// let preparation = zca.fit(&split, &train, &Normalisation::identity(1))?;
+/// let mut batch = Array4::zeros((6, 1, 4, 4));
+/// split.gather(&train, &preparation, &mut batch, &mut vec![]);
+/// assert!(batch.sum().abs() < 1e-2);
+/// # Ok::<(), nin_runtime::data::DataError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Preparation {
     /// See [`Preprocessing::Normalise`].

@@ -72,6 +72,17 @@ const KINDS: &[Kind] = &[
 ];
 
 /// A named dataset that has not been read yet. Prints as it is written.
+///
+/// # Examples
+/// ```
+/// use nin_runtime::data::Spec;
+///
+/// let spec: Spec = "cifar10:data/cifar10".parse()?;
+/// assert_eq!(spec.to_string(), "cifar10:data/cifar10");
+/// let digits = "mnist-10k".parse::<Spec>()?.load()?;
+/// assert_eq!((digits.train().len(), digits.classes().len()), (8000, 10));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     word: &'static str,

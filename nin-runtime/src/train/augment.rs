@@ -10,6 +10,22 @@ use serde::{Deserialize, Serialize};
 use super::random::image_stream;
 
 /// How training images are varied. Images to evaluate are never.
+///
+/// # Examples
+/// ```
+/// use nin_runtime::optimizer::{Optimizer, Squares};
+/// use nin_runtime::train::{Augment, Recipe};
+///
+/// // As the paper has it for CIFAR-10, with an optimizer that it does not have.
+/// let recipe = Recipe {
+///     augment: Augment { pad: 4, flip: true },
+///     optimizer: Optimizer::AdamW(Squares::default()),
+///     lr: 1e-3,
+///     ..Recipe::default()
+/// };
+/// assert_eq!(Recipe::from_toml(&recipe.to_toml())?, recipe);
+/// # Ok::<(), nin_runtime::train::RecipeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {

@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 
 /// The learning rate's factor over a run. It is scaled to the number of steps; where there is a `warmup`, a share of the
 /// steps, the factor rises over it in a line from 0.
+///
+/// # Examples
+/// ```
+/// use nin_runtime::train::{Plateau, Schedule};
+///
+/// // The paper's: 200 epochs, 30 at a tenth, 30 at a hundredth.
+/// let schedule = Schedule::Step { parts: vec![200.0, 30.0, 30.0], factor: 0.1, warmup: 0.0 };
+/// let at = |epoch: u64| schedule.factor(epoch, 260, Plateau::default());
+/// assert_eq!((at(0), at(199), at(200)), (1.0, 1.0, 0.1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
