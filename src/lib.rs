@@ -39,9 +39,10 @@ pub use nin_runtime::error::Error;
 pub use nin_runtime::exec::{PartTime, Program, Session, StepOutcome, StepParams};
 pub use nin_runtime::model::{Model, ModelError};
 pub use nin_runtime::optimizer::Optimizer;
+pub use nin_runtime::plan::Algo;
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
-pub use nin_runtime::{Hyper, data, features, train, weights};
+pub use nin_runtime::{Hyper, data, export, features, train, weights};
 
 /// What the macros expand to. Not for use by hand; it changes without notice.
 #[doc(hidden)]

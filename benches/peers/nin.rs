@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nin::ndarray::Array4;
 use nin::weights::WeightsFile;
-use nin::{Hyper, Isa, Model, Options, Purpose, Session, StepParams};
+use nin::{Hyper, Model, Options, Purpose, Session, StepParams};
 use nin_runtime::peak;
 
 /// What is timed, or checked.
@@ -79,7 +79,7 @@ impl Feed {
         let model = if mode == Mode::Losses { "without-dropout.nin" } else { "model.nin" };
         let model = Model::from_file(folder.join(model), &[])?;
         let purpose = if mode == Mode::Forward { Purpose::Inference } else { Purpose::Training };
-        let program = model.compile(&Options { batch, threads, isa: Isa::Auto, purpose })?;
+        let program = model.compile(&Options { batch, threads, purpose, ..Options::default() })?;
         let weights = WeightsFile::read(&folder.join("weights.safetensors"))?;
         let session = program.session(&weights.weights(model.graph())?)?;
         let input = model.graph().input();

@@ -11,6 +11,7 @@ use crate::codegen::{self, Assembly, Isa, Target};
 use crate::error::Error;
 use crate::exec::Program;
 use crate::jit::CodeMemory;
+use crate::plan::Algo;
 use crate::{autodiff, exec, fuse, plan};
 
 /// What a program is for.
@@ -34,6 +35,8 @@ pub struct Options {
     pub isa: Isa,
     /// Inference only, or training too.
     pub purpose: Purpose,
+    /// Algorithms of convolutions.
+    pub algo: Algo,
 }
 
 /// Most images a call may hold: what bounds every size computed from it.
@@ -45,7 +48,13 @@ impl Default for Options {
     /// Inference on up to 128 images a call, on every core, with the best instruction set.
     fn default() -> Options {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Options { batch: 128, threads, isa: Isa::Auto, purpose: Purpose::Inference }
+        Options {
+            batch: 128,
+            threads,
+            isa: Isa::Auto,
+            purpose: Purpose::Inference,
+            algo: Algo::Auto,
+        }
     }
 }
 
@@ -66,6 +75,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
         plan,
         code,
         isa: target.name,
+        algo: options.algo,
         threads: options.threads,
         compile_time: start.elapsed(),
     }))
@@ -75,11 +85,11 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
 fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Plan, Error> {
     check(graph, options)?;
     let training = options.purpose == Purpose::Training;
-    Ok(plan::plan(graph, options.batch, target.registers(), training))
+    Ok(plan::plan(graph, options.batch, target.registers(), training, options.algo))
 }
 
 /// Whether a graph can be compiled as the options say.
-fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
+pub(crate) fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
     let out_of_range = |name: &'static str, value, most| Error::Options { name, value, most };
     if !(1..=MAX_BATCH).contains(&options.batch) {
         return Err(out_of_range("batch", options.batch, MAX_BATCH));

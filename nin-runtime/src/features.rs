@@ -3,7 +3,7 @@
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis, Ix4};
 use nin_dsl::graph::Graph;
 
-use crate::compile::{Options, Purpose, compile};
+use crate::compile::{Purpose, compile};
 use crate::error::Error;
 use crate::exec::Session;
 use crate::train::Machine;
@@ -43,8 +43,7 @@ impl FeatureMaps {
         let known = |name: &str| graph.weights.iter().any(|weight| weight.name == name);
         let tensors = weights.tensors().iter().filter(|tensor| known(&tensor.name)).cloned();
         let weights = Weights::from_tensors(&graph, tensors)?;
-        let Machine { threads, isa } = machine;
-        let options = Options { batch: 1, threads, isa, purpose: Purpose::Inference };
+        let options = machine.options(1, Purpose::Inference);
         Ok(FeatureMaps { session: compile(&graph, &options)?.session(&weights)? })
     }
 

@@ -13,11 +13,15 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::winograd::{self, Map, Rational, Straight};
+
 /// A machine function's name: the key under which it is found, and what a profile calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// A register tile, shared by all that ask for the same.
     Tile(Tile),
+    /// A transform of Winograd's algorithm, shared by all that ask for the same.
+    Transform(Transform),
     /// A block of one of the plan's passes, over the images of a chunk.
     Block {
         /// The pass.
@@ -36,6 +40,10 @@ pub enum Kernel {
     },
     /// A function that Rust calls.
     Entry(Entry),
+    /// A function of the C interface of a library compiled ahead.
+    Export(Export),
+    /// What no intermediate code can say.
+    Machine(Machine),
 }
 
 /// The passes of a plan.
@@ -108,13 +116,86 @@ impl fmt::Display for Update {
     }
 }
 
+/// The functions of a library's C interface. What each takes and returns is in `codegen::front`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Export {
+    /// Carries images to their results.
+    Forward(Prepared),
+    /// Makes prepared weights of weights as files hold them.
+    Prepare,
+    /// Begins a training with weights, and perhaps momentum, as files hold them.
+    Load,
+    /// Takes one training step.
+    Step,
+    /// Lays weights, and perhaps momentum, out as files hold them.
+    Save,
+    /// Whether this CPU runs the library.
+    Supported,
+    /// The number of the fastest instruction set that this CPU has, asked once; not for callers.
+    Level,
+    /// A size that callers reserve.
+    Size(Size),
+    /// A constant text or table.
+    Constant(Constant),
+    /// The name of a class.
+    ClassName,
+}
+
+/// Where a library's prepared weights are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Prepared {
+    /// Among its constants.
+    Embedded,
+    /// Where each call says.
+    Passed,
+    /// In the state of a training.
+    State,
+}
+
+/// The sizes of a library's interface, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// Memory that a call works in.
+    Workspace,
+    /// Prepared weights.
+    Prepared,
+    /// The state of a training.
+    State,
+}
+
+/// The constants of a library's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// The version of nin, a text.
+    Version,
+    /// What is subtracted from each channel.
+    Mean,
+    /// What each channel is then divided by.
+    Deviation,
+}
+
+/// Functions written in machine code, for registers that no intermediate code knows. They keep to System V's convention
+/// on x86-64 and to the platform's elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// Sets flush-to-zero, of results and of operands, and returns the setting before.
+    Flush,
+    /// Restores a setting.
+    Restore,
+    /// Asks the CPU: 0 if it has neither of the following, 1 for AVX2 and FMA, 2 for AVX-512F besides.
+    Detect,
+}
+
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kernel::Tile(tile) => tile.fmt(f),
+            Kernel::Transform(transform) => transform.fmt(f),
             Kernel::Block { pass, index } => write!(f, "{pass} block {index}"),
             Kernel::Step { pass, block, step } => write!(f, "{pass} block {block} step {step}"),
             Kernel::Entry(entry) => write!(f, "entry {entry}"),
+            Kernel::Export(export) => export.fmt(f),
+            Kernel::Machine(machine) => machine.fmt(f),
         }
     }
 }
@@ -140,6 +221,37 @@ impl fmt::Display for Entry {
             Entry::Update { rule } => write!(f, "update by {rule}"),
             Entry::Track => f.write_str("track"),
         }
+    }
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Export::Forward(_) => "forward",
+            Export::Prepare => "prepare",
+            Export::Load => "load",
+            Export::Step => "step",
+            Export::Save => "save",
+            Export::Supported => "supported",
+            Export::Level => "level",
+            Export::Size(Size::Workspace) => "workspace_bytes",
+            Export::Size(Size::Prepared) => "prepared_bytes",
+            Export::Size(Size::State) => "state_bytes",
+            Export::Constant(Constant::Version) => "version",
+            Export::Constant(Constant::Mean) => "mean",
+            Export::Constant(Constant::Deviation) => "deviation",
+            Export::ClassName => "class_name",
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Machine::Flush => "flush denormals",
+            Machine::Restore => "restore control",
+            Machine::Detect => "detect",
+        })
     }
 }
 
@@ -235,6 +347,73 @@ impl fmt::Display for Tile {
     }
 }
 
+/// A linear map along both directions of a small map of vectors:
+///
+/// ```text
+/// to[i, j] = epilogue(init + sum over y, x of map[i, y] * from[y, x] * map[j, x])
+/// ```
+///
+/// for each of `channels` neighbouring floats. Strides are in elements.
+///
+/// Its function takes `(from, scratch, to, bias, mask)`: five pointers, of which it reads those its init and epilogue name. Position
+/// (0, 0) of `from` need not be real. It overwrites [`Transform::SCRATCH`] floats of scratch. Past a position's channels it may
+/// read, but never uses, up to [`Tile::OVERREAD`] elements; it stores exactly the channels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Transform {
+    /// The map in each direction.
+    pub map: Map,
+    /// Channels.
+    pub channels: usize,
+    /// From one row of positions that are read to the next, and from one position to the next.
+    pub from: [i64; 2],
+    /// The rows, and the positions of a row, that are real; others are zero.
+    pub real: [Range<usize>; 2],
+    /// From one row of positions that are written to the next, and from one position to the next.
+    pub to: [i64; 2],
+    /// Rows, and positions of a row, that are written, from the first on.
+    pub wanted: [usize; 2],
+    /// What a result starts from.
+    pub init: Init,
+    /// What happens to it before it is stored.
+    pub epilogue: Vec<Epilogue>,
+}
+
+impl Transform {
+    /// Floats for the rows between the two directions and for constants: vectors are of at most 16 floats, and no map has more
+    /// constants than numbers.
+    pub const SCRATCH: usize =
+        Transform::CONSTANTS + 2 * winograd::Size::MOST * winograd::Size::MOST;
+    /// Where in scratch constants lie.
+    pub const CONSTANTS: usize = winograd::Size::MOST * winograd::Size::MOST * 16;
+
+    /// Whether products are added without rounding them first. Weights are prepared the same on every instruction set,
+    /// those without such an instruction too.
+    pub fn is_fused(&self) -> bool {
+        self.map.role != winograd::Role::Kernel
+    }
+
+    /// The map along one direction (0: from row to row; 1: along a row) as straight-line code: of the real positions, to those
+    /// that are wanted.
+    pub fn straight(&self, direction: usize) -> Straight {
+        let matrix = self.map.matrix();
+        let wanted = matrix.iter().take(self.wanted[direction]);
+        let real = |row: &Vec<Rational>| row[self.real[direction].clone()].to_vec();
+        Straight::of(&wanted.map(real).collect::<Vec<_>>())
+    }
+}
+
+impl fmt::Display for Transform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [y, x] = &self.real;
+        write!(f, "transform {} of {} channels", self.map, self.channels)?;
+        write!(f, " [{}..{}, {}..{}]", y.start, y.end, x.start, x.end)?;
+        write!(f, " @{}/{}", self.from[0], self.from[1])?;
+        write!(f, " to {}x{} @{}/{}", self.wanted[0], self.wanted[1], self.to[0], self.to[1])?;
+        write!(f, " {:?}", self.init)?;
+        self.epilogue.iter().try_for_each(|epilogue| write!(f, " {epilogue:?}"))
+    }
+}
+
 /// How many rows and columns a full tile has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TileShape {
@@ -255,6 +434,8 @@ impl fmt::Display for TileShape {
 pub struct Registers {
     /// Floats in a vector.
     pub lanes: usize,
+    /// Whether half a vector costs half of a whole one.
+    pub halves: bool,
     /// The widths of a panel that can be had, in vectors, best first, each with the most rows that fit beside it.
     pub panels: &'static [(usize, usize)],
     /// Sums below which a step waits for the multiply-add before it.
@@ -262,26 +443,47 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The shape for products of `rows` rows (of one image, or a line of it) and `columns` columns: panels that divide the
-    /// columns, then rows that leave the fewest and fullest tiles.
+    /// The shape for products of `rows` rows (of one image, or a line of it) and `columns` columns: the panels and rows
+    /// whose tiles take the least time, and of those the least memory.
     pub fn shape(&self, rows: usize, columns: usize) -> TileShape {
-        let total = columns.div_ceil(self.lanes);
         let narrowest = self.panels.iter().map(|&(vectors, _)| vectors).min().unwrap_or(1);
-        let divides = |&&(vectors, _): &&(usize, usize)| total.is_multiple_of(vectors);
-        let waste = |&&(vectors, _): &&(usize, usize)| {
-            (total.next_multiple_of(vectors) - total, total / vectors)
+        let shapes = self.panels.iter().flat_map(|&(vectors, most)| {
+            // Fewer vectors than the narrowest panel leave room for as many sums in more rows, up to twice.
+            let few = columns.div_ceil(self.lanes) < narrowest;
+            let most = if few { 2 * most } else { most };
+            let cols = vectors * self.lanes;
+            (1..=most.min(rows).max(1)).rev().map(move |rows| TileShape { rows, cols })
+        });
+        let cost = |shape: &TileShape| {
+            (self.time(*shape, rows, columns), columns.next_multiple_of(shape.cols))
         };
-        let found = self.panels.iter().find(divides);
-        let found = found.or_else(|| self.panels.iter().min_by_key(waste));
-        let &(vectors, most) = found.expect("a target has panels");
-        // Fewer vectors than the narrowest panel leave room for as many sums in more rows, up to twice.
-        let most = if total < narrowest { 2 * most } else { most };
-        let cost = |tile: usize| (tile * vectors).max(self.busy) + 1;
-        let of_tiles = |tile: usize| match rows % tile {
-            0 => rows / tile * cost(tile),
-            rest => rows / tile * cost(tile) + cost(rest),
+        let best = shapes.min_by_key(cost);
+        best.expect("a target has panels")
+    }
+
+    /// The time of a step of all tiles of a product, in half multiplications.
+    fn time(&self, shape: TileShape, rows: usize, columns: usize) -> usize {
+        let TileShape { rows: full_rows, cols: full_cols } = shape;
+        let of_row = |cols: usize| {
+            let tile = |rows| self.time_of_tile(rows, cols);
+            rows / full_rows * tile(full_rows) + tile(rows % full_rows)
         };
-        let best = (1..=most.min(rows)).rev().min_by_key(|&tile| of_tiles(tile));
-        TileShape { rows: best.unwrap_or(1), cols: vectors * self.lanes }
+        columns / full_cols * of_row(full_cols) + of_row(columns % full_cols)
+    }
+
+    /// The time of a step of one tile: its multiplications, or the wait for those of the step before, and its loads, of
+    /// which those of B, which is larger than the first-level cache, count double.
+    fn time_of_tile(&self, rows: usize, cols: usize) -> usize {
+        if rows == 0 || cols == 0 {
+            return 0;
+        }
+        let (vectors, rest) = (cols / self.lanes, cols % self.lanes);
+        let partial = match rest {
+            0 => 0,
+            rest if self.halves && rest <= self.lanes / 2 => 1,
+            _ => 2,
+        };
+        let loads = rows + 2 * cols.div_ceil(self.lanes);
+        (rows * (2 * vectors + partial)).max(2 * self.busy) + loads + 2
     }
 }

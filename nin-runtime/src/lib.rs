@@ -33,6 +33,7 @@ pub mod data;
 pub mod dropout;
 pub mod error;
 pub mod exec;
+pub mod export;
 pub mod features;
 pub mod file;
 pub mod fuse;
@@ -46,5 +47,7 @@ pub mod peak;
 pub mod plan;
 pub mod train;
 pub mod weights;
+pub mod winograd;
 
+pub use jit::Symbol;
 pub use jit::call::Hyper;

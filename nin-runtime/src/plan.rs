@@ -4,10 +4,12 @@
 //! every tensor lies in the arena, and where weights and their prepared forms lie. A plan depends on the model, the batch
 //! and the target's vector registers, never on threads, cache sizes or timings: the same plan gives the same bits anywhere.
 
+mod algorithm;
 mod arena;
 mod cut;
 mod display;
 mod norm;
+mod spectrum;
 
 use std::ops::Range;
 
@@ -17,12 +19,16 @@ use nin_dsl::shape::Shape;
 use crate::autodiff::{self, Tensor};
 use crate::fuse::{self, Block, Purpose, Stage, StageOp};
 use crate::geometry::ConvGeometry;
-use crate::kernel::{Registers, Tile, TileShape};
+use crate::kernel::{Registers, Tile, TileShape, Transform};
 
+pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
 use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
+pub use cut::Run;
+pub(crate) use cut::product_of as product;
 use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
+pub use spectrum::{Spectrum, SpectrumLayout};
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward stays in cache.
 const CHUNK: usize = 4;
@@ -35,22 +41,19 @@ const BAND_BYTES: usize = 64 << 10;
 /// Everything in a buffer of floats starts on a cache line.
 pub const ALIGN: usize = 16;
 
-/// How a convolution is computed, in each of its three passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// Tap by tap, by tiles over the maps as they lie.
-    Direct,
-}
-
-/// A convolution's geometry, algorithm, and prepared weights (offsets in the prepared buffer, in floats).
+/// A convolution's geometry, algorithms, and prepared weights (offsets in the prepared buffer, in floats).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvPlan {
     /// The node.
     pub node: NodeId,
     /// Its geometry, normalised.
     pub geometry: ConvGeometry,
-    /// Its algorithm.
-    pub algorithm: Algorithm,
+    /// The algorithm of its output.
+    pub forward: Choice,
+    /// The algorithm of its input's gradient.
+    pub input_grad: Choice,
+    /// The algorithm of its kernel's gradient.
+    pub kernel_grad: Choice,
     /// Its kernel.
     pub kernel: WeightId,
     /// Its bias.
@@ -69,6 +72,21 @@ pub struct ConvPlan {
     pub bias_panels: Option<usize>,
     /// Flipped, transposed kernel in panels for each phase of the input gradient; empty if nothing asks for it.
     pub grad_panels: Vec<usize>,
+    /// The forward panels in Winograd's domain, if the forward pass works there.
+    pub forward_spectrum: Option<PreparedSpectrum>,
+    /// The input gradient's panels in Winograd's domain, if it works there.
+    pub grad_spectrum: Option<PreparedSpectrum>,
+}
+
+/// Panels in Winograd's domain, `[frequency][panel][in][col]` (offsets in the prepared buffer, in floats).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreparedSpectrum {
+    /// The first panel of the first frequency.
+    pub offset: usize,
+    /// From one frequency to the next.
+    pub stride: usize,
+    /// Scratch of the transform.
+    pub scratch: usize,
 }
 
 /// A part of a block's work on one image (or, in a chunk block, on all).
@@ -82,6 +100,22 @@ pub enum Step {
         stages: Range<usize>,
         /// Rows of a band; the last band may have fewer.
         rows: usize,
+        /// Rows that are made together: a band has a multiple of them, but for the image's last.
+        unit: usize,
+    },
+    /// Brings what a stage reads into Winograd's domain.
+    Transform {
+        /// The stage.
+        stage: usize,
+        /// What is written.
+        spectrum: Spectrum,
+    },
+    /// The matrix products of a stage in Winograd's domain.
+    Products {
+        /// The stage.
+        stage: usize,
+        /// Whether they are of all images of the chunk at once.
+        together: bool,
     },
 }
 
@@ -163,7 +197,13 @@ pub struct Plan {
 }
 
 /// Plans a model: for inference only, or for training too.
-pub fn plan(graph: &Graph, batch: usize, registers: &Registers, training: bool) -> Plan {
+pub fn plan(
+    graph: &Graph,
+    batch: usize,
+    registers: &Registers,
+    training: bool,
+    algo: Algo,
+) -> Plan {
     let last = graph.ids().next_back().expect("a graph has an input");
     let purpose = if training { Purpose::Evaluation } else { Purpose::Inference };
     let forward = fuse::fuse(graph, &autodiff::forward(graph, last), purpose);
@@ -180,7 +220,7 @@ pub fn plan(graph: &Graph, batch: usize, registers: &Registers, training: bool) 
         offset
     };
     let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
-    let convs = convs(graph, &stages.collect::<Vec<_>>(), registers, chunk, &mut place);
+    let convs = convs(graph, &stages.collect::<Vec<_>>(), (registers, algo), chunk, &mut place);
     let Norms { norms, moments, statistics } = norm::norms(graph, training, place);
     let images = Images { chunk, batch };
     Plan {
@@ -241,7 +281,7 @@ fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
 fn convs(
     graph: &Graph,
     stages: &[&Stage],
-    registers: &Registers,
+    (registers, algo): (&Registers, Algo),
     chunk: usize,
     mut place: impl FnMut(usize) -> usize,
 ) -> Vec<ConvPlan> {
@@ -252,65 +292,108 @@ fn convs(
         else {
             continue;
         };
-        let [forward_tile, grad_tile, kernel_tile] = tiles(graph, id, &geometry, registers, chunk);
-        let floats =
-            |channels: usize, tile: TileShape, panel: usize| channels.div_ceil(tile.cols) * panel;
-        let panel = geometry.forward().panel(forward_tile.cols);
-        let forward_panels = place(floats(geometry.cout, forward_tile, panel));
+        let vector = matches!(graph.node(id).shape, Shape::Vector { .. });
+        let algo = if vector { Algo::Direct } else { algo };
+        let [forward, input_grad, kernel_grad] =
+            [Product::Forward, Product::InputGrad, Product::KernelGrad]
+                .map(|product| algorithm::choose(&geometry, product, algo));
         let norm = stages.iter().find_map(|stage| match stage.op {
             StageOp::Forward { norm, .. } if stage.node == id => norm,
             _ => None,
         });
-        let biased = bias.is_some() || norm.is_some();
-        let bias_panels =
-            biased.then(|| place(floats(geometry.cout, forward_tile, forward_tile.cols)));
         let is_wanted =
             |stage: &&Stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. });
-        let wanted = stages.iter().any(is_wanted);
-        let phases = if wanted { geometry.input_grad() } else { Vec::new() };
-        let grad_panels = phases.iter().map(|phase| {
-            place(floats(geometry.cin, grad_tile, phase.correlation.panel(grad_tile.cols)))
-        });
-        let grad_panels = grad_panels.collect();
-        convs.push(ConvPlan {
+        let mut conv = ConvPlan {
             node: id,
             geometry,
-            algorithm: Algorithm::Direct,
+            forward,
+            input_grad,
+            kernel_grad,
             kernel: weight,
             bias,
             norm,
-            forward_tile,
-            grad_tile,
-            kernel_tile,
-            forward_panels,
-            bias_panels,
-            grad_panels,
-        });
+            forward_tile: tile(vector, registers, chunk, &geometry, (Product::Forward, forward)),
+            grad_tile: tile(vector, registers, chunk, &geometry, (Product::InputGrad, input_grad)),
+            kernel_tile: tile(
+                vector,
+                registers,
+                chunk,
+                &geometry,
+                (Product::KernelGrad, kernel_grad),
+            ),
+            forward_panels: 0,
+            bias_panels: None,
+            grad_panels: Vec::new(),
+            forward_spectrum: None,
+            grad_spectrum: None,
+        };
+        conv.place_panels(stages.iter().any(is_wanted), &mut place);
+        convs.push(conv);
     }
     convs
 }
 
-/// The tiles of a convolution's three products: forward, input gradient, kernel gradient.
-fn tiles(
-    graph: &Graph,
-    id: NodeId,
-    geometry: &ConvGeometry,
+/// The tile of one of a convolution's products.
+fn tile(
+    vector: bool,
     registers: &Registers,
     chunk: usize,
-) -> [TileShape; 3] {
+    geometry: &ConvGeometry,
+    (product, choice): (Product, Choice),
+) -> TileShape {
     let ConvGeometry { cin, cout, output, input, kernel, stride, .. } = *geometry;
-    let vector = matches!(graph.node(id).shape, Shape::Vector { .. });
-    let (forward, grad) = if vector {
-        (chunk, chunk)
-    } else if geometry.is_pointwise() {
-        let pixels = graph.node(id).shape.pixels();
-        (pixels, pixels)
-    } else {
-        (output.1, input.1.div_ceil(stride))
+    let (rows, columns) = match product {
+        Product::Forward => (output, cout),
+        Product::InputGrad => (input, cin),
+        // Rows are channels of a tap; a tile across two taps would have rows that idle at borders.
+        Product::KernelGrad if cin >= registers.lanes => return registers.shape(cin, cout),
+        Product::KernelGrad => match choice.algorithm {
+            Algorithm::Direct => return registers.shape(kernel.1 * cin, cout),
+            Algorithm::Winograd(_) => return registers.shape(cin, cout),
+        },
     };
-    // Rows of the kernel gradient are channels of a tap; a tile across two taps would have rows that idle at borders.
-    let channels = if cin >= registers.lanes { cin } else { kernel.1 * cin };
-    [registers.shape(forward, cout), registers.shape(grad, cin), registers.shape(channels, cout)]
+    let rows = match choice.algorithm {
+        _ if vector => chunk,
+        Algorithm::Winograd(winograd) => winograd.rows(rows, chunk),
+        Algorithm::Direct if geometry.is_pointwise() => rows.0 * rows.1,
+        Algorithm::Direct if product == Product::InputGrad => rows.1.div_ceil(stride),
+        Algorithm::Direct => rows.1,
+    };
+    registers.shape(rows, columns)
+}
+
+impl ConvPlan {
+    /// Takes room for the prepared forms of its weights.
+    fn place_panels(&mut self, grad_is_wanted: bool, place: &mut impl FnMut(usize) -> usize) {
+        let geometry = self.geometry;
+        let spectrum =
+            |choice: Choice, panels: usize, place: &mut dyn FnMut(usize) -> usize| match choice
+                .algorithm
+            {
+                Algorithm::Direct => None,
+                Algorithm::Winograd(Winograd { size, .. }) => {
+                    let stride = panels / (size.taps * size.taps);
+                    let (offset, scratch) =
+                        (place(size.frequencies() * stride), place(Transform::SCRATCH));
+                    Some(PreparedSpectrum { offset, stride, scratch })
+                }
+            };
+        let panels = |channels: usize, cols: usize, panel: usize| channels.div_ceil(cols) * panel;
+        let cols = self.forward_tile.cols;
+        let floats = panels(geometry.cout, cols, geometry.forward().panel(cols));
+        self.forward_panels = place(floats);
+        self.forward_spectrum = spectrum(self.forward, floats, place);
+        let biased = self.bias.is_some() || self.norm.is_some();
+        self.bias_panels = biased.then(|| place(panels(geometry.cout, cols, cols)));
+        if grad_is_wanted {
+            let cols = self.grad_tile.cols;
+            for phase in geometry.input_grad() {
+                let floats = panels(geometry.cin, cols, phase.correlation.panel(cols));
+                self.grad_panels.push(place(floats));
+                self.grad_spectrum = spectrum(self.input_grad, floats, place);
+            }
+        }
+    }
 }
 
 /// How many images are worked on together.
@@ -334,8 +417,8 @@ fn pass(
         .into_iter()
         .map(|block| PlannedBlock { steps: cut::steps(graph, &block, convs), block })
         .collect();
-    let Layout { buffers, arena, store } = arena::lay_out(graph, &blocks, images, result);
-    let (phases, parts) = (cut::phases(graph, &blocks), cut::parts(graph, &blocks));
+    let Layout { buffers, arena, store } = arena::lay_out(graph, &blocks, convs, images, result);
+    let (phases, parts) = (cut::phases(graph, &blocks), cut::parts(graph, &blocks, convs));
     Pass { phases, parts, blocks, buffers, arena, store }
 }
 
@@ -357,14 +440,24 @@ impl Plan {
         self.norms.iter().filter(move |norm| !merged(norm))
     }
 
-    /// Parts of the prepared weights that can be rebuilt on their own: the convolutions, then the free norms.
+    /// Parts of the prepared weights that can be rebuilt on their own: two for each convolution, what its forward pass and what
+    /// its input gradient reads, then the free norms.
     pub fn preparations(&self) -> usize {
-        self.convs.len() + self.free_norms().count()
+        2 * self.convs.len() + self.free_norms().count()
     }
 
     /// Phases of a training step.
     pub fn phases(&self) -> &[Phase] {
         self.training.as_ref().map_or(&[], |pass| &pass.phases)
+    }
+
+    /// The convolutions whose kernel's gradient is summed in Winograd's domain in some blocks of a training step.
+    pub fn summed_in_domain(&self, blocks: Range<usize>) -> impl Iterator<Item = &ConvPlan> {
+        let blocks = self.training.as_ref().map_or(&[][..], |pass| &pass.blocks[blocks]);
+        let stages = blocks.iter().flat_map(|planned| &planned.block.stages);
+        let summed = stages.filter(|stage| stage.op == StageOp::KernelGrad);
+        let convs = summed.map(|stage| self.conv(stage.node));
+        convs.filter(|conv| conv.winograd(Product::KernelGrad).is_some())
     }
 
     /// Floats of a session's store.
@@ -391,7 +484,9 @@ pub struct Part {
     pub block: usize,
     /// The step's number in the block.
     pub step: Option<usize>,
-    /// Rows that can be shared between threads; 1 if it cannot be.
+    /// Whether one call takes all images of the chunk.
+    pub together: bool,
+    /// Rows (of the output, of tiles; or frequencies) that can be shared between threads; 1 if it cannot be.
     pub rows: usize,
 }
 
@@ -400,8 +495,13 @@ impl Pass {
     pub fn buffer(&self, graph: &Graph, tensor: Tensor) -> &Buffer {
         let key =
             BufferKey::of(graph, tensor).expect("only activations lie in the arena (a bug in nin)");
+        self.room(key)
+    }
+
+    /// Where something lies.
+    pub fn room(&self, key: BufferKey) -> &Buffer {
         let found = self.buffers.iter().find(|buffer| buffer.key == key);
-        found.expect("every activation is placed (a bug in nin)")
+        found.expect("everything is placed (a bug in nin)")
     }
 
     /// Whether what a stage writes lies where its first operand does.
@@ -410,16 +510,21 @@ impl Pass {
     }
 }
 
-/// The position of a weight's number in the file's layout, `[out, in, ky, kx]`, for each position in the plan's layout,
-/// `[ky][kx][in][out]`. A bias lies alike in both.
-pub fn file_positions(graph: &Graph, id: WeightId) -> impl Iterator<Item = usize> + use<> {
+/// Taps, inputs and outputs of a weight: `[outputs][inputs][taps]` in files, `[taps][inputs][outputs]` in the plan's layout.
+pub fn matrix(graph: &Graph, id: WeightId) -> (usize, usize, usize) {
     let weight = graph.weight(id);
-    let (taps, cin, cout) = match (weight.role, graph.node(weight.node).op) {
+    match (weight.role, graph.node(weight.node).op) {
         (Role::Kernel, Op::Conv { window, .. }) => {
             (window.taps(), weight.fan_in() / window.taps(), weight.dims[0])
         }
         _ => (1, 1, weight.elements()),
-    };
+    }
+}
+
+/// The position of a weight's number in the file's layout, `[out, in, ky, kx]`, for each position in the plan's layout,
+/// `[ky][kx][in][out]`. A bias lies alike in both.
+pub fn file_positions(graph: &Graph, id: WeightId) -> impl Iterator<Item = usize> + use<> {
+    let (taps, cin, cout) = matrix(graph, id);
     (0..taps).flat_map(move |tap| {
         (0..cin).flat_map(move |i| (0..cout).map(move |o| (o * cin + i) * taps + tap))
     })

@@ -12,7 +12,7 @@ use nin::ndarray::{Array3, Axis};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, class_names, keeps_apart, preparation, read_weights};
+use super::options::{MachineArgs, ModelArgs, keeps_apart, preparation, read_weights};
 use super::terminal::Terminal;
 use super::{images, pictures};
 
@@ -68,7 +68,7 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
     let png = encode(pictures::sheet(&rows, GAP).view());
     write_atomically(&args.output, &png).with_context(|| args.output.display().to_string())?;
     let channels = totals.first().map_or(0, Vec::len);
-    let classes = class_names(&info, model.graph());
+    let classes = info.class_names(model.graph());
     let names: Vec<String> = match classes.len() == channels {
         true => classes,
         false => (0..channels).map(|channel| format!("channel {channel}")).collect(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::data::{Normalisation, Preparation};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
-use nin::{Graph, Isa, Model, ModelError, Number, Program, Shape, Weights};
+use nin::{Algo, Graph, Isa, Model, ModelError, Number, Program, Shape, Weights};
 use nin_dsl::limits::TEXT_BYTES;
-use nin_runtime::file;
+use nin_runtime::{Symbol, file};
 
 use super::check::{bytes, grouped, threads};
 use super::terminal::Terminal;
@@ -73,6 +73,42 @@ pub(crate) struct MachineArgs {
     /// Instruction set.
     #[arg(long, value_name = "ISA", default_value = "auto", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
     pub(crate) isa: Isa,
+    /// Algorithms of convolutions [default: auto; of `nin run`: direct].
+    #[arg(long, value_name = "ALGO", value_parser = algo(), help_heading = MACHINE_OPTIONS)]
+    pub(crate) algo: Option<Algo>,
+}
+
+/// Each choice of algorithms with what it takes.
+pub(crate) fn algo() -> impl TypedValueParser<Value = Algo> {
+    let words = Algo::ALL.map(|algo| PossibleValue::new(algo.word()).help(algo.summary()));
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Algo>())
+}
+
+/// What profilers are told.
+#[derive(clap::Args)]
+pub(crate) struct PerfArgs {
+    /// Name generated functions to `perf`, in /tmp/perf-PID.map.
+    #[arg(long, help_heading = MACHINE_OPTIONS)]
+    perf_map: bool,
+}
+
+impl PerfArgs {
+    /// Adds a program's functions to the map of this process, if that is wished. perf wants it where it is.
+    pub(crate) fn write(&self, program: &Program, terminal: &Terminal) -> anyhow::Result<()> {
+        if !self.perf_map {
+            return Ok(());
+        }
+        let file = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
+        let line = |symbol: &Symbol| {
+            format!("{:x} {:x} nin: {}\n", symbol.address, symbol.bytes, symbol.name)
+        };
+        let lines: String = program.symbols().iter().map(line).collect();
+        let open = File::options().create(true).append(true).open(&file);
+        open.and_then(|mut open| open.write_all(lines.as_bytes()))
+            .with_context(|| file.display().to_string())?;
+        terminal.note(format_args!("{}: {} functions", file.display(), program.symbols().len()));
+        Ok(())
+    }
 }
 
 /// Each instruction set with what it needs.
@@ -125,7 +161,8 @@ impl MachineArgs {
     /// The choice made, or all cores.
     pub(crate) fn machine(&self) -> Machine {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        Machine { threads: self.threads.unwrap_or_else(cores), isa: self.isa }
+        let threads = self.threads.unwrap_or_else(cores);
+        Machine { threads, isa: self.isa, algo: self.algo.unwrap_or_default() }
     }
 }
 
@@ -254,15 +291,6 @@ pub(crate) fn keeps_apart(output: &Path, others: &[&Path]) -> Result<(), Usage> 
             output.display()
         ))),
         false => Ok(()),
-    }
-}
-
-/// The index and name of each class.
-pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
-    let outputs = graph.output().elements();
-    match &info.classes {
-        Some(names) if names.len() == outputs => names.clone(),
-        _ => (0..outputs).map(|class| class.to_string()).collect(),
     }
 }
 

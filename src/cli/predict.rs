@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::ValueHint;
-use nin::Options;
+use nin::Purpose;
 use nin::ndarray::{ArrayView4, Axis};
 use nin_dsl::graph::Op;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::help::examples;
 use super::images;
 use super::options::{
-    MachineArgs, ModelArgs, class_names, compiled, preparation, read_weights, whole,
+    MachineArgs, ModelArgs, PerfArgs, compiled, preparation, read_weights, whole,
 };
 use super::terminal::Terminal;
 
@@ -40,6 +40,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -51,13 +53,11 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let (weights, info) = read_weights(&args.weights, graph, terminal)?;
     let input = graph.input();
     let preparation = preparation(&info, &args.weights, input, terminal)?;
-    let machine = args.machine.machine();
-    let options =
-        Options { batch: 1, threads: machine.threads, isa: machine.isa, ..Options::default() };
-    let program = model.compile(&options)?;
+    let program = model.compile(&args.machine.machine().options(1, Purpose::Inference))?;
     compiled(&program, terminal);
+    args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
-    let classes = class_names(&info, graph);
+    let classes = info.class_names(graph);
     let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
     let mut listed = vec![];
     for file in &args.images {

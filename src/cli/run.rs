@@ -10,11 +10,12 @@ use clap::ValueHint;
 use ndarray_npy::WriteNpyExt as _;
 use nin::data::npy::{self, Array, Expected};
 use nin::ndarray::{Array4, ArrayD, Axis, Ix4};
-use nin::{Model, Options, Purpose, weights};
+use nin::train::Machine;
+use nin::{Algo, Model, Purpose, weights};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, compiled, keeps_apart, read_weights};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, compiled, keeps_apart, read_weights};
 use super::terminal::Terminal;
 
 /// Images a call where there is no gradient to sum over all of them.
@@ -47,6 +48,8 @@ pub(crate) struct Args {
     grads: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -64,15 +67,17 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     }
     let count = images.len_of(Axis(0));
     let labels = args.labels.as_deref().map(|file| labels(file, count, &model)).transpose()?;
-    let machine = args.machine.machine();
+    // Whoever runs arrays compares: with another system, or with another algorithm.
+    let algo = args.machine.algo.unwrap_or(Algo::Direct);
+    let machine = Machine { algo, ..args.machine.machine() };
     let (batch, purpose) = match labels {
         // A gradient is that of the mean over all images.
         Some(_) => (count, Purpose::Training),
         None => (count.min(BATCH), Purpose::Inference),
     };
-    let options = Options { batch, threads: machine.threads, isa: machine.isa, purpose };
-    let program = model.compile(&options)?;
+    let program = model.compile(&machine.options(batch, purpose))?;
     compiled(&program, terminal);
+    args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
     let mut results = vec![];
     for chunk in images.axis_chunks_iter(Axis(0), batch) {

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use nin::{Model, Options, Purpose};
+use nin::{Model, Purpose};
 use nin_runtime::compile::{self, Stage};
 
 use super::help::examples;
@@ -83,9 +83,11 @@ impl StageArg {
             ],
             StageArg::Plan => &[
                 "# Where it all happens. A chunk is the images that go through a block together, a slice those whose",
-                "# gradients are summed together. \"forward 14x32 @832\": a tile of 14 rows (pixels) by 32 columns",
-                "# (channels) stays in registers, and its packed weights start at float 832. A buffer is a tensor's",
-                "# place in the memory of each thread, which others take before and after the blocks it lives in.",
+                "# gradients are summed together. \"tile 14x32 @832\": a tile of 14 rows (pixels) by 32 columns",
+                "# (channels) stays in registers, and its packed weights start at float 832. Costs are of one image,",
+                "# in thousands of multiply-adds. \"F(4x4, 5x5)\" is Winograd's algorithm: what a product reads goes",
+                "# through a transform (v, dv, kv, kz), and what is multiplied (m, dm, kp) is brought back. A buffer is a",
+                "# tensor's place in the memory of each thread, which others take before and after its blocks.",
                 "",
             ],
             StageArg::Clif => &[
@@ -129,10 +131,8 @@ impl From<Mode> for Purpose {
 pub(crate) fn show(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let model = args.model.load(terminal)?;
     let stage = |stage| {
-        let machine = args.machine.machine();
-        let (batch, threads, isa, purpose) =
-            (args.batch, machine.threads, machine.isa, args.mode.into());
-        compile::show(model.graph(), &Options { batch, threads, isa, purpose }, stage)
+        let options = args.machine.machine().options(args.batch, args.mode.into());
+        compile::show(model.graph(), &options, stage)
     };
     let text = match args.stage {
         StageArg::Ast => ast(&model),

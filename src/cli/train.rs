@@ -14,7 +14,7 @@ use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
 use super::help::examples;
-use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
+use super::options::{MachineArgs, PerfArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::{INTERRUPTED, check, report};
@@ -75,6 +75,8 @@ pub(crate) struct Args {
     resume: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 /// A number above 0.
@@ -106,15 +108,21 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             let model = unchanged(&folder, model)?;
             let data = folder.recipe()?.data;
             let data = data.context("the run was started from Rust; go on with it there")?;
-            let isa = folder.isa()?;
+            let (isa, algo) = folder.made_with()?;
+            let began = |option: String| {
+                Usage(format!("the run began with `{option}` and can only go on with it"))
+            };
             if machine.isa != Isa::Auto && machine.isa != isa {
-                let problem =
-                    format!("the run began with `--isa {isa}` and can only go on with it");
-                return Err(Usage(problem).into());
+                return Err(began(format!("--isa {isa}")).into());
+            }
+            if args.machine.algo.is_some_and(|given| given != algo) {
+                return Err(began(format!("--algo {algo}")).into());
             }
             let data = load(&data.parse()?, terminal)?;
             let mut trainer = Trainer::resume(folder, &data, machine.threads)?;
-            let place = Place { model: &model, data: &data, machine: Machine { isa, ..machine } };
+            args.perf.write(trainer.program(), terminal)?;
+            let machine = Machine { isa, algo, ..machine };
+            let place = Place { model: &model, data: &data, machine };
             let stop = stop_at_ctrl_c()?;
             match go(&mut trainer, place, Dead::Train, &stop, terminal)? {
                 Some(code) => Ok(code),
@@ -163,6 +171,7 @@ fn begin(
     for left in (0..=args.reseed).rev() {
         let seed = recipe.seed;
         let mut trainer = start(args, folder, place, recipe.clone(), terminal)?;
+        args.perf.write(trainer.program(), terminal)?;
         let dead = if left > 0 { Dead::GiveUp } else { Dead::Train };
         if let Some(code) = go(&mut trainer, place, dead, &stop, terminal)? {
             return Ok(code);

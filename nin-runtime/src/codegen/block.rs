@@ -18,17 +18,17 @@ use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
 use crate::kernel::{Kernel, PassKind};
-use crate::plan::{Algorithm, ConvPlan, Plan, PlannedBlock, Step};
+use crate::plan::{ConvPlan, Plan, PlannedBlock, Product, Run, Step};
 
 /// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
 #[derive(Clone, Copy)]
-struct Band {
-    /// The image, counted in the chunk.
-    image: Value,
+pub(super) struct Band {
+    /// The image, counted in the chunk; of a step that takes all images, how many there are.
+    pub(super) image: Value,
     /// The first row.
-    lo: Value,
+    pub(super) lo: Value,
     /// One past the last row.
-    hi: Value,
+    pub(super) hi: Value,
     /// How many rows that is, where it is fixed: a pointwise convolution's tiles depend on it.
     rows: usize,
 }
@@ -42,14 +42,21 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKi
     let planned @ PlannedBlock { block, steps } = &pass.blocks[index];
     match block.domain {
         Domain::Image => {
+            let call = |e: &mut Emitter<'_>, step: usize, image: Value| {
+                let rows = planned.rows(graph, &plan.convs, &steps[step]);
+                let (lo, hi) = (e.int(0), e.size(rows));
+                let kernel = Kernel::Step { pass: kind, block: index, step };
+                e.call(&kernel, &[context, first, image, lo, hi]);
+            };
             let zero = e.int(0);
-            e.range(zero, count, 1, |e, image| {
-                for (step, planned_step) in steps.iter().enumerate() {
-                    let (lo, hi) = (e.int(0), e.size(planned.rows(graph, planned_step)));
-                    let kernel = Kernel::Step { pass: kind, block: index, step };
-                    e.call(&kernel, &[context, first, image, lo, hi]);
+            for run in planned.runs() {
+                match run {
+                    Run::Images(steps) => e.range(zero, count, 1, |e, image| {
+                        steps.for_each(|step| call(e, step, image));
+                    }),
+                    Run::Chunk(step) => call(e, step, count),
                 }
-            });
+            }
         }
         Domain::Chunk => {
             for stage in &block.stages {
@@ -80,23 +87,39 @@ impl Scope<'_> {
     fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, band: Band) {
         match step {
             Step::Whole(index) => self.on_image(e, &stages[*index], band),
-            Step::Banded { stages: range, rows } => {
-                let mut lo = band.lo;
-                let mut rows = *rows;
-                // A thread's share of an image is seldom a multiple of a band: what is left is cut into ever smaller ones.
-                while rows > 0 {
-                    let left = e.b.ins().isub(band.hi, lo);
-                    let rest = e.b.ins().urem_imm_u(left, rows as i64);
-                    let whole = e.b.ins().isub(band.hi, rest);
-                    e.range(lo, whole, rows as i64, |e, lo| {
+            Step::Banded { stages: range, rows, unit } => {
+                let height = self.shape(stages[range.start].node).height();
+                let bands = |e: &mut Emitter<'_>, lo: Value, hi: Value, rows: usize| {
+                    e.range(lo, hi, rows as i64, |e, lo| {
                         let hi = e.add(lo, rows as i64);
                         for stage in &stages[range.clone()] {
                             self.on_image(e, stage, Band { lo, hi, rows, ..band });
                         }
                     });
+                };
+                let mut lo = e.mul(band.lo, *unit as i64);
+                let (hi, height) = (e.mul(band.hi, *unit as i64), height);
+                let end = e.size(height);
+                let hi = e.min(hi, end);
+                let mut rows = *rows;
+                // A thread's share of an image is seldom a multiple of a band: what is left is cut into ever smaller ones.
+                while rows > 0 {
+                    let left = e.b.ins().isub(hi, lo);
+                    let rest = e.b.ins().urem_imm_u(left, rows as i64);
+                    let whole = e.b.ins().isub(hi, rest);
+                    bands(e, lo, whole, rows);
                     lo = whole;
-                    rows /= 2;
+                    rows = rows / 2 / unit * unit;
                 }
+                if !height.is_multiple_of(*unit) {
+                    bands(e, lo, hi, height % unit);
+                }
+            }
+            Step::Transform { stage, spectrum } => {
+                self.transform(e, &stages[*stage], *spectrum, band);
+            }
+            Step::Products { stage, together } => {
+                self.products(e, &stages[*stage], *together, band);
             }
         }
     }
@@ -171,14 +194,7 @@ impl Scope<'_> {
                 let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
-                let geometry = conv.geometry;
-                let geometry = if geometry.is_pointwise() {
-                    geometry.flattened(shape.pixels())
-                } else {
-                    geometry
-                };
-                let Algorithm::Direct = conv.algorithm;
-                conv::kernel_grad(e, conv.kernel_tile, &geometry, input, grad, kernel);
+                conv::kernel_grad(e, conv.kernel_tile, &conv.geometry, input, grad, kernel);
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
@@ -265,7 +281,7 @@ impl Scope<'_> {
                     e,
                     conv.kernel_tile,
                     sizes,
-                    self.count,
+                    (self.count, 1),
                     [input, grad, kernel],
                 );
             }
@@ -293,8 +309,10 @@ impl Scope<'_> {
     fn conv(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band, relu: bool) {
         let conv = self.plan.conv(stage.node);
         let geometry = conv.geometry;
-        let Algorithm::Direct = conv.algorithm;
         let shape = self.shape(stage.node);
+        if let Some(winograd) = conv.winograd(Product::Forward) {
+            return self.winograd_forward(e, stage, winograd, band, relu);
+        }
         if geometry.is_pointwise() {
             let pixels = band.rows * shape.width();
             let input = self.row(e, stage.reads[0], band.image, band.lo);
@@ -320,7 +338,7 @@ impl Scope<'_> {
         conv::correlate(e, conv.forward_tile, &geometry.forward(), rows, operands, relu);
     }
 
-    fn forward_operands(
+    pub(super) fn forward_operands(
         &self,
         e: &mut Emitter<'_>,
         conv: &ConvPlan,
@@ -339,7 +357,7 @@ impl Scope<'_> {
         let grad = at(e, stage.reads[0]);
         let result = at(e, stage.writes);
         match self.graph.node(stage.node).op {
-            Op::Conv { .. } => self.conv_input_grad(e, stage.node, grad, result, mask),
+            Op::Conv { .. } => self.conv_input_grad(e, (stage.node, image), grad, result, mask),
             Op::Relu => {
                 let value = at(e, stage.reads[1]);
                 elementwise::relu_grad(e, result, value, shape.elements());
@@ -374,14 +392,16 @@ impl Scope<'_> {
     fn conv_input_grad(
         &self,
         e: &mut Emitter<'_>,
-        node: NodeId,
+        (node, image): (NodeId, Value),
         grad: Value,
         result: Value,
         mask: Option<Value>,
     ) {
         let conv = self.plan.conv(node);
         let geometry = conv.geometry;
-        let Algorithm::Direct = conv.algorithm;
+        if let Some(winograd) = conv.winograd(Product::InputGrad) {
+            return self.winograd_input_grad(e, conv, (winograd, image), result, mask);
+        }
         for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
             let panels = self.prepared(e, offset);
             let operands = Operands { input: grad, panels, output: result, bias: None, mask };

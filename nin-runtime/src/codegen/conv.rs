@@ -7,6 +7,9 @@ use super::emitter::{Emitter, columns};
 use crate::geometry::{ConvGeometry, Correlation, TileRun};
 use crate::kernel::{Dot, Epilogue, Group, Init, Kernel, Tile, TileShape};
 
+/// Pixels of a band of a kernel gradient: about as many of a cache line of either operand stay in the first-level cache.
+const KERNEL_GRAD_PIXELS: usize = 64;
+
 /// Addresses a correlation works on.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
@@ -209,6 +212,9 @@ pub(super) fn multiply(
 }
 
 /// Adds one image's kernel gradient: for each kernel row, `X^T dY` over the pixels that meet real input.
+///
+/// Every tile reads a few channels of each pixel, and the tile beside it the next few of the same cache lines: the pixels go
+/// through in bands whose lines stay in the first-level cache.
 pub(super) fn kernel_grad(
     e: &mut Emitter<'_>,
     shape: TileShape,
@@ -221,40 +227,47 @@ pub(super) fn kernel_grad(
     let (height, width) = geometry.input;
     let (rows, cols) = geometry.output;
     let runs = geometry.kernel_grad_tiles(shape);
+    let band = (KERNEL_GRAD_PIXELS / cols).clamp(1, rows);
     panels(e, cout, shape.cols, |e, panel, columns| {
         let grad = e.at(grad, panel, shape.cols);
         let kernel = e.at(kernel, panel, shape.cols);
-        e.count(geometry.kernel.0, |e, tap| {
-            // Output rows o with 0 <= o * stride - pad + tap < height.
-            let above = real_outputs(e, tap, geometry.pad, stride);
-            let below = real_outputs(e, tap, height + geometry.pad, stride);
+        e.count(rows.div_ceil(band), |e, number| {
+            let lo = e.mul(number, band as i64);
+            let hi = e.add(lo, band as i64);
             let rows = e.size(rows);
-            let below = e.min(below, rows);
-            let segments = e.b.ins().isub(below, above);
-            let first = e.mul(above, stride as i64);
-            let first = e.b.ins().iadd(first, tap);
-            let first = e.add(first, -(geometry.pad as i64));
-            let a = e.at(input, first, width * cin);
-            let a = e.floats(a, -((geometry.pad * cin) as i64));
-            let b = e.at(grad, above, cols * cout);
-            let c = e.at(kernel, tap, geometry.kernel.1 * cin * cout);
-            for run in &runs {
-                let tile = Tile {
-                    dot: Dot::F32,
-                    rows: run.rows,
-                    cols: columns,
-                    a_row: 1,
-                    a_k: (stride * cin) as i64,
-                    a_segment: (stride * width * cin) as i64,
-                    b_k: cout as i64,
-                    b_segment: (cols * cout) as i64,
-                    c_row: cout as i64,
-                    groups: run.groups.clone(),
-                    init: Init::Load,
-                    epilogue: Vec::new(),
-                };
-                tiles(e, run, &tile, [a, b, c, c, c, segments], [1, cout]);
-            }
+            let hi = e.min(hi, rows);
+            e.count(geometry.kernel.0, |e, tap| {
+                // Output rows o in the band with 0 <= o * stride - pad + tap < height.
+                let above = real_outputs(e, tap, geometry.pad, stride);
+                let above = e.max(above, lo);
+                let below = real_outputs(e, tap, height + geometry.pad, stride);
+                let below = e.min(below, hi);
+                let segments = e.b.ins().isub(below, above);
+                let first = e.mul(above, stride as i64);
+                let first = e.b.ins().iadd(first, tap);
+                let first = e.add(first, -(geometry.pad as i64));
+                let a = e.at(input, first, width * cin);
+                let a = e.floats(a, -((geometry.pad * cin) as i64));
+                let b = e.at(grad, above, cols * cout);
+                let c = e.at(kernel, tap, geometry.kernel.1 * cin * cout);
+                for run in &runs {
+                    let tile = Tile {
+                        dot: Dot::F32,
+                        rows: run.rows,
+                        cols: columns,
+                        a_row: 1,
+                        a_k: (stride * cin) as i64,
+                        a_segment: (stride * width * cin) as i64,
+                        b_k: cout as i64,
+                        b_segment: (cols * cout) as i64,
+                        c_row: cout as i64,
+                        groups: run.groups.clone(),
+                        init: Init::Load,
+                        epilogue: Vec::new(),
+                    };
+                    tiles(e, run, &tile, [a, b, c, c, c, segments], [1, cout]);
+                }
+            });
         });
     });
 }
@@ -268,14 +281,15 @@ fn real_outputs(e: &mut Emitter<'_>, tap: Value, bound: usize, stride: usize) ->
     if stride == 1 { room } else { e.b.ins().udiv_imm_u(room, stride as i64) }
 }
 
-/// Adds the kernel gradient of a product of rows: one segment a row.
+/// Adds the kernel gradient of a product of rows: `count` segments of `rows` rows.
 pub(super) fn kernel_grad_of_rows(
     e: &mut Emitter<'_>,
     shape: TileShape,
     (inputs, outputs): (usize, usize),
-    count: Value,
+    (count, rows): (Value, usize),
     [input, grad, kernel]: [Value; 3],
 ) {
+    let k = rows;
     panels(e, outputs, shape.cols, |e, panel, cols| {
         let b = e.at(grad, panel, shape.cols);
         let c = e.at(kernel, panel, shape.cols);
@@ -283,7 +297,7 @@ pub(super) fn kernel_grad_of_rows(
             first,
             rows,
             count,
-            groups: vec![Group { a: 0, b: 0, k: 1, rows: 0..rows }],
+            groups: vec![Group { a: 0, b: 0, k, rows: 0..rows }],
         };
         let whole = inputs / shape.rows;
         let rest = inputs % shape.rows;
@@ -295,10 +309,10 @@ pub(super) fn kernel_grad_of_rows(
                 rows: run.rows,
                 cols,
                 a_row: 1,
-                a_k: 0,
-                a_segment: inputs as i64,
-                b_k: 0,
-                b_segment: outputs as i64,
+                a_k: inputs as i64,
+                a_segment: (k * inputs) as i64,
+                b_k: outputs as i64,
+                b_segment: (k * outputs) as i64,
                 c_row: outputs as i64,
                 groups: run.groups.clone(),
                 init: Init::Load,

@@ -9,11 +9,12 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::Graph;
 
 use super::emitter::Emitter;
+use super::scope::Scope;
 use super::{context, layout, norm, pack, pool, update};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::kernel::{Entry, Kernel, PassKind};
-use crate::plan::{Part, Plan};
+use crate::plan::{ConvPlan, Part, Plan};
 
 /// Writes an entry.
 pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry) {
@@ -30,7 +31,16 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
                 pool::zero(e, sums, plan.slice_floats);
             }
             let blocks = plan.phases()[phase].blocks.clone();
+            let zero = e.int(0);
+            let scope = Scope::open(e, graph, plan, PassKind::Training, context, (begin, zero));
+            let summed: Vec<&ConvPlan> = plan.summed_in_domain(blocks.clone()).collect();
+            for conv in &summed {
+                scope.clear_sums(e, conv);
+            }
             chunks(e, plan, (PassKind::Training, blocks), context, (begin, end), |_, _, _| {});
+            for conv in &summed {
+                scope.finish_sums(e, conv);
+            }
         }
         Entry::Gather { phase } => {
             let gather = plan.phases()[phase].gather.expect("the phase gathers (a bug in nin)");
@@ -103,7 +113,9 @@ fn part(
                 let kernel = Kernel::Step { pass: kind, block, step };
                 e.call(&kernel, &[context, first, image, begin, end]);
             }
-            None => e.call(&Kernel::Block { pass: kind, index: block }, &[context, first, image]),
+            None => {
+                e.call(&Kernel::Block { pass: kind, index: block }, &[context, first, image]);
+            }
         });
     }
     if kind == PassKind::Inference {

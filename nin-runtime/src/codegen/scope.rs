@@ -14,7 +14,7 @@ use super::pool::{Pool, Reduce};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::kernel::PassKind;
-use crate::plan::{Affine, Extent, NormPlan, Pass, Plan, Row};
+use crate::plan::{Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Row, Spectrum};
 
 /// Everything a block's stages refer to.
 pub(super) struct Scope<'a> {
@@ -98,10 +98,32 @@ impl Scope<'_> {
         match buffer.extent {
             Extent::Band(_) => base,
             Extent::Image | Extent::Chunk | Extent::Batch => {
-                let shape = self.shape(buffer.key.node());
+                let node = buffer.key.node().expect("a map's (a bug in nin)");
+                let shape = self.shape(node);
                 e.at(base, row, shape.width() * shape.channels())
             }
         }
+    }
+
+    /// Where a spectrum of a convolution lies.
+    pub(super) fn spectrum(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        spectrum: Spectrum,
+    ) -> Value {
+        let buffer = self.pass.room(BufferKey::Spectrum(conv.node, spectrum));
+        let memory = match buffer.extent {
+            Extent::Band(_) => self.arena,
+            Extent::Image | Extent::Chunk | Extent::Batch => self.shared,
+        };
+        e.floats(memory, buffer.offset as i64)
+    }
+
+    /// Scratch of transforms, this thread's own.
+    pub(super) fn scratch(&self, e: &mut Emitter<'_>) -> Value {
+        let buffer = self.pass.room(BufferKey::Scratch);
+        e.floats(self.arena, buffer.offset as i64)
     }
 
     /// Where a prepared form of a weight lies.

@@ -1,6 +1,7 @@
 //! [`PartTime`], how long each part of a pass takes: what `nin bench --layers` prints.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use nin_dsl::graph::{Graph, Op};
@@ -30,7 +31,9 @@ fn stages(pass: &Pass, part: Part) -> &[Stage] {
     let planned = &pass.blocks[part.block];
     let stages = &planned.block.stages;
     match part.step.map(|step| &planned.steps[step]) {
-        Some(Step::Whole(stage)) => &stages[*stage..=*stage],
+        Some(Step::Whole(stage) | Step::Transform { stage, .. } | Step::Products { stage, .. }) => {
+            &stages[*stage..=*stage]
+        }
         Some(Step::Banded { stages: range, .. }) => &stages[range.clone()],
         None => stages,
     }
@@ -39,11 +42,39 @@ fn stages(pass: &Pass, part: Part) -> &[Stage] {
 /// What a part does, as far as that does not depend on the clock.
 fn describe(graph: &Graph, pass: &Pass, part: Part) -> PartTime {
     let stages = stages(pass, part);
-    let what: Vec<String> = stages.iter().map(|stage| stage.title(graph)).collect();
+    let planned = &pass.blocks[part.block];
+    let step = part.step.map(|step| &planned.steps[step]);
+    // In Winograd's domain the work that the layer asks for is in the products.
+    let is_made = |number: usize| -> bool {
+        planned
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Products { stage, .. } if *stage == number))
+    };
+    let first = match step {
+        Some(Step::Whole(stage) | Step::Banded { stages: Range { start: stage, .. }, .. }) => {
+            is_made(*stage)
+        }
+        _ => false,
+    };
+    let title = |(number, stage): (usize, &Stage)| {
+        let title = stage.title(graph);
+        match step {
+            Some(Step::Transform { .. }) => format!("transform for {title}"),
+            Some(Step::Products { .. }) => format!("products of {title}"),
+            _ if first && number == 0 => format!("back to {title}"),
+            _ => title,
+        }
+    };
+    let what: Vec<String> = stages.iter().enumerate().map(title).collect();
+    let flops = match step {
+        Some(Step::Transform { .. }) => 0,
+        _ => stages.iter().skip(usize::from(first)).map(|stage| flops(graph, stage)).sum(),
+    };
     PartTime {
-        name: pass.blocks[part.block].block.name.clone(),
+        name: planned.block.name.clone(),
         what: what.join(", "),
-        flops: stages.iter().map(|stage| flops(graph, stage)).sum(),
+        flops,
         bytes: bytes(graph, stages),
         time: Duration::ZERO,
     }
@@ -111,7 +142,7 @@ pub(crate) fn measure(
         .filter(|&(&part, _)| !is_idle(graph, (kind, pass), part))
         .map(|(&part, times)| {
             // A block that takes all images at once was called once for them.
-            let images = if part.step.is_none() { images as u32 } else { 1 };
+            let images = if part.together { images as u32 } else { 1 };
             PartTime { time: median(times) / images, ..describe(graph, pass, part) }
         })
         .collect()

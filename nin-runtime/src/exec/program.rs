@@ -9,9 +9,9 @@ use nin_dsl::graph::Graph;
 use super::session::Session;
 use crate::codegen::Isa;
 use crate::error::Error;
-use crate::jit::CodeMemory;
 use crate::jit::call::Callee;
-use crate::plan::Plan;
+use crate::jit::{CodeMemory, Symbol};
+use crate::plan::{Algo, Plan};
 use crate::weights::Weights;
 
 /// A compiled model: machine code for one model, one batch size and one instruction set. Cheap to clone, shared between
@@ -27,6 +27,7 @@ pub(crate) struct Inner {
     pub(crate) plan: Plan,
     pub(crate) code: CodeMemory,
     pub(crate) isa: Isa,
+    pub(crate) algo: Algo,
     pub(crate) threads: usize,
     pub(crate) compile_time: Duration,
 }
@@ -60,6 +61,11 @@ impl Program {
         self.inner.isa
     }
 
+    /// The choice of algorithms that its plan was made by.
+    pub fn algo(&self) -> Algo {
+        self.inner.algo
+    }
+
     /// Threads of each session.
     pub fn threads(&self) -> usize {
         self.inner.threads
@@ -73,6 +79,11 @@ impl Program {
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
         self.inner.code.bytes()
+    }
+
+    /// Where every function lies, for profilers; addresses hold while the program lives.
+    pub fn symbols(&self) -> &[Symbol] {
+        self.inner.code.symbols()
     }
 
     /// Bytes of one session's arenas, all threads together, and of what a training step with batch normalisation keeps of

@@ -18,7 +18,7 @@ use crate::exec::memory::Floats;
 use crate::exec::team::Barrier;
 use crate::exec::threads::Threads;
 use crate::kernel::{Entry, PassKind};
-use crate::plan::Plan;
+use crate::plan::{Part, Plan};
 pub use train::Hyper;
 pub(crate) use train::{Moments, StepMemory, TrainBatch, UpdateStep};
 
@@ -184,7 +184,8 @@ impl<'a> Callee<'a> {
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
-        let work = |number: usize| match self.plan.convs.get(number) {
+        let work = |number: usize| match self.plan.convs.get(number / 2) {
+            Some(conv) if number % 2 == 1 && conv.grad_panels.is_empty() => 0,
             Some(conv) => conv.geometry.weights(),
             None => 0,
         };
@@ -223,17 +224,18 @@ impl<'a> Callee<'a> {
             contexts.push(Some(context.over(0..rows)));
         };
         let mut first = 0;
-        for block in parts.chunk_by(|a, b| a.block == b.block) {
-            for image in 0..n {
-                for (number, part) in (first..).zip(block) {
-                    match part.step {
-                        Some(_) => call(number, image, part.rows),
-                        None if image == 0 => call(number, n, 1),
-                        None => {}
-                    }
+        // Parts that one image goes through before the next does.
+        let together = |a: &Part, b: &Part| a.block == b.block && !a.together && !b.together;
+        for run in parts.chunk_by(together) {
+            let numbered = || (first..).zip(run);
+            if run[0].together {
+                numbered().for_each(|(number, part)| call(number, n, part.rows));
+            } else {
+                for image in 0..n {
+                    numbered().for_each(|(number, part)| call(number, image, part.rows));
                 }
             }
-            first += block.len();
+            first += run.len();
         }
         TimedCalls { calls: self.calls(Entry::Part { pass }, lanes), numbers }
     }

@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 
 use nin_dsl::graph::{Graph, NodeId, Op};
 
-use super::{ALIGN, Images, PlannedBlock, Step};
+use super::{ALIGN, ConvPlan, Images, PlannedBlock, Product, Reach, Run, Spectrum, Step};
 use crate::autodiff::Tensor;
 use crate::fuse::{Domain, Stage, StageOp};
-use crate::kernel::Tile;
+use crate::kernel::{Tile, Transform};
 
 /// What a buffer holds. Ops that work in place (ReLUs, ELUs, dropout) share the buffer of what they work on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +16,10 @@ pub enum BufferKey {
     Value(NodeId),
     /// The gradient of that value.
     Grad(NodeId),
+    /// A tensor of a convolution in Winograd's domain.
+    Spectrum(NodeId, Spectrum),
+    /// Scratch of its transforms.
+    Scratch,
 }
 
 /// How much of a tensor is kept at a time.
@@ -46,6 +50,8 @@ pub struct Buffer {
     pub extent: Extent,
     /// Blocks during which it holds something.
     pub live: RangeInclusive<usize>,
+    /// The runs of steps (of all blocks, counted) in which it is first and last touched.
+    runs: RangeInclusive<usize>,
 }
 
 impl BufferKey {
@@ -88,10 +94,11 @@ impl BufferKey {
         }
     }
 
-    /// The node whose shape the buffer has.
-    pub fn node(self) -> NodeId {
+    /// The node whose shape the buffer has; none if it is no map.
+    pub fn node(self) -> Option<NodeId> {
         match self {
-            BufferKey::Value(id) | BufferKey::Grad(id) => id,
+            BufferKey::Value(id) | BufferKey::Grad(id) => Some(id),
+            BufferKey::Spectrum(..) | BufferKey::Scratch => None,
         }
     }
 }
@@ -113,6 +120,11 @@ fn works_in_place(op: Op) -> bool {
 
 /// Every tensor a stage touches.
 fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
+    stage.reads.iter().copied().chain(made(stage))
+}
+
+/// Every tensor a stage touches when its products are made already.
+fn made(stage: &Stage) -> impl Iterator<Item = Tensor> {
     let mask = match stage.op {
         StageOp::InputGrad { mask } => mask,
         StageOp::Import
@@ -123,7 +135,80 @@ fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
         | StageOp::BiasGrad
         | StageOp::ScaleGrad => None,
     };
-    stage.reads.iter().copied().chain([stage.writes]).chain(mask)
+    [stage.writes].into_iter().chain(mask)
+}
+
+/// Everything that a step of a block touches, and how much of it at a time.
+fn touched_by(
+    graph: &Graph,
+    convs: &[ConvPlan],
+    PlannedBlock { block, .. }: &PlannedBlock,
+    step: &Step,
+) -> Vec<(BufferKey, Extent)> {
+    let conv = |node: NodeId| convs.iter().find(|conv| conv.node == node);
+    let spectrum = |node, spectrum, extent| (BufferKey::Spectrum(node, spectrum), extent);
+    let keys = |tensor| BufferKey::of(graph, tensor);
+    let whole = if block.domain == Domain::Chunk { Extent::Chunk } else { Extent::Image };
+    let of_products = |product| match product {
+        Product::KernelGrad => {
+            vec![Spectrum::Operand(product), Spectrum::Grad, Spectrum::Result(product)]
+        }
+        Product::Forward | Product::InputGrad => {
+            vec![Spectrum::Operand(product), Spectrum::Result(product)]
+        }
+    };
+    match step {
+        Step::Whole(number) => {
+            let stage = &block.stages[*number];
+            let gathers = matches!(stage.op, StageOp::InputGrad { .. })
+                && whole == Extent::Image
+                && conv(stage.node).is_some_and(|conv| conv.winograd(Product::InputGrad).is_some());
+            let tensors: Vec<Tensor> =
+                if gathers { made(stage).collect() } else { touched(stage).collect() };
+            let result = spectrum(stage.node, Spectrum::Result(Product::InputGrad), Extent::Image);
+            let found = tensors.into_iter().filter_map(keys).map(|key| (key, whole));
+            found.chain(gathers.then_some(result)).collect()
+        }
+        Step::Banded { stages, rows, .. } => {
+            let mut all = Vec::new();
+            for number in stages.clone() {
+                let stage = &block.stages[number];
+                let winograd = conv(stage.node).and_then(|conv| conv.winograd(Product::Forward));
+                let winograd = winograd.filter(|_| number == stages.start);
+                let reads = match winograd.map(|winograd| winograd.reach) {
+                    Some(Reach::Band) => {
+                        let spectra = of_products(Product::Forward).into_iter();
+                        all.extend(spectra.map(|of| spectrum(stage.node, of, Extent::Band(*rows))));
+                        &stage.reads[..]
+                    }
+                    Some(Reach::Image | Reach::Chunk) => {
+                        let of = Spectrum::Result(Product::Forward);
+                        all.push(spectrum(stage.node, of, Extent::Image));
+                        &[]
+                    }
+                    None => &stage.reads[..],
+                };
+                // What the first convolution of a band reads is no band: its windows overlap.
+                let band = Extent::Band(*rows);
+                let read = if number == stages.start { Extent::Image } else { band };
+                let reads = reads.iter().map(|&tensor| (tensor, read));
+                let tensors = reads.chain(made(stage).map(|tensor| (tensor, band)));
+                all.extend(tensors.filter_map(|(tensor, extent)| Some((keys(tensor)?, extent))));
+            }
+            all
+        }
+        Step::Transform { stage, spectrum: to } => {
+            let stage = &block.stages[*stage];
+            let tensor = stage.reads[to.operand()];
+            let read = keys(tensor).map(|key| (key, Extent::Image));
+            read.into_iter().chain([spectrum(stage.node, *to, Extent::Image)]).collect()
+        }
+        Step::Products { stage, .. } => {
+            let stage = &block.stages[*stage];
+            let spectra = of_products(super::product(stage.op)).into_iter();
+            spectra.map(|of| spectrum(stage.node, of, Extent::Image)).collect()
+        }
+    }
 }
 
 /// Where the tensors of a pass lie, and how much room that takes (in floats).
@@ -137,10 +222,11 @@ pub(super) struct Layout {
 pub(super) fn lay_out(
     graph: &Graph,
     blocks: &[PlannedBlock],
+    convs: &[ConvPlan],
     images: Images,
     result: Option<Tensor>,
 ) -> Layout {
-    let mut buffers = tensors(graph, blocks, result);
+    let mut buffers = tensors(graph, blocks, convs, images.chunk, result);
     let last = blocks.len() - 1;
     let phases = |buffer: &Buffer| {
         let (start, end) = (*buffer.live.start(), *buffer.live.end());
@@ -148,15 +234,18 @@ pub(super) fn lay_out(
     };
     for buffer in &mut buffers {
         let phases = phases(buffer);
-        if phases.start() != phases.end() {
+        if buffer.key.node().is_some() && phases.start() != phases.end() {
             buffer.extent = Extent::Batch;
         }
-        let shape = graph.node(buffer.key.node()).shape;
-        let kept = match buffer.extent {
-            Extent::Band(rows) => rows * shape.width() * shape.channels(),
-            Extent::Image => buffer.image,
-            Extent::Chunk => images.chunk * buffer.image,
-            Extent::Batch => images.batch * buffer.image,
+        let row = |node: NodeId| {
+            let shape = graph.node(node).shape;
+            shape.width() * shape.channels()
+        };
+        let kept = match (buffer.key.node(), buffer.extent) {
+            (Some(node), Extent::Band(rows)) => rows * row(node),
+            (None, Extent::Band(_)) | (_, Extent::Image) => buffer.image,
+            (_, Extent::Chunk) => images.chunk * buffer.image,
+            (_, Extent::Batch) => images.batch * buffer.image,
         };
         buffer.floats = (kept + Tile::OVERREAD).next_multiple_of(ALIGN);
     }
@@ -199,60 +288,68 @@ fn overlap(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {
     a.start() <= b.end() && b.start() <= a.end()
 }
 
-/// The stored tensors with their lifetimes and extents, not placed yet, in order of first use.
-fn tensors(graph: &Graph, blocks: &[PlannedBlock], result: Option<Tensor>) -> Vec<Buffer> {
+/// Everything stored with its lifetime and extent, not placed yet, in order of first use.
+fn tensors(
+    graph: &Graph,
+    blocks: &[PlannedBlock],
+    convs: &[ConvPlan],
+    chunk: usize,
+    result: Option<Tensor>,
+) -> Vec<Buffer> {
     let mut buffers: Vec<Buffer> = Vec::new();
-    let mut touch = |tensor: Tensor, block: usize, extent: Extent| {
-        let Some(key) = BufferKey::of(graph, tensor) else { return };
-        match buffers.iter_mut().find(|buffer| buffer.key == key) {
-            Some(buffer) if *buffer.live.end() == block && buffer.extent == extent => {}
-            Some(buffer) => {
-                let alone = *buffer.live.start() == block;
-                buffer.extent =
-                    if alone && extent != Extent::Chunk && buffer.extent != Extent::Chunk {
-                        Extent::Image
-                    } else {
-                        Extent::Chunk
-                    };
-                buffer.live = *buffer.live.start()..=block;
-            }
-            None => {
-                let image = graph.node(key.node()).shape.elements();
-                buffers.push(Buffer {
-                    key,
-                    offset: 0,
-                    floats: 0,
-                    image,
-                    extent,
-                    live: block..=block,
-                });
-            }
-        }
-    };
-    for (index, PlannedBlock { block, steps }) in blocks.iter().enumerate() {
-        for step in steps {
-            let (stages, extent) = match step {
-                Step::Whole(stage) => (*stage..*stage + 1, Extent::Image),
-                Step::Banded { stages, rows } => (stages.clone(), Extent::Band(*rows)),
+    let mut touch = |key: BufferKey, (block, run): (usize, usize), extent: Extent| {
+        let Some(buffer) = buffers.iter_mut().find(|buffer| buffer.key == key) else {
+            let (image, live) = match key {
+                BufferKey::Value(node) | BufferKey::Grad(node) => {
+                    (graph.node(node).shape.elements(), block..=block)
+                }
+                BufferKey::Spectrum(node, spectrum) => {
+                    let conv = convs.iter().find(|conv| conv.node == node);
+                    let conv = conv.expect("every convolution is planned (a bug in nin)");
+                    // A kernel's gradient is summed from the first chunk to the end of the last.
+                    let sums = spectrum == Spectrum::Result(Product::KernelGrad);
+                    let live = if sums { 0..=blocks.len() } else { block..=block };
+                    (conv.spectrum(spectrum, chunk).floats(), live)
+                }
+                BufferKey::Scratch => (Transform::SCRATCH, 0..=blocks.len()),
             };
-            let first = stages.start;
-            for number in stages {
-                let stage = &block.stages[number];
-                for tensor in touched(stage) {
-                    // What the first convolution of a band reads is no band: its windows overlap.
-                    let outside = number == first && stage.reads.contains(&tensor);
-                    let extent = match (block.domain, outside) {
-                        (Domain::Chunk, _) => Extent::Chunk,
-                        (Domain::Image, true) => Extent::Image,
-                        (Domain::Image, false) => extent,
-                    };
-                    touch(tensor, index, extent);
+            let (offset, floats, runs) = (0, 0, run..=run);
+            buffers.push(Buffer { key, offset, floats, image, extent, live, runs });
+            return;
+        };
+        if key.node().is_none() {
+            return;
+        }
+        let alone = *buffer.runs.start() == run;
+        buffer.extent = match (buffer.extent, extent) {
+            (before, now) if alone && before == now => now,
+            (Extent::Chunk, _) | (_, Extent::Chunk) => Extent::Chunk,
+            _ if alone => Extent::Image,
+            _ => Extent::Chunk,
+        };
+        buffer.live = *buffer.live.start()..=block;
+        buffer.runs = *buffer.runs.start()..=run;
+    };
+    let mut run = 0;
+    for (index, planned) in blocks.iter().enumerate() {
+        for steps in planned.runs() {
+            let steps = match steps {
+                Run::Images(steps) => steps,
+                Run::Chunk(step) => step..step + 1,
+            };
+            for step in &planned.steps[steps] {
+                for (key, extent) in touched_by(graph, convs, planned, step) {
+                    touch(key, (index, run), extent);
+                    if matches!(key, BufferKey::Spectrum(..)) {
+                        touch(BufferKey::Scratch, (index, run), Extent::Band(0));
+                    }
                 }
             }
+            run += 1;
         }
     }
-    if let Some(result) = result {
-        touch(result, blocks.len(), Extent::Chunk);
+    if let Some(key) = result.and_then(|result| BufferKey::of(graph, result)) {
+        touch(key, (blocks.len(), run), Extent::Chunk);
     }
     buffers
 }

@@ -4,7 +4,12 @@ use std::fmt::{self, Write as _};
 
 use nin_dsl::graph::Graph;
 
-use super::{Algorithm, Buffer, BufferKey, Extent, Gather, Pass, Plan, Step};
+use super::{
+    Algorithm, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan, PreparedSpectrum,
+    Product, Spectrum, Step, Winograd, product,
+};
+use crate::geometry::ConvGeometry;
+use crate::kernel::TileShape;
 
 impl Plan {
     /// Phases, blocks, steps, buffers and convolutions, a line each.
@@ -22,31 +27,7 @@ impl Plan {
             self.weight_floats, self.prepared_floats
         )?;
         for conv in &self.convs {
-            let geometry = conv.geometry;
-            let Algorithm::Direct = conv.algorithm;
-            let offsets: Vec<String> =
-                conv.grad_panels.iter().map(|offset| format!("@{offset}")).collect();
-            let mut gradients = String::new();
-            if self.training.is_some() {
-                write!(gradients, ", kernel gradient {}", conv.kernel_tile)?;
-            }
-            if !offsets.is_empty() {
-                write!(gradients, ", input gradient {} {}", conv.grad_tile, offsets.join(" "))?;
-            }
-            writeln!(
-                text,
-                "  conv {} {}x{} s{} p{} {} -> {} direct, forward {} @{}{}",
-                conv.node,
-                geometry.kernel.0,
-                geometry.kernel.1,
-                geometry.stride,
-                geometry.pad,
-                geometry.cin,
-                geometry.cout,
-                conv.forward_tile,
-                conv.forward_panels,
-                gradients,
-            )?;
+            conv.write(self.training.is_some(), text)?;
         }
         for norm in &self.norms {
             let conv = self.convs.iter().find(|conv| conv.norm == Some(norm.node));
@@ -86,6 +67,74 @@ impl Plan {
     }
 }
 
+impl ConvPlan {
+    /// The convolution, and a line for each of its products: what it is made by, and why.
+    fn write(&self, training: bool, text: &mut String) -> fmt::Result {
+        let ConvGeometry { kernel, stride, pad, cin, cout, .. } = self.geometry;
+        let (ky, kx) = kernel;
+        writeln!(text, "  conv {} {ky}x{kx} s{stride} p{pad} {cin} -> {cout}", self.node)?;
+        let panels: Vec<String> = self.grad_panels.iter().map(|at| format!(" @{at}")).collect();
+        let (forward, spectrum) = (format!(" @{}", self.forward_panels), self.forward_spectrum);
+        product_line(text, "forward", self.forward, (self.forward_tile, &forward, spectrum))?;
+        if !self.grad_panels.is_empty() {
+            let panels = (self.grad_tile, &*panels.concat(), self.grad_spectrum);
+            product_line(text, "input gradient", self.input_grad, panels)?;
+        }
+        if training {
+            let tile = (self.kernel_tile, "", None);
+            product_line(text, "kernel gradient", self.kernel_grad, tile)?;
+        }
+        Ok(())
+    }
+}
+
+/// A product: its algorithm, its tile and panels, and its cost beside the direct algorithm's.
+fn product_line(
+    text: &mut String,
+    name: &str,
+    Choice { algorithm, cost, direct }: Choice,
+    (tile, panels, spectrum): (TileShape, &str, Option<PreparedSpectrum>),
+) -> fmt::Result {
+    write!(text, "    {name:<15} ")?;
+    match algorithm {
+        Algorithm::Direct => {
+            write!(text, "direct, tile {tile}{panels}, costs {}", thousands(direct))
+        }
+        Algorithm::Winograd(Winograd { size, reach }) => {
+            write!(text, "{size} {reach}, tile {tile}{panels}")?;
+            if let Some(spectrum) = spectrum {
+                write!(text, " to @{}", spectrum.offset)?;
+            }
+            let [total, products, transforms, direct] =
+                [cost.total(), cost.products, cost.transforms, direct].map(thousands);
+            write!(
+                text,
+                ", costs {total} (products {products}, transforms {transforms}) instead of {direct}"
+            )
+        }
+    }?;
+    writeln!(text)
+}
+
+/// A number of multiply-adds, in thousands.
+fn thousands(count: u64) -> String {
+    format!("{} k", count.div_ceil(1000))
+}
+
+impl fmt::Display for Spectrum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Spectrum::Operand(Product::Forward) => "v",
+            Spectrum::Result(Product::Forward) => "m",
+            Spectrum::Operand(Product::InputGrad) => "dv",
+            Spectrum::Result(Product::InputGrad) => "dm",
+            Spectrum::Operand(Product::KernelGrad) => "kv",
+            Spectrum::Grad => "kz",
+            Spectrum::Result(Product::KernelGrad) => "kp",
+        })
+    }
+}
+
 impl Pass {
     fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
         for (index, planned) in self.blocks.iter().enumerate() {
@@ -104,11 +153,22 @@ impl Pass {
                     Step::Whole(stage) => {
                         writeln!(text, "      {}", planned.block.stages[*stage].display(graph))?;
                     }
-                    Step::Banded { stages, rows } => {
+                    Step::Banded { stages, rows, .. } => {
                         writeln!(text, "      by bands of {rows} rows")?;
                         for stage in &planned.block.stages[stages.clone()] {
                             writeln!(text, "        {}", stage.display(graph))?;
                         }
+                    }
+                    Step::Transform { stage, spectrum } => {
+                        let stage = &planned.block.stages[*stage];
+                        let of = stage.reads[spectrum.operand()];
+                        writeln!(text, "      {spectrum}{} = transform {of}", stage.node)?;
+                    }
+                    Step::Products { stage, together } => {
+                        let stage = &planned.block.stages[*stage];
+                        let result = Spectrum::Result(product(stage.op));
+                        let images = if *together { ", all images at once" } else { "" };
+                        writeln!(text, "      {result}{} = products{images}", stage.node)?;
                     }
                 }
             }
@@ -125,8 +185,11 @@ impl fmt::Display for Buffer {
         let key = match self.key {
             BufferKey::Value(id) => id.to_string(),
             BufferKey::Grad(id) => format!("d{id}"),
+            BufferKey::Spectrum(id, spectrum) => format!("{spectrum}{id}"),
+            BufferKey::Scratch => "scratch".to_owned(),
         };
         let extent = match self.extent {
+            Extent::Band(_) if self.key.node().is_none() => "band".to_owned(),
             Extent::Band(rows) => format!("{rows} rows"),
             Extent::Image => "image".to_owned(),
             Extent::Chunk => "chunk".to_owned(),

@@ -4,7 +4,7 @@ use ndarray::{Array4, s};
 use nin_dsl::graph::Graph;
 
 use super::trainer::Machine;
-use crate::compile::{Options, Purpose, compile};
+use crate::compile::{Purpose, compile};
 use crate::data::{Preparation, Split};
 use crate::error::Error;
 use crate::exec::{Session, zeroed_images};
@@ -95,8 +95,7 @@ impl Evaluator {
         batch: usize,
         machine: Machine,
     ) -> Result<Evaluator, Error> {
-        let Machine { threads, isa } = machine;
-        let options = Options { batch, threads, isa, purpose: Purpose::Inference };
+        let options = machine.options(batch, Purpose::Inference);
         let session = compile(&graph.without_softmax(), &options)?.session(weights)?;
         let batch = zeroed_images(batch, graph.input())?;
         Ok(Evaluator { session, batch, labels: Vec::new() })

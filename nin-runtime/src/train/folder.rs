@@ -14,6 +14,7 @@ use crate::codegen::Isa;
 use crate::data::Preparation;
 use crate::file::write_atomically;
 use crate::model::Model;
+use crate::plan::Algo;
 
 /// How long a line may wait before those who follow the file see it.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -28,8 +29,10 @@ const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 /// Every file of a run.
 const FILES: [&str; 8] = [MODEL, RECIPE, PLAN, METRICS, STATISTICS, REPORT, LAST, BEST];
-/// Begins the plan's first line; the instruction set ends it.
+/// Begins the plan's first line, before the instruction set.
 pub(super) const ISA: &str = "isa ";
+/// Between the instruction set and the choice of algorithms.
+pub(super) const ALGO: &str = ", algo ";
 
 /// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
 /// `best.safetensors`, and `statistics.safetensors` of some kinds of preprocessing.
@@ -189,16 +192,17 @@ impl RunFolder {
         Recipe::from_file(&self.file(RECIPE))
     }
 
-    /// The instruction set the run began with, which its bits depend on.
+    /// The instruction set and the algorithms the run began with, which its bits depend on.
     ///
     /// # Errors
-    /// A plan that cannot be read or does not name one.
-    pub fn isa(&self) -> Result<Isa, TrainError> {
+    /// A plan that cannot be read or does not name them.
+    pub fn made_with(&self) -> Result<(Isa, Algo), TrainError> {
         let plan = self.plan()?;
-        let word = plan.lines().next().and_then(|line| line.strip_prefix(ISA));
-        word.and_then(|word| word.parse().ok()).ok_or_else(|| TrainError::Resume {
+        let words = plan.lines().next().and_then(|line| line.strip_prefix(ISA)?.split_once(ALGO));
+        let made = words.and_then(|(isa, algo)| Some((isa.parse().ok()?, algo.parse().ok()?)));
+        made.ok_or_else(|| TrainError::Resume {
             folder: self.path.clone(),
-            problem: format!("`{PLAN}` does not begin with an instruction set"),
+            problem: format!("`{PLAN}` does not begin with an instruction set and algorithms"),
         })
     }
 

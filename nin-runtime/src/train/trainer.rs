@@ -9,7 +9,7 @@ use nin_dsl::graph::Role;
 use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
 use super::feed::{Batch, Feed};
-use super::folder::{Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
+use super::folder::{ALGO, Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{init, last_before_relu};
 use super::random::{Purpose as Stream, shuffled};
 use super::{Recipe, RecipeError, TrainError};
@@ -19,6 +19,7 @@ use crate::compile::{Options, Purpose};
 use crate::data::{Dataset, Normalisation, Preparation, Preprocessing};
 use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
+use crate::plan::Algo;
 use crate::weights::Weights;
 
 /// Steps after which a loss of ln(classes) is told.
@@ -35,13 +36,23 @@ pub struct Machine {
     pub threads: usize,
     /// Instruction set.
     pub isa: Isa,
+    /// Algorithms of convolutions.
+    pub algo: Algo,
 }
 
 impl Default for Machine {
     /// All cores and the best instruction set.
     fn default() -> Machine {
-        let Options { threads, isa, .. } = Options::default();
-        Machine { threads, isa }
+        let Options { threads, isa, algo, .. } = Options::default();
+        Machine { threads, isa, algo }
+    }
+}
+
+impl Machine {
+    /// How to compile for it.
+    pub fn options(self, batch: usize, purpose: Purpose) -> Options {
+        let Machine { threads, isa, algo } = self;
+        Options { batch, threads, isa, purpose, algo }
     }
 }
 
@@ -197,8 +208,7 @@ impl<'d> Trainer<'d> {
     ) -> Result<Trainer<'d>, TrainError> {
         let graph = model.graph();
         preparation.check(data.shape())?;
-        let Machine { threads, isa } = machine;
-        let options = Options { batch: recipe.batch, threads, isa, purpose: Purpose::Training };
+        let options = machine.options(recipe.batch, Purpose::Training);
         let weights = init(graph, &recipe);
         let session = model.compile(&options)?.session(&weights)?;
         let evaluator = Evaluator::new(graph, &weights, recipe.batch, machine)?;
@@ -286,7 +296,8 @@ impl<'d> Trainer<'d> {
         threads: usize,
     ) -> Result<Trainer<'d>, TrainError> {
         let (model, recipe) = (folder.model()?, folder.recipe()?);
-        let machine = Machine { threads, isa: folder.isa()? };
+        let (isa, algo) = folder.made_with()?;
+        let machine = Machine { threads, isa, algo };
         check(&model, data, &recipe)?;
         let normalisation = normalisation(data, &recipe)?;
         let preparation =
@@ -521,9 +532,10 @@ impl<'d> Trainer<'d> {
     }
 }
 
-/// The instruction set and the plan of a program, as a run folder keeps them.
+/// The instruction set, the algorithms and the plan of a program, as a run folder keeps them.
 fn plan_text(program: &Program) -> String {
-    format!("{ISA}{}\n{}", program.isa(), program.plan().display(program.graph()))
+    let plan = program.plan().display(program.graph());
+    format!("{ISA}{}{ALGO}{}\n{plan}", program.isa(), program.algo())
 }
 
 /// Whether a recipe can be followed with a model and data.

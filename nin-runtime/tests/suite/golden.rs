@@ -7,6 +7,7 @@ use std::path::Path;
 use ndarray::{Array4, ArrayD, Ix4, IxDyn};
 use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::plan::Algo;
 use nin_runtime::weights::{Tensor, Weights};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -66,7 +67,8 @@ impl Case {
         let weights = Weights::from_tensors(&graph, weights).expect("weights that fit");
         let images = self.images();
         for purpose in [Purpose::Inference, Purpose::Training] {
-            let options = Options { batch: images.dim().0, threads, isa, purpose };
+            let options =
+                Options { batch: images.dim().0, threads, isa, purpose, algo: Algo::Direct };
             let program = compile(&graph, &options).expect("a program");
             let mut session = program.session(&weights).expect("a session");
             let output = session.forward(images.view()).expect("an output");

@@ -5,6 +5,7 @@ use nin_runtime::compile::{Options, Purpose, Stage, show};
 use nin_runtime::kernel::Registers;
 use nin_runtime::model::Model;
 use nin_runtime::plan;
+use nin_runtime::plan::Algo;
 
 /// Convolutions, ReLUs, pools, an ELU, dropout and `fc`s.
 const BLOCKS: &str = "
@@ -35,6 +36,19 @@ model Normalised <
     gap
     fc(5) batchnorm(eps = 0.001, momentum = 0.2) leaky_relu
     fc(3)
+    softmax
+>";
+
+/// Convolutions for Winograd's domain: of an image at a time, of a chunk, by bands.
+const TRANSFORMED: &str = "
+model Transformed(width = 32) <
+    input(16, 20, 20)
+    mlpconv(width, 16, kernel = 5)
+    maxpool(3, stride = 2, round = ceil)
+    conv(width, kernel = 3)
+    relu
+    conv(4, kernel = 1)
+    gap
     softmax
 >";
 
@@ -71,7 +85,7 @@ fn fused_blocks() {
 }
 
 /// 16 registers of four floats, whatever the CPU has.
-const REGISTERS: Registers = Registers { lanes: 4, panels: &[(2, 4)], busy: 8 };
+const REGISTERS: Registers = Registers { lanes: 4, halves: false, panels: &[(2, 4)], busy: 8 };
 
 #[test]
 fn plans() {
@@ -79,11 +93,12 @@ fn plans() {
         ("plan-blocks", BLOCKS, true),
         ("plan-averaged", AVERAGED, true),
         ("plan-normalised", NORMALISED, true),
+        ("plan-transformed", TRANSFORMED, true),
         ("plan-normalised-inference", NORMALISED, false),
     ];
     for (name, text, training) in plans {
         let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
-        let plan = plan::plan(model.graph(), 4, &REGISTERS, training);
+        let plan = plan::plan(model.graph(), 4, &REGISTERS, training, Algo::Auto);
         insta::assert_snapshot!(name, plan.display(model.graph()));
     }
 }

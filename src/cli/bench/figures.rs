@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nin::ndarray::Array4;
 use nin::train::{Recipe, init};
-use nin::{Error, Graph, Hyper, Isa, Model, Options, Session, StepParams};
+use nin::{Algo, Error, Graph, Hyper, Isa, Model, Session, StepParams};
 use nin_dsl::graph::Op;
 use nin_runtime::exec::zeroed_images;
 use nin_runtime::peak;
@@ -31,6 +31,7 @@ pub(super) struct Figures {
     pub(super) batch: usize,
     pub(super) threads: usize,
     pub(super) isa: Isa,
+    pub(super) algo: Algo,
     pub(super) compile_ms: f64,
     pub(super) code_bytes: u64,
     pub(super) arena_bytes: u64,
@@ -51,16 +52,11 @@ impl Figures {
         model: &Model,
         args: &Args,
         terminal: &Terminal,
-    ) -> Result<Figures, Error> {
+    ) -> anyhow::Result<Figures> {
         let (graph, machine) = (model.graph(), args.machine.machine());
-        let options = Options {
-            batch: args.batch,
-            threads: machine.threads,
-            isa: machine.isa,
-            purpose: args.mode.into(),
-        };
-        let program = model.compile(&options)?;
+        let program = model.compile(&machine.options(args.batch, args.mode.into()))?;
         compiled(&program, terminal);
+        args.perf.write(&program, terminal)?;
         let mut feed = Feed::new(program.session(&init(graph, &Recipe::default()))?, args)?;
         let times = feed.times(args.runs)?;
         let median_ms = 1e3 * times[times.len() / 2];
@@ -71,6 +67,7 @@ impl Figures {
             batch: args.batch,
             threads: machine.threads,
             isa: program.isa(),
+            algo: program.algo(),
             compile_ms: 1e3 * program.compile_time().as_secs_f64(),
             code_bytes: program.code_bytes() as u64,
             arena_bytes: program.arena_bytes() as u64,
@@ -98,7 +95,7 @@ impl Figures {
             "batch": self.batch,
             "threads": self.threads,
             "isa": self.isa.to_string(),
-            "algo": "direct",
+            "algo": self.algo.to_string(),
             "cpu": cpu(),
             "compile_ms": self.compile_ms,
             "code_bytes": self.code_bytes,

@@ -1,4 +1,4 @@
-//! What a tile needs of an x86-64 vector instruction set, register by number.
+//! What a tile needs of an x86-64 vector instruction set.
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::registers::{xmm, ymm, zmm};
@@ -7,27 +7,38 @@ use iced_x86::code_asm::{
     dword_ptr, eax, k1, k2, qword_ptr, xmmword_ptr, ymmword_ptr, zmmword_ptr,
 };
 
+/// A vector register, or the lower half of one.
+#[derive(Clone, Copy)]
+pub(super) struct Register {
+    /// Its number.
+    pub(super) number: usize,
+    /// Whether only the lower half is worked on.
+    pub(super) half: bool,
+}
+
 /// An instruction set's vectors.
 pub(super) trait Vectors: Default {
     /// Floats in a vector.
     const LANES: usize;
+    /// Whether half a vector costs less than a whole one.
+    const HALVES: bool;
     /// The last register: broadcasts, and zero in the epilogue.
     const SPARE: usize;
 
     /// Sets a register to zero.
-    fn zero(&self, a: &mut CodeAssembler, register: usize) -> Result<(), IcedError>;
+    fn zero(&self, a: &mut CodeAssembler, register: Register) -> Result<(), IcedError>;
     /// Loads a vector.
     fn load(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         from: AsmMemoryOperand,
     ) -> Result<(), IcedError>;
     /// Stores a vector.
     fn store(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         to: AsmMemoryOperand,
     ) -> Result<(), IcedError>;
     /// Prepares to store the first `lanes` lanes of vectors.
@@ -36,7 +47,7 @@ pub(super) trait Vectors: Default {
     fn store_partial(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         to: AsmMemoryOperand,
         lanes: usize,
     ) -> Result<(), IcedError>;
@@ -46,19 +57,75 @@ pub(super) trait Vectors: Default {
     fn multiply_add(
         &self,
         a: &mut CodeAssembler,
-        sum: usize,
-        b: usize,
+        sum: Register,
+        b: Register,
         element: AsmMemoryOperand,
     ) -> Result<(), IcedError>;
     /// `max(sum, 0)`, NaN kept. The spare register holds zero.
-    fn relu(&self, a: &mut CodeAssembler, sum: usize) -> Result<(), IcedError>;
+    fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError>;
     /// Zero where the mask is not positive. The spare register holds zero, `scratch` may be overwritten.
     fn mask(
         &self,
         a: &mut CodeAssembler,
-        sum: usize,
-        scratch: usize,
+        sum: Register,
+        scratch: Register,
         mask: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+}
+
+/// What a transform needs besides.
+pub(super) trait Arithmetic: Vectors {
+    /// The register before the spare one: scratch of the epilogue.
+    const SCRATCH: usize = Self::SPARE - 1;
+
+    /// `to = from`.
+    fn copy(&self, a: &mut CodeAssembler, to: Register, from: Register) -> Result<(), IcedError>;
+    /// `to = x + y`.
+    fn add(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError>;
+    /// `to = x - y`.
+    fn subtract(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError>;
+    /// `sum += memory`, a vector.
+    fn add_memory(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        memory: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `to = x * factor`, a float in memory.
+    fn multiply(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `sum += x * factor`, a float in memory.
+    fn add_product(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        x: Register,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `x = x * factor + y`, the factor a float in memory.
+    fn multiply_then_add(
+        &self,
+        a: &mut CodeAssembler,
+        x: Register,
+        factor: AsmMemoryOperand,
+        y: Register,
     ) -> Result<(), IcedError>;
 }
 
@@ -71,28 +138,29 @@ pub(super) struct Avx2;
 
 impl Vectors for Avx2 {
     const LANES: usize = 8;
+    const HALVES: bool = false;
     const SPARE: usize = 15;
 
-    fn zero(&self, a: &mut CodeAssembler, register: usize) -> Result<(), IcedError> {
-        a.vxorps(YMM[register], YMM[register], YMM[register])
+    fn zero(&self, a: &mut CodeAssembler, register: Register) -> Result<(), IcedError> {
+        a.vxorps(YMM[register.number], YMM[register.number], YMM[register.number])
     }
 
     fn load(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         from: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vmovups(YMM[register], ymmword_ptr(from))
+        a.vmovups(YMM[register.number], ymmword_ptr(from))
     }
 
     fn store(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         to: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vmovups(ymmword_ptr(to), YMM[register])
+        a.vmovups(ymmword_ptr(to), YMM[register.number])
     }
 
     fn set_partial(&self, _: &mut CodeAssembler, _: usize) -> Result<(), IcedError> {
@@ -103,14 +171,14 @@ impl Vectors for Avx2 {
     fn store_partial(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         mut to: AsmMemoryOperand,
         lanes: usize,
     ) -> Result<(), IcedError> {
-        let low = XMM[register];
+        let low = XMM[register.number];
         if lanes & 4 != 0 {
             a.vmovups(xmmword_ptr(to), low)?;
-            a.vextractf128(low, YMM[register], 1)?;
+            a.vextractf128(low, YMM[register.number], 1)?;
             to = to + 16;
         }
         if lanes & 2 != 0 {
@@ -131,58 +199,74 @@ impl Vectors for Avx2 {
     fn multiply_add(
         &self,
         a: &mut CodeAssembler,
-        sum: usize,
-        b: usize,
+        sum: Register,
+        b: Register,
         _: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vfmadd231ps(YMM[sum], YMM[b], YMM[Self::SPARE])
+        a.vfmadd231ps(YMM[sum.number], YMM[b.number], YMM[Self::SPARE])
     }
 
-    fn relu(&self, a: &mut CodeAssembler, sum: usize) -> Result<(), IcedError> {
+    fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
         // Where an operand is NaN, a maximum is its second one.
-        a.vmaxps(YMM[sum], YMM[Self::SPARE], YMM[sum])
+        a.vmaxps(YMM[sum.number], YMM[Self::SPARE], YMM[sum.number])
     }
 
     fn mask(
         &self,
         a: &mut CodeAssembler,
-        sum: usize,
-        scratch: usize,
+        sum: Register,
+        scratch: Register,
         mask: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vcmpps(YMM[scratch], YMM[Self::SPARE], ymmword_ptr(mask), LESS)?;
-        a.vandps(YMM[sum], YMM[sum], YMM[scratch])
+        a.vcmpps(YMM[scratch.number], YMM[Self::SPARE], ymmword_ptr(mask), LESS)?;
+        a.vandps(YMM[sum.number], YMM[sum.number], YMM[scratch.number])
     }
 }
 
-/// AVX-512F.
+/// AVX-512F, with AVX-512VL for half vectors.
 #[derive(Default)]
 pub(super) struct Avx512;
 
 impl Vectors for Avx512 {
     const LANES: usize = 16;
+    const HALVES: bool = true;
     const SPARE: usize = 31;
 
-    fn zero(&self, a: &mut CodeAssembler, register: usize) -> Result<(), IcedError> {
-        a.vpxord(ZMM[register], ZMM[register], ZMM[register])
+    fn zero(&self, a: &mut CodeAssembler, register: Register) -> Result<(), IcedError> {
+        let Register { number, half } = register;
+        if half {
+            a.vpxord(YMM[number], YMM[number], YMM[number])
+        } else {
+            a.vpxord(ZMM[number], ZMM[number], ZMM[number])
+        }
     }
 
     fn load(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         from: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vmovups(ZMM[register], zmmword_ptr(from))
+        let Register { number, half } = register;
+        if half {
+            a.vmovups(YMM[number], ymmword_ptr(from))
+        } else {
+            a.vmovups(ZMM[number], zmmword_ptr(from))
+        }
     }
 
     fn store(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         to: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vmovups(zmmword_ptr(to), ZMM[register])
+        let Register { number, half } = register;
+        if half {
+            a.vmovups(ymmword_ptr(to), YMM[number])
+        } else {
+            a.vmovups(zmmword_ptr(to), ZMM[number])
+        }
     }
 
     fn set_partial(&self, a: &mut CodeAssembler, lanes: usize) -> Result<(), IcedError> {
@@ -193,11 +277,11 @@ impl Vectors for Avx512 {
     fn store_partial(
         &self,
         a: &mut CodeAssembler,
-        register: usize,
+        register: Register,
         to: AsmMemoryOperand,
         _: usize,
     ) -> Result<(), IcedError> {
-        a.vmovups(zmmword_ptr(to).k1(), ZMM[register])
+        self.store(a, register, to.k1())
     }
 
     fn broadcast(&self, _: &mut CodeAssembler, _: AsmMemoryOperand) -> Result<(), IcedError> {
@@ -207,27 +291,193 @@ impl Vectors for Avx512 {
     fn multiply_add(
         &self,
         a: &mut CodeAssembler,
-        sum: usize,
-        b: usize,
+        sum: Register,
+        b: Register,
         element: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vfmadd231ps(ZMM[sum], ZMM[b], dword_bcst(element))
+        let element = dword_bcst(element);
+        if sum.half {
+            a.vfmadd231ps(YMM[sum.number], YMM[b.number], element)
+        } else {
+            a.vfmadd231ps(ZMM[sum.number], ZMM[b.number], element)
+        }
     }
 
-    fn relu(&self, a: &mut CodeAssembler, sum: usize) -> Result<(), IcedError> {
+    fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
+        let Register { number, half } = sum;
         // Where an operand is NaN, a maximum is its second one.
-        a.vmaxps(ZMM[sum], ZMM[Self::SPARE], ZMM[sum])
+        if half {
+            a.vmaxps(YMM[number], YMM[Self::SPARE], YMM[number])
+        } else {
+            a.vmaxps(ZMM[number], ZMM[Self::SPARE], ZMM[number])
+        }
     }
 
     fn mask(
         &self,
         a: &mut CodeAssembler,
-        sum: usize,
-        _: usize,
+        sum: Register,
+        _: Register,
         mask: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        a.vcmpps(k2, ZMM[Self::SPARE], zmmword_ptr(mask), LESS)?;
-        a.vmovaps(ZMM[sum].k2().z(), ZMM[sum])
+        let Register { number, half } = sum;
+        if half {
+            a.vcmpps(k2, YMM[Self::SPARE], ymmword_ptr(mask), LESS)?;
+            a.vmovaps(YMM[number].k2().z(), YMM[number])
+        } else {
+            a.vcmpps(k2, ZMM[Self::SPARE], zmmword_ptr(mask), LESS)?;
+            a.vmovaps(ZMM[number].k2().z(), ZMM[number])
+        }
+    }
+}
+
+impl Arithmetic for Avx2 {
+    fn copy(&self, a: &mut CodeAssembler, to: Register, from: Register) -> Result<(), IcedError> {
+        a.vmovaps(YMM[to.number], YMM[from.number])
+    }
+
+    fn add(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        a.vaddps(YMM[to.number], YMM[x.number], YMM[y.number])
+    }
+
+    fn subtract(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        a.vsubps(YMM[to.number], YMM[x.number], YMM[y.number])
+    }
+
+    fn add_memory(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        memory: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vaddps(YMM[sum.number], YMM[sum.number], ymmword_ptr(memory))
+    }
+
+    fn multiply(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        self.broadcast(a, factor)?;
+        a.vmulps(YMM[to.number], YMM[x.number], YMM[Self::SPARE])
+    }
+
+    fn add_product(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        x: Register,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        self.broadcast(a, factor)?;
+        a.vfmadd231ps(YMM[sum.number], YMM[x.number], YMM[Self::SPARE])
+    }
+
+    fn multiply_then_add(
+        &self,
+        a: &mut CodeAssembler,
+        x: Register,
+        factor: AsmMemoryOperand,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        self.broadcast(a, factor)?;
+        a.vfmadd132ps(YMM[x.number], YMM[y.number], YMM[Self::SPARE])
+    }
+}
+
+/// The same instruction on whole registers or on half ones.
+macro_rules! sized {
+    ($half:expr, $registers:ident => $instruction:expr) => {
+        if $half {
+            let $registers = YMM;
+            $instruction
+        } else {
+            let $registers = ZMM;
+            $instruction
+        }
+    };
+}
+
+impl Arithmetic for Avx512 {
+    fn copy(&self, a: &mut CodeAssembler, to: Register, from: Register) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vmovaps(r[to.number], r[from.number]))
+    }
+
+    fn add(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vaddps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn subtract(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vsubps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn add_memory(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        memory: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        if sum.half {
+            a.vaddps(YMM[sum.number], YMM[sum.number], ymmword_ptr(memory))
+        } else {
+            a.vaddps(ZMM[sum.number], ZMM[sum.number], zmmword_ptr(memory))
+        }
+    }
+
+    fn multiply(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vmulps(r[to.number], r[x.number], dword_bcst(factor)))
+    }
+
+    fn add_product(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        x: Register,
+        factor: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        sized!(sum.half, r => a.vfmadd231ps(r[sum.number], r[x.number], dword_bcst(factor)))
+    }
+
+    fn multiply_then_add(
+        &self,
+        a: &mut CodeAssembler,
+        x: Register,
+        factor: AsmMemoryOperand,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(x.half, r => a.vfmadd132ps(r[x.number], r[y.number], dword_bcst(factor)))
     }
 }
 
@@ -239,11 +489,12 @@ const XMM: [AsmRegisterXmm; 16] = {
     ]
 };
 
-const YMM: [AsmRegisterYmm; 16] = {
+const YMM: [AsmRegisterYmm; 32] = {
     use ymm::*;
     [
         ymm0, ymm1, ymm2, ymm3, ymm4, ymm5, ymm6, ymm7, ymm8, ymm9, ymm10, ymm11, ymm12, ymm13,
-        ymm14, ymm15,
+        ymm14, ymm15, ymm16, ymm17, ymm18, ymm19, ymm20, ymm21, ymm22, ymm23, ymm24, ymm25, ymm26,
+        ymm27, ymm28, ymm29, ymm30, ymm31,
     ]
 };
 

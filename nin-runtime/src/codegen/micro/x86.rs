@@ -1,4 +1,4 @@
-//! The x86-64 tiles: AVX-512F and AVX2 with FMA, by an assembler.
+//! The x86-64 tiles: AVX-512 and AVX2 with FMA, by an assembler.
 //!
 //! The code keeps to System V's convention: arguments in `rdi rsi rdx rcx r8 r9`, and it touches caller-saved registers
 //! only, so it has no frame. It ends in `vzeroupper`, since Cranelift's code around it is encoded as legacy SSE.
@@ -9,7 +9,7 @@ use iced_x86::code_asm::{
     rdx, rsi,
 };
 
-use super::vectors::{Avx2, Avx512, Vectors};
+use super::vectors::{Avx2, Avx512, Register, Vectors};
 use crate::codegen::target::Isa;
 use crate::kernel::{Epilogue, Group, Init, Tile};
 
@@ -61,11 +61,15 @@ struct Assembler<'a, V> {
 
 impl<'a, V: Vectors> Assembler<'a, V> {
     fn new(tile: &'a Tile) -> Result<Self, IcedError> {
-        Ok(Assembler { tile, a: CodeAssembler::new(64)?, v: V::default() })
+        let mut a = CodeAssembler::new(64)?;
+        // The older encoding, shorter at times, has no register beyond the sixteenth.
+        a.set_prefer_vex(V::SPARE < 16);
+        Ok(Assembler { tile, a, v: V::default() })
     }
 
     fn write(mut self) -> Result<Vec<u8>, IcedError> {
-        assert!(self.b(self.vectors()) <= V::SPARE, "the tile fits the registers (a bug in nin)");
+        let used = (self.tile.rows + 1) * self.vectors();
+        assert!(used <= V::SPARE, "the tile fits the registers (a bug in nin)");
         self.init()?;
         self.segments()?;
         self.epilogue()?;
@@ -79,18 +83,28 @@ impl<'a, V: Vectors> Assembler<'a, V> {
         self.tile.cols.div_ceil(V::LANES)
     }
 
-    /// The register of a vector of the row of B.
-    fn b(&self, vector: usize) -> usize {
-        self.tile.rows * self.vectors() + vector
+    /// The register of a vector of a row of sums, or of the row of B, which comes after them.
+    fn register(&self, row: usize, vector: usize) -> Register {
+        let columns = self.tile.cols - vector * V::LANES;
+        Register {
+            number: row * self.vectors() + vector,
+            half: V::HALVES && columns <= V::LANES / 2,
+        }
     }
 
-    /// Every sum: its row, its offset in C (in floats), and its register.
-    fn sums(&self) -> impl Iterator<Item = (usize, i64, usize)> + use<V> {
-        let (vectors, c_row) = (self.vectors(), self.tile.c_row);
-        (0..self.tile.rows * vectors).map(move |number| {
-            let (row, vector) = (number / vectors, number % vectors);
-            (vector, c_row * row as i64 + (vector * V::LANES) as i64, number)
-        })
+    /// The register of a vector of the row of B.
+    fn b(&self, vector: usize) -> Register {
+        self.register(self.tile.rows, vector)
+    }
+
+    /// Every sum: its vector, its offset in C (in floats), and its register.
+    fn sums(&self) -> Vec<(usize, i64, Register)> {
+        let rows = (0..self.tile.rows).flat_map(|row| (0..self.vectors()).map(move |v| (row, v)));
+        let sum = |(row, vector): (usize, usize)| {
+            let c = self.tile.c_row * row as i64 + (vector * V::LANES) as i64;
+            (vector, c, self.register(row, vector))
+        };
+        rows.map(sum).collect()
     }
 
     fn init(&mut self) -> Result<(), IcedError> {
@@ -154,7 +168,7 @@ impl<'a, V: Vectors> Assembler<'a, V> {
                 let element = at(rax, self.tile.a_k * step + self.tile.a_row * row as i64);
                 self.v.broadcast(&mut self.a, element)?;
                 for vector in 0..vectors {
-                    let (sum, b) = (row * vectors + vector, self.b(vector));
+                    let (sum, b) = (self.register(row, vector), self.b(vector));
                     self.v.multiply_add(&mut self.a, sum, b, element)?;
                 }
             }
@@ -166,7 +180,7 @@ impl<'a, V: Vectors> Assembler<'a, V> {
         if self.tile.epilogue.is_empty() {
             return Ok(());
         }
-        self.v.zero(&mut self.a, V::SPARE)?;
+        self.v.zero(&mut self.a, Register { number: V::SPARE, half: false })?;
         // The row of B is no longer needed.
         let scratch = self.b(0);
         for (_, c, sum) in self.sums() {
@@ -183,11 +197,13 @@ impl<'a, V: Vectors> Assembler<'a, V> {
     /// Stores the sums; of a partial vector only the lanes that exist.
     fn store(&mut self) -> Result<(), IcedError> {
         let rest = self.tile.cols % V::LANES;
-        if rest != 0 {
+        let last = self.register(0, self.vectors() - 1);
+        let is_partial = rest != 0 && !(last.half && rest == V::LANES / 2);
+        if is_partial {
             self.v.set_partial(&mut self.a, rest)?;
         }
         for (vector, c, sum) in self.sums() {
-            if rest != 0 && vector + 1 == self.vectors() {
+            if is_partial && vector + 1 == self.vectors() {
                 self.v.store_partial(&mut self.a, sum, at(rdx, c), rest)?;
             } else {
                 self.v.store(&mut self.a, sum, at(rdx, c))?;

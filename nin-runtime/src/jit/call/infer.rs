@@ -49,8 +49,8 @@ impl<'a> Callee<'a> {
                 let base = Context { arena, first: first as u64, ..base };
                 lane.extend(parts.iter().enumerate().map(|(number, part)| {
                     let range = share(part.rows, 1, member, members);
-                    // A block that is no part of an image takes so many.
-                    let image = u64::from(part.step.is_none());
+                    // What takes all images takes so many.
+                    let image = u64::from(part.together);
                     let context = Context { part: number as u64, image, ..base };
                     (!range.is_empty()).then(|| context.over(range))
                 }));
