@@ -7,6 +7,7 @@ mod contrast;
 mod whiten;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
@@ -111,6 +112,18 @@ pub enum Preparation {
         /// The least divisor.
         threshold: f64,
     },
+}
+
+impl fmt::Display for Preprocessing {
+    /// Its `kind` in recipes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Preprocessing::Normalise => "normalise",
+            Preprocessing::Mean => "mean",
+            Preprocessing::Zca { .. } => "zca",
+            Preprocessing::Lcn { .. } => "lcn",
+        })
+    }
 }
 
 impl Preprocessing {
