@@ -70,7 +70,7 @@ fn train(criterion: &mut Criterion) {
             vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; model.graph().weights.len()];
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(BenchmarkId::new(name, batch), |bencher| {
-            let params = StepParams { step: 0, seed: 1, hyper: &hyper, clip: None };
+            let params = StepParams { seed: 1, hyper: &hyper, ..StepParams::default() };
             bencher.iter(|| session.step(images.view(), &labels, &params).expect("the batch fits"));
         });
     }

@@ -4,20 +4,27 @@
 mod bench;
 mod check;
 mod compile;
+mod data;
 mod eval;
 mod explain;
+mod features;
 mod fmt;
 mod help;
 mod images;
 mod init;
 mod manual;
 mod options;
+mod palette;
+mod pictures;
 mod predict;
 mod progress;
+mod report;
 mod run;
 mod show;
+mod sweep;
 mod terminal;
 mod train;
+mod variants;
 
 use std::io;
 use std::process::ExitCode;
@@ -91,17 +98,33 @@ enum Verb {
     ///
     /// The same model, recipe and seed give the same weights, which are those of `nin train` before its first step.
     Init(init::Args),
+    /// Look at a dataset.
+    ///
+    /// How many images and classes there are, how they are spread, and the means and deviations that normalise pixels. The
+    /// contact sheet has a row for each class.
+    Data(data::Args),
     /// Train a model.
     ///
     /// What neither an option nor a recipe sets has a default. A run prints all of its settings and keeps them in its
     /// folder, beside the model, the weights and a line of figures a step. Ctrl-C saves, and `--resume` goes on to the
     /// same bits.
     Train(train::Args),
+    /// Train every variant of one or more models, and compare them.
+    ///
+    /// The variants are the models' files, times the values of their parameters, times the seeds. Each is a run in a folder of its
+    /// own; a sweep that was stopped goes on where it was. The table has the mean test error after the last epoch and how far the
+    /// seeds spread.
+    Sweep(sweep::Args),
     /// Measure accuracy and loss on a dataset.
     ///
     /// Images are normalised as they were when the weights were trained. The table is the confusion matrix: a row a true
     /// class, a column a predicted one.
     Eval(eval::Args),
+    /// Draw the feature maps of the last layer that has maps.
+    ///
+    /// A row an image: the image, then a map for each channel, in the order of the classes where the layer has one for each.
+    /// The strongest tenth of an image's activations is shown, as in the paper's figure 4.
+    Features(features::Args),
     /// Name the classes of images.
     ///
     /// Images are resized, and grey and colours converted, to what the model reads, and normalised as they were when the
@@ -149,8 +172,11 @@ pub(crate) fn main() -> ExitCode {
         Verb::Explain(args) => explain::explain(args, &terminal),
         Verb::Show(args) => show::show(args, &terminal),
         Verb::Init(args) => init::init(args, &terminal),
+        Verb::Data(args) => data::data(args, &terminal),
         Verb::Train(args) => train::train(args, &terminal),
+        Verb::Sweep(args) => sweep::sweep(args, &terminal),
         Verb::Eval(args) => eval::eval(args, &terminal),
+        Verb::Features(args) => features::features(args, &terminal),
         Verb::Predict(args) => predict::predict(args, &terminal),
         Verb::Run(args) => run::run(args, &terminal),
         Verb::Bench(args) => bench::bench(args, &terminal),

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! [`Model`] is a checked model, [`Program`] its machine code, [`Session`] a run of it with weights. [`Trainer`] trains on a
-//! [`Dataset`]; [`train`] and [`data`] hold what goes with them. Arrays are [`ndarray`]'s, `[N, C, H, W]`.
+//! [`Dataset`]; [`train`] and [`data`] hold what goes with them, [`features`] the feature maps of a trained model. Arrays are [`ndarray`]'s, `[N, C, H, W]`.
 
 pub use ndarray;
 pub use nin_dsl::{Diagnostic, Graph, Number, Shape};
@@ -38,10 +38,11 @@ pub use nin_runtime::data::Dataset;
 pub use nin_runtime::error::Error;
 pub use nin_runtime::exec::{PartTime, Program, Session, StepOutcome, StepParams};
 pub use nin_runtime::model::{Model, ModelError};
+pub use nin_runtime::optimizer::Optimizer;
 pub use nin_runtime::plan::{Algo, Algos};
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
-pub use nin_runtime::{Hyper, data, export, train, weights};
+pub use nin_runtime::{Hyper, data, export, features, train, weights};
 
 /// What the macros expand to. Not for use by hand; it changes without notice.
 #[doc(hidden)]

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Bench, Folder, model};
-use nin::data::Normalisation;
+use nin::Model;
+use nin::data::{Normalisation, Preprocessing};
 use nin::train::{self, Info, Recipe};
-use nin::{Model, weights};
+use nin::weights::{self, Moments};
 
 /// Weights of the digits model with the words that training leaves.
 fn digits(folder: &Folder) {
@@ -21,7 +22,8 @@ fn digits(folder: &Folder) {
         classes: Some(names.split(' ').map(str::to_owned).collect()),
         ..Info::default()
     };
-    weights::save(&folder.path("w"), fresh.tensors(), None, &info.metadata()).unwrap();
+    weights::save(&folder.path("w"), fresh.tensors(), Moments::default(), &info.metadata())
+        .unwrap();
     fs::copy(model("digits.nin"), folder.path("digits.nin")).unwrap();
     for file in ["seven.png", "seven.raw"] {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file);
@@ -124,6 +126,17 @@ fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
     bench.run("init m.nin -D width=7 -o other");
     let bytes = fs::read(bench.path("w")).unwrap();
     fs::write(bench.path("cut"), &bytes[..bytes.len() / 2]).unwrap();
+    let bars = Model::from_file(bench.path("m.nin"), &[]).unwrap();
+    let fresh = train::init(bars.graph(), &Recipe::default());
+    for (file, preprocessing) in [
+        ("centred", Preprocessing::Mean),
+        ("whitened", Preprocessing::Zca { scale: 55.0, bias: 0.1 }),
+        ("local", Preprocessing::Lcn { kernel: 7, threshold: 1e-4 }),
+    ] {
+        let info = Info { preprocessing: Some(preprocessing), ..Info::default() };
+        let (tensors, words) = (fresh.tensors(), info.metadata());
+        weights::save(&bench.path(file), tensors, Moments::default(), &words).unwrap();
+    }
     fs::create_dir(bench.path("taken.h")).unwrap();
     fs::write(bench.path("name.nin"), fs::read(bench.path("m.nin")).unwrap()).unwrap();
     let before = bench.contents();
@@ -139,6 +152,9 @@ fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
         ("compile m.nin -o out --weights other", 1, "mlpconv1.conv.weight"),
         ("compile m.nin -o out --weights cut", 1, "not a whole safetensors file"),
         ("compile m.nin -o out --weights m.nin", 1, "m.nin"),
+        ("compile m.nin -o out --weights centred", 1, "prepared by `mean`"),
+        ("compile m.nin -o out --weights whitened", 1, "prepared by `zca`"),
+        ("compile m.nin -o out --weights local", 1, "compile without weights"),
         ("compile m.nin -o out --name 8bars", 1, "`8bars` is no name"),
         ("compile m.nin -o out --name bars-8", 1, "`bars-8` is no name"),
         ("compile m.nin -o out --target nowhere", 1, "`nowhere`"),

@@ -17,13 +17,16 @@ fn verbs(bench: &Bench) -> Vec<String> {
 }
 
 /// A line for each verb that prints results, all of which succeed after [`prepare`].
-const PRINTING: [&str; 12] = [
+const PRINTING: [&str; 15] = [
     "check m.nin",
     "check m.nin --json",
     "explain",
     "show m.nin --stage clif",
+    "data mnist:data",
     "train m.nin --data mnist:data --epochs 1",
+    "sweep m.nin --data mnist:data --epochs 1 --out swept",
     "eval m.nin --weights w --data mnist:data",
+    "features m.nin --weights w image.png -o maps.png",
     "predict m.nin --weights w image.png",
     "run m.nin --weights w --input x.npy --labels l.npy -o y.npy",
     "bench m.nin --batch 1 --runs 1 --json",

@@ -103,7 +103,8 @@ impl Feed {
         if self.mode == Mode::Forward {
             return Ok(self.session.forward(self.images.view())?.into_raw_vec_and_offset().0);
         }
-        let params = StepParams { step: self.step, seed: 1, hyper: &self.hyper, clip: None };
+        let params =
+            StepParams { step: self.step, seed: 1, hyper: &self.hyper, ..StepParams::default() };
         self.step += 1;
         let outcome = self.session.step(self.images.view(), &self.labels, &params)?;
         Ok(vec![outcome.loss as f32])

@@ -318,17 +318,32 @@ impl Graph {
 
     /// The model up to its logits: without its softmax, if it has one.
     pub fn without_softmax(&self) -> Graph {
-        let mut graph = self.clone();
-        if graph.nodes.last().is_some_and(|node| node.op == Op::Softmax) {
-            graph.nodes.pop();
-            // The softmax is all of its layer, and may be all of a block.
-            graph.layers.pop();
-            let layers = graph.layers.len();
-            for group in &mut graph.groups {
-                group.layers.end = group.layers.end.min(layers);
-            }
-            graph.groups.retain(|group| !group.layers.is_empty());
+        // The softmax is all of its layer.
+        match self.nodes.last().is_some_and(|node| node.op == Op::Softmax) {
+            true => self.first_layers(self.layers.len() - 1),
+            false => self.clone(),
         }
+    }
+
+    /// The model up to the last layer that yields maps: without `gap` or `fc` and what follows them.
+    pub fn feature_maps(&self) -> Graph {
+        let is_map = |layer: &Layer| matches!(layer.output, Shape::Map { .. });
+        let last = self.layers.iter().rposition(is_map).expect("the input is a map");
+        self.first_layers(last + 1)
+    }
+
+    /// The model's first layers, at least one, and the weights they read.
+    fn first_layers(&self, count: usize) -> Graph {
+        let mut graph = self.clone();
+        graph.layers.truncate(count);
+        let nodes = graph.layers[count - 1].nodes.end;
+        graph.nodes.truncate(nodes);
+        graph.weights.retain(|weight| weight.node.index() < nodes);
+        for group in &mut graph.groups {
+            group.layers.end = group.layers.end.min(count);
+        }
+        // A block may be all of what is gone.
+        graph.groups.retain(|group| !group.layers.is_empty());
         graph
     }
 
@@ -516,5 +531,18 @@ mod tests {
         let groups: Vec<_> = graph.groups.iter().map(|group| group.kind.to_string()).collect();
         assert_eq!(groups, ["head"]);
         assert_eq!(graph.without_softmax(), graph);
+    }
+
+    #[test]
+    fn feature_maps_are_what_the_head_reads() {
+        let text = "block head < gap fc(4) relu fc(3) softmax > < input(3, 6, 6) mlpconv(4, 5) maxpool(2) head >";
+        let (whole, _) = crate::read(&Source::new("m", text), &[]).unwrap();
+        let graph = whole.feature_maps();
+        graph.verify();
+        assert_eq!(graph.output().to_string(), "5x3x3");
+        assert!(graph.groups.is_empty());
+        let names: Vec<&str> = graph.weights.iter().map(|weight| weight.name.as_str()).collect();
+        assert_eq!(names[names.len() - 1], "mlpconv1.cccp1.bias");
+        assert_eq!(graph.feature_maps(), graph);
     }
 }

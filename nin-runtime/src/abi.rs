@@ -36,6 +36,8 @@ pub struct Context {
     pub gradients: *mut f32,
     /// Momentum, laid out as the weights.
     pub momentum: *mut f32,
+    /// Update: running means of squared gradients, laid out as the weights; null for rules without them.
+    pub squares: *mut f32,
     /// First image, row, weight float or preparation of the range. Gather: 0.
     pub begin: u64,
     /// One past the last. Gather: images of the batch.
@@ -54,14 +56,22 @@ pub struct Context {
     pub seed: u64,
     /// `1 / N` of the whole batch.
     pub per_image: f32,
+    /// Train: the share of a label that is spread over all classes.
+    pub smoothing: f32,
     /// Update: factor of the gradients; below 1 where their norm is clipped.
     pub scale: f32,
     /// Update: learning rate.
     pub lr: f32,
     /// Update: how much of the momentum stays.
     pub momentum_rate: f32,
-    /// Update: weight decay.
+    /// Update: weight decay that is added to the gradient.
     pub decay: f32,
+    /// Update: share of a weight that is taken away, whatever its gradient.
+    pub shrink: f32,
+    /// Update: how much of the running mean of squares stays.
+    pub square_rate: f32,
+    /// Update: what is added to the root of that mean.
+    pub epsilon: f32,
 }
 
 /// The one signature of entries.

@@ -23,6 +23,7 @@ mod pack;
 mod pool;
 mod scope;
 mod target;
+mod update;
 mod winograd;
 
 use std::sync::Mutex;
@@ -36,7 +37,7 @@ use cranelift_module::{FuncId, ModuleReloc};
 use nin_dsl::graph::Graph;
 
 use crate::error::Error;
-use crate::kernel::{Entry, Kernel, PassKind};
+use crate::kernel::{Entry, Kernel, PassKind, Update};
 use crate::plan::{Pass, Plan};
 use emitter::Emitter;
 use functions::Functions;
@@ -100,7 +101,8 @@ pub fn entries(plan: &Plan) -> Vec<Entry> {
             entries.push(Entry::Train { phase: number });
             entries.extend(phase.gather.map(|_| Entry::Gather { phase: number }));
         }
-        entries.extend([Entry::Reduce, Entry::Update]);
+        entries.push(Entry::Reduce);
+        entries.extend(Update::ALL.map(|rule| Entry::Update { rule }));
         entries.extend((!plan.norms.is_empty()).then_some(Entry::Track));
     }
     entries

@@ -1,24 +1,29 @@
 //! Datasets: labelled images, kept as they are stored and turned into normalised floats one batch at a time.
 //!
-//! [`Dataset::new`] takes arrays from Rust; [`Spec`] reads the ones nin knows by name (`mnist-10k`, `mnist:DIR`) and those of
-//! image files and of NumPy arrays (`images:DIR`, `npy:DIR`).
+//! [`Dataset::new`] takes arrays from Rust; [`Spec`] reads the ones nin knows by name (`mnist-10k`, `mnist:DIR`,
+//! `cifar10:DIR`, `cifar100:DIR`, `svhn:DIR`) and those of image files and of NumPy arrays (`images:DIR`, `npy:DIR`).
 
+mod cifar;
 mod error;
 mod idx;
 mod images;
+mod mat;
 mod mnist;
 mod normalise;
 pub mod npy;
 mod picture;
+mod preprocess;
 mod spec;
 mod split;
+mod svhn;
 
 use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
 pub use error::{DataError, Set};
 pub use normalise::Normalisation;
-pub use picture::Picture;
+pub use picture::{Picture, encode};
+pub use preprocess::{Preparation, Preprocessing};
 pub use spec::{Spec, UnknownSpec, kinds};
 pub use split::{Images, Split};
 

@@ -68,13 +68,16 @@ impl About {
     /// images were normalised, pixels are fractions of 255.
     ///
     /// # Errors
-    /// Constants that do not fit the model's images.
+    /// Constants that do not fit the model's images, or images prepared by more than normalisation.
     pub fn of(info: Option<&Info>, graph: &Graph) -> Result<About, DataError> {
         let classes = match graph.output() {
             Shape::Vector { .. } => info.unwrap_or(&Info::default()).class_names(graph),
             Shape::Map { .. } => Vec::new(),
         };
         let Some(info) = info else { return Ok(About { normalisation: None, classes }) };
+        if let Some(preprocessing) = info.preprocessing {
+            return Err(DataError::NotCompiled { preprocessing });
+        }
         let input = graph.input();
         let identity = || Normalisation::identity(input.channels());
         let normalisation = info.normalisation.clone().unwrap_or_else(identity);

@@ -82,9 +82,38 @@ pub enum Entry {
     /// Sums the slices' gradients over a range of one weight.
     Reduce,
     /// Takes one optimizer step over a range of one weight.
-    Update,
+    Update {
+        /// The optimizer's rule.
+        rule: Update,
+    },
     /// Moves the running statistics of every batch normalisation.
     Track,
+}
+
+/// How a weight follows its gradient. See [`Optimizer`](crate::optimizer::Optimizer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Update {
+    /// By a running sum of gradients.
+    Momentum,
+    /// By the gradient and the running sum after it.
+    Nesterov,
+    /// By a running mean of gradients over the root of one of their squares.
+    Adam,
+}
+
+impl Update {
+    /// Every rule.
+    pub const ALL: [Update; 3] = [Update::Momentum, Update::Nesterov, Update::Adam];
+}
+
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Update::Momentum => "momentum",
+            Update::Nesterov => "nesterov",
+            Update::Adam => "adam",
+        })
+    }
 }
 
 /// The functions of a library's C interface. What each takes and returns is in `codegen::front`.
@@ -189,7 +218,7 @@ impl fmt::Display for Entry {
             Entry::Train { phase } => write!(f, "train phase {phase}"),
             Entry::Gather { phase } => write!(f, "gather after phase {phase}"),
             Entry::Reduce => f.write_str("reduce"),
-            Entry::Update => f.write_str("update"),
+            Entry::Update { rule } => write!(f, "update by {rule}"),
             Entry::Track => f.write_str("track"),
         }
     }

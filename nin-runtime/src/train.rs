@@ -1,26 +1,31 @@
 //! Training: a [`Recipe`] says how, a [`Trainer`] does it, a [`RunFolder`] keeps what comes of it.
 //!
 //! The same model, data, recipe and plan give the same bits, at any number of threads and however often a run is
-//! interrupted and resumed: the order of images is drawn from (seed, epoch), dropout from (seed, step), and a checkpoint
-//! holds all the rest.
+//! interrupted and resumed: the order of images is drawn from (seed, epoch), what is done to each from (seed, epoch, image),
+//! dropout from (seed, step), and a checkpoint holds all the rest.
 
+mod augment;
 mod checkpoint;
 mod evaluate;
+mod feed;
 mod folder;
 mod init;
 mod random;
 mod recipe;
+mod schedule;
 mod trainer;
 
 use std::io;
 use std::path::PathBuf;
 
+pub use augment::Augment;
 pub use checkpoint::{Checkpoint, Info};
-pub use evaluate::{Evaluation, Evaluator};
-pub use folder::RunFolder;
+pub use evaluate::{Answer, Evaluation, Evaluator};
+pub use folder::{RunFolder, STATISTICS};
 pub use init::init;
-pub use recipe::{Init, LastLayer, Recipe, RecipeError, Schedule};
-pub use trainer::{EpochReport, Event, Machine, Outcome, StepReport, Trainer};
+pub use recipe::{Init, LastLayer, LayerSettings, Recipe, RecipeError};
+pub use schedule::{Plateau, Schedule};
+pub use trainer::{EpochReport, Event, GUESSING, Machine, Outcome, StepReport, Trainer};
 
 use crate::data::DataError;
 use crate::error::Error;

@@ -15,6 +15,8 @@ use crate::file::write_atomically;
 
 /// Before the name of a momentum tensor in a checkpoint.
 pub const MOMENTUM_PREFIX: &str = "momentum/";
+/// Before the name of a tensor of squared gradients in a checkpoint.
+pub const SQUARES_PREFIX: &str = "squares/";
 
 /// One named tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -249,10 +251,12 @@ impl fmt::Display for Mismatch {
 pub struct WeightsFile {
     /// Where it was read from, for messages.
     file: PathBuf,
-    /// Everything named without [`MOMENTUM_PREFIX`].
+    /// Everything named without a prefix.
     weights: Vec<Tensor>,
-    /// Everything named with it, the prefix taken off.
+    /// Everything named with [`MOMENTUM_PREFIX`], which is taken off.
     momentum: Vec<Tensor>,
+    /// Everything named with [`SQUARES_PREFIX`], likewise.
+    squares: Vec<Tensor>,
     /// The header's free text, by key.
     pub metadata: BTreeMap<String, String>,
 }
@@ -273,26 +277,32 @@ impl WeightsFile {
         let metadata = header.metadata().iter().flatten();
         let metadata = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
         let parsed = SafeTensors::deserialize(&bytes).map_err(format)?;
-        let (mut weights, mut momentum) = (Vec::new(), Vec::new());
+        let [mut weights, mut momentum, mut squares] = [const { Vec::new() }; 3];
         for (name, view) in parsed.iter() {
             if view.dtype() != Dtype::F32 {
                 let (file, name) = (file.to_owned(), name.to_owned());
                 return Err(WeightsError::Dtype { file, name, found: view.dtype().to_string() });
             }
-            let (list, name) = match name.strip_prefix(MOMENTUM_PREFIX) {
-                Some(name) => (&mut momentum, name),
-                None => (&mut weights, name),
-            };
+            let prefixed = [(&mut momentum, MOMENTUM_PREFIX), (&mut squares, SQUARES_PREFIX)];
+            let (list, name) = prefixed
+                .into_iter()
+                .find_map(|(list, prefix)| Some((list, name.strip_prefix(prefix)?)))
+                .unwrap_or((&mut weights, name));
             list.push(Tensor {
                 name: name.to_owned(),
                 dims: view.shape().to_vec(),
                 values: floats(view.data()),
             });
         }
-        for list in [&mut weights, &mut momentum] {
+        for list in [&mut weights, &mut momentum, &mut squares] {
             list.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        Ok(WeightsFile { file: file.to_owned(), weights, momentum, metadata })
+        Ok(WeightsFile { file: file.to_owned(), weights, momentum, squares, metadata })
+    }
+
+    /// Everything in it but what an optimizer keeps.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.weights.iter()
     }
 
     /// The weights of a model.
@@ -312,6 +322,15 @@ impl WeightsFile {
         (!self.momentum.is_empty()).then(fit).transpose()
     }
 
+    /// The running means of a model's squared gradients, where the file is a checkpoint of an optimizer that keeps them.
+    ///
+    /// # Errors
+    /// The tensors that are misshapen, missing or left over.
+    pub fn squares(&self, graph: &Graph) -> Result<Option<Weights>, WeightsError> {
+        let fit = || self.fit(Weights::from_trained(graph, self.squares.iter().cloned()));
+        (!self.squares.is_empty()).then(fit).transpose()
+    }
+
     fn fit(&self, fitted: Result<Weights, Mismatch>) -> Result<Weights, WeightsError> {
         fitted.map_err(|mismatch| WeightsError::Mismatch { file: self.file.clone(), mismatch })
     }
@@ -322,20 +341,32 @@ fn roles(graph: &Graph) -> Vec<Role> {
     graph.weights.iter().map(|weight| weight.role).collect()
 }
 
-/// Writes tensors, and the momentum of the trained ones if given, with metadata; the same arguments give the same bytes.
+/// What an optimizer keeps beside weights, as a checkpoint has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moments<'a> {
+    /// The momentum.
+    pub momentum: Option<&'a Weights>,
+    /// The running means of squared gradients.
+    pub squares: Option<&'a Weights>,
+}
+
+/// Writes tensors, and the moments of the trained ones if given, with metadata; the same arguments give the same bytes.
 ///
 /// # Errors
 /// Those of the file system; a file of this name is replaced whole or not at all.
 pub fn save<'a>(
     file: &Path,
     tensors: impl IntoIterator<Item = &'a Tensor>,
-    momentum: Option<&Weights>,
+    moments: Moments<'_>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), WeightsError> {
     let plain = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor));
-    let moving = momentum.into_iter().flat_map(Weights::trained);
-    let moving = moving.map(|tensor| (format!("{MOMENTUM_PREFIX}{}", tensor.name), tensor));
-    let bytes = safetensors::serialize(plain.chain(moving), None)
+    let kept = [(MOMENTUM_PREFIX, moments.momentum), (SQUARES_PREFIX, moments.squares)];
+    let kept = kept.into_iter().flat_map(|(prefix, moment)| {
+        let trained = moment.into_iter().flat_map(Weights::trained);
+        trained.map(move |tensor| (format!("{prefix}{}", tensor.name), tensor))
+    });
+    let bytes = safetensors::serialize(plain.chain(kept), None)
         .expect("float32 tensors of matching size can be written (a bug in nin)");
     write_atomically(file, &with_metadata(&bytes, metadata))
         .map_err(|source| WeightsError::Io { file: file.to_owned(), source })
@@ -440,12 +471,14 @@ mod tests {
             .into();
         let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
         for path in [&a, &b] {
-            save(path, weights.tensors(), Some(&momentum), &metadata).unwrap();
+            let moments = Moments { momentum: Some(&momentum), squares: Some(&weights) };
+            save(path, weights.tensors(), moments, &metadata).unwrap();
         }
         assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
         let file = WeightsFile::read(&a).unwrap();
         assert_eq!(file.weights(&graph).unwrap(), weights);
         assert_eq!(file.momentum(&graph).unwrap(), Some(momentum));
+        assert_eq!(file.squares(&graph).unwrap().as_ref(), Some(&weights));
         assert_eq!(file.metadata, metadata);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
     }
@@ -477,7 +510,7 @@ mod tests {
     fn truncated_and_foreign_files_are_errors_that_name_them() {
         let (graph, folder) = (graph(), tempfile::tempdir().unwrap());
         let path = folder.path().join("w.safetensors");
-        save(&path, counted(&graph).tensors(), None, &BTreeMap::new()).unwrap();
+        save(&path, counted(&graph).tensors(), Moments::default(), &BTreeMap::new()).unwrap();
         let whole = fs::read(&path).unwrap();
         for length in [0, 4, 9, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();

@@ -52,7 +52,8 @@ fn a_step_allocates_nothing() {
     let images = Array4::from_elem((8, 3, 12, 12), 0.5);
     let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; model.graph().weights.len()];
     let mut step = |step| {
-        let params = StepParams { step, seed: 0, hyper: &hyper, clip: Some(5.0) };
+        let params =
+            StepParams { step, seed: 0, hyper: &hyper, clip: Some(5.0), ..StepParams::default() };
         session.step(images.view(), &[0, 1, 2, 3, 0, 1, 2, 3], &params).expect("a step");
     };
     // The first one makes the lists that are kept, and a thread's first sleep a place to sleep in.

@@ -34,7 +34,7 @@ fn cycle(model: &Model) {
     let mut session = program.session(&Weights::zeros(model.graph())).expect("a session");
     drop(program);
     let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; model.graph().weights.len()];
-    let params = StepParams { step: 0, seed: 0, hyper: &hyper, clip: None };
+    let params = StepParams { step: 0, seed: 0, hyper: &hyper, ..StepParams::default() };
     session.step(Array4::zeros((8, 3, 16, 16)).view(), &[0; 8], &params).expect("a step");
 }
 

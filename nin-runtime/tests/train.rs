@@ -7,9 +7,10 @@ use std::path::Path;
 use ndarray::Array4;
 use nin_runtime::data::{Dataset, Split};
 use nin_runtime::model::Model;
+use nin_runtime::optimizer::{Optimizer, Squares};
 use nin_runtime::train::{
-    Checkpoint, Event, LastLayer, Machine, Outcome, Recipe, RunFolder, Schedule, TrainError,
-    Trainer,
+    Augment, Checkpoint, Event, LastLayer, LayerSettings, Machine, Outcome, Recipe, RunFolder,
+    Schedule, TrainError, Trainer,
 };
 use nin_runtime::weights::Weights;
 
@@ -51,6 +52,24 @@ fn data() -> Dataset {
 
 fn recipe() -> Recipe {
     Recipe { epochs: 4, batch: 16, lr: 0.1, ..Recipe::default() }
+}
+
+/// Everything that has something to remember: squared gradients, falls of the rate, crops and flips.
+fn varied() -> Recipe {
+    Recipe {
+        lr: 0.01,
+        label_smoothing: 0.1,
+        optimizer: Optimizer::AdamW(Squares::default()),
+        augment: Augment { pad: 1, flip: true },
+        schedule: Schedule::Plateau { factor: 0.5, patience: 1, warmup: 0.1 },
+        layers: vec![LayerSettings {
+            name: "mlpconv1.cccp1".to_owned(),
+            lr: Some(0.5),
+            bias_lr: Some(2.0),
+            ..LayerSettings::default()
+        }],
+        ..recipe()
+    }
 }
 
 fn machine(threads: usize) -> Machine {
@@ -115,17 +134,25 @@ fn a_run_learns_and_keeps_its_files() {
 #[test]
 fn threads_do_not_change_a_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let run = |threads: usize| whole(&folder.path().join(threads.to_string()), recipe(), threads);
-    let one = run(1);
-    assert_eq!(one, run(2));
-    assert_eq!(one, run(3));
+    for (name, recipe) in [("plain", recipe()), ("varied", varied())] {
+        let run = |threads: usize| {
+            whole(&folder.path().join(format!("{name}-{threads}")), recipe.clone(), threads)
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(3));
+    }
 }
 
 /// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
 #[test]
 fn an_interrupted_run_ends_in_the_same_files() {
+    ends_in_the_same_files(Recipe { validation: 0.1, ..recipe() });
+    ends_in_the_same_files(Recipe { validation: 0.1, ..varied() });
+}
+
+fn ends_in_the_same_files(recipe: Recipe) {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = Recipe { validation: 0.1, ..recipe() };
     let uninterrupted = folder.path().join("whole");
     let (expected, _) = whole(&uninterrupted, recipe.clone(), 2);
     let data = data();
@@ -174,13 +201,33 @@ fn an_interrupted_run_ends_in_the_same_files() {
     assert_eq!(figures(&uninterrupted), figures(&path));
 }
 
+/// A network whose outputs are all dead guesses for ever, and that is told once.
+#[test]
+fn a_dead_network_is_told() {
+    let data = data();
+    let last_layer = LastLayer { bias: -50.0, ..LastLayer::default() };
+    let recipe = Recipe { epochs: 9, last_layer, ..recipe() };
+    let mut trainer = Trainer::new(&model(), &data, recipe).unwrap();
+    let (mut told, mut dead) = (vec![], vec![]);
+    let outcome = trainer.run(|event| {
+        match event {
+            Event::Step(report) if report.guessing => told.push(report.step),
+            Event::Step(_) => {}
+            Event::Epoch(report) => dead.clone_from(&report.test.dead),
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!((told, dead), (vec![100], vec![0, 1, 2]));
+}
+
 #[test]
 fn a_diverging_run_stops_and_keeps_its_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let data = data();
     let recipe = Recipe {
         lr: 1e30,
-        schedule: Schedule::Constant,
+        schedule: Schedule::Constant { warmup: 0.0 },
         last_layer: LastLayer { lr: 1.0, ..LastLayer::default() },
         ..recipe()
     };

@@ -18,8 +18,8 @@ use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, keeps_apart, whole};
 use super::show::Mode;
 use super::terminal::Terminal;
+use super::variants::{Axis, variants};
 use figures::{Figures, cpu};
-use sweep::Axis;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
@@ -80,7 +80,7 @@ fn swept(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         keeps_apart(file, &[&args.model.model])?;
         check_folder(file)?;
     }
-    let variants = sweep::variants(&args.model, &args.sweep, terminal)?;
+    let variants = variants(&args.model, &args.sweep, terminal)?;
     let mut out = terminal.results();
     let mut figures = vec![];
     for variant in &variants {

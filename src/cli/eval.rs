@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::{ValueEnum, ValueHint};
-use nin::data::Spec;
+use nin::data::{Preparation, Spec};
 use nin::train::{Evaluation, Evaluator};
 use serde_json::json;
 
@@ -27,7 +27,8 @@ pub(crate) struct Args {
     /// The model's weights.
     #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
     weights: PathBuf,
-    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR`, `svhn:DIR`; your own
+    /// as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Spec,
     /// Which of its images.
@@ -61,18 +62,18 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         Which::Train => data.train(),
         Which::Test => data.test(),
     };
-    let normalisation = match &info.normalisation {
-        Some(normalisation) => normalisation,
+    let preparation = match info.preparation(&args.weights)? {
+        Some(preparation) => preparation,
         None => {
             terminal.note(format_args!(
                 "{} does not say how its images were normalised; those of {} are normalised by themselves",
                 args.weights.display(),
                 data.name()
             ));
-            data.normalisation()
+            Preparation::Normalised(data.normalisation().clone())
         }
     };
-    normalisation.check(data.shape())?;
+    preparation.check(data.shape())?;
     let known = info.classes.iter().flatten().zip(data.classes());
     if let Some((number, (known, found))) = known.enumerate().find(|(_, (a, b))| a != b) {
         terminal.warn(format_args!(
@@ -83,7 +84,7 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     let machine = args.machine.machine();
     let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, &machine)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();
-    let evaluation = evaluator.evaluate(split, &all, normalisation)?;
+    let evaluation = evaluator.evaluate(split, &all, &preparation)?;
     ensure!(
         evaluation.loss.is_finite(),
         "the loss is not finite: the model's outputs overflow with the weights of {}",
@@ -106,12 +107,17 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// The figures, and the confusion matrix while it fits a screen.
+/// The figures, and the confusion matrix while it fits a screen; of more classes the accuracy of each.
 fn table(out: &mut impl Write, evaluation: &Evaluation, classes: &[String]) -> io::Result<()> {
     const SCREEN: usize = 20;
     let (accuracy, images) = (100.0 * evaluation.accuracy(), grouped(evaluation.images as u64));
     writeln!(out, "accuracy {accuracy:.2} %, loss {:.4}, {images} images", evaluation.loss)?;
     if classes.len() > SCREEN {
+        let width = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
+        writeln!(out)?;
+        for (class, share) in classes.iter().zip(evaluation.per_class()) {
+            writeln!(out, "{class:width$}  {:6.2} %", 100.0 * share)?;
+        }
         return Ok(());
     }
     let counts = evaluation.confusion.iter().flatten().map(u64::to_string);

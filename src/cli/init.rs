@@ -40,10 +40,11 @@ pub(crate) fn init(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         recipe = Recipe { seed, ..recipe };
     }
     recipe.check()?;
+    recipe.check_layers(model.graph())?;
     let fresh = train::init(model.graph(), &recipe);
     let info =
         Info { model: Some(model.resolved_text()), seed: Some(recipe.seed), ..Info::default() };
-    weights::save(&args.output, fresh.tensors(), None, &info.metadata())?;
+    weights::save(&args.output, fresh.tensors(), weights::Moments::default(), &info.metadata())?;
     for tensor in fresh.tensors() {
         terminal.detail(format_args!("  {} {:?}", tensor.name, tensor.dims));
     }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use nin::data::{Normalisation, Preparation};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
-use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Weights};
+use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Shape, Weights};
 use nin_dsl::limits::TEXT_BYTES;
 use nin_runtime::{Symbol, file};
 
@@ -243,6 +244,24 @@ pub(crate) fn read_weights(
     let (file, count) = (file.display(), weights.tensors().len());
     terminal.detail(format_args!("{file}: weights in {count} tensors{seed}"));
     Ok((weights, info))
+}
+
+/// How images are prepared for weights; as fractions, with a warning, if their file does not say.
+pub(crate) fn preparation(
+    info: &Info,
+    file: &Path,
+    input: Shape,
+    terminal: &Terminal,
+) -> anyhow::Result<Preparation> {
+    let preparation = info.preparation(file)?.unwrap_or_else(|| {
+        terminal.warn(format_args!(
+            "{} does not say how its images were normalised; pixels are given as fractions of 255",
+            file.display()
+        ));
+        Preparation::Normalised(Normalisation::identity(input.channels()))
+    });
+    preparation.check(input)?;
+    Ok(preparation)
 }
 
 /// A run folder in place of a weights file is a slip with an easy answer.

@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::ValueHint;
 use nin::Purpose;
-use nin::data::Normalisation;
 use nin::ndarray::{ArrayView4, Axis};
 use nin_dsl::graph::Op;
 use serde_json::{Value, json};
 
 use super::help::examples;
 use super::images;
-use super::options::{MachineArgs, ModelArgs, PerfArgs, compiled, read_weights, whole};
+use super::options::{
+    MachineArgs, ModelArgs, PerfArgs, compiled, preparation, read_weights, whole,
+};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -51,14 +52,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     }
     let (weights, info) = read_weights(&args.weights, graph, terminal)?;
     let input = graph.input();
-    let normalisation = info.normalisation.clone().unwrap_or_else(|| {
-        terminal.warn(format_args!(
-            "{} does not say how its images were normalised; pixels are given as fractions of 255",
-            args.weights.display()
-        ));
-        Normalisation::identity(input.channels())
-    });
-    normalisation.check(input)?;
+    let preparation = preparation(&info, &args.weights, input, terminal)?;
     let program = model.compile(&args.machine.machine().options(1, Purpose::Inference))?;
     compiled(&program, terminal);
     args.perf.write(&program, terminal)?;
@@ -68,7 +62,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let mut listed = vec![];
     for file in &args.images {
         let mut image = images::read(file, input, terminal)?;
-        normalisation.apply(image.as_slice_mut().expect("images are in standard layout"));
+        preparation.apply(image.as_slice_mut().expect("images are in standard layout"), input);
         let image: ArrayView4<'_, f32> = image.view().insert_axis(Axis(0));
         let output = session.forward(image)?;
         let mut outputs: Vec<f32> = output.iter().copied().collect();

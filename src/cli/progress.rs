@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nin::Trainer;
-use nin::train::{EpochReport, Event, StepReport};
+use nin::train::{EpochReport, Event, GUESSING, StepReport};
 
 use super::terminal::Terminal;
 
@@ -65,6 +65,9 @@ impl Progress {
 
     fn step(&mut self, report: &StepReport, terminal: &Terminal) {
         self.images += report.images;
+        if report.guessing {
+            self.bar.suspend(|| self.warn_of_guessing(report, terminal));
+        }
         let message = || {
             format!(
                 "epoch {}/{}: loss {:.4}, accuracy {:.2} %, {:.0} images/s",
@@ -92,6 +95,19 @@ impl Progress {
             ));
             (self.line, self.images_at_line) = (Instant::now(), self.images);
         }
+    }
+
+    fn warn_of_guessing(&self, report: &StepReport, terminal: &Terminal) {
+        let classes = self.classes.len();
+        terminal.warn(format_args!(
+            "the loss has been ln({classes}) = {:.4} for {GUESSING} steps, up to step {} of {}: the network answers every \
+             image alike, perhaps because its outputs died at the start. If it does not fall soon, try `--reseed`, a lower \
+             `--lr`, a longer warm-up (`schedule.warmup`), or a last convolution that starts small and positive \
+             (`last_layer`) or has no ReLU",
+            (classes as f64).ln(),
+            report.step,
+            report.steps
+        ));
     }
 
     fn epoch(&self, report: &EpochReport, terminal: &Terminal) {

@@ -91,7 +91,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     write_atomically(&args.output, &npy).with_context(|| args.output.display().to_string())?;
     if let Some((loss, gradients)) = gradients {
         if let Some(file) = &args.grads {
-            weights::save(file, gradients.trained(), None, &BTreeMap::new())?;
+            weights::save(
+                file,
+                gradients.trained(),
+                weights::Moments::default(),
+                &BTreeMap::new(),
+            )?;
         }
         let mut out = terminal.results();
         writeln!(out, "{loss}")?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use clap::ValueHint;
-use nin::data::Spec;
+use nin::data::{Preprocessing, Spec};
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
@@ -17,7 +17,7 @@ use super::help::examples;
 use super::options::{MachineArgs, PerfArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
 use super::progress::Progress;
 use super::terminal::Terminal;
-use super::{INTERRUPTED, check};
+use super::{INTERRUPTED, check, report};
 
 /// Where runs go if not told otherwise.
 const RUNS: &str = "runs";
@@ -34,7 +34,8 @@ pub(crate) struct Args {
     model: Option<PathBuf>,
     #[command(flatten)]
     variant: VariantArgs,
-    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`; your own as `images:DIR` or `npy:DIR`.
+    /// The dataset: `mnist-10k`, or a kind and a folder: `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR`, `svhn:DIR`; your own
+    /// as `images:DIR` or `npy:DIR`.
     #[arg(long, value_name = "DATA")]
     data: Option<Spec>,
     /// Settings to start from; other options override them.
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// Seed of initial weights, order and dropout.
     #[arg(long, value_name = "N", value_parser = seed(), allow_negative_numbers = true)]
     seed: Option<u64>,
+    /// Begin again with the next seed, at most N times, if the loss is that of guessing for a hundred steps.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=1000), allow_negative_numbers = true)]
+    reseed: u32,
     /// Share of the training images held back to choose the best weights by.
     #[arg(long, value_name = "FRACTION", value_parser = share, allow_negative_numbers = true)]
     val: Option<f64>,
@@ -66,7 +70,7 @@ pub(crate) struct Args {
         long,
         value_name = "DIR",
         value_hint = ValueHint::DirPath,
-        conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "val", "weights", "out"]
+        conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "reseed", "val", "weights", "out"]
     )]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -76,7 +80,7 @@ pub(crate) struct Args {
 }
 
 /// A number above 0.
-fn positive(text: &str) -> Result<f64, String> {
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
     number.ok_or_else(|| "expected a number above 0".to_owned())
 }
@@ -115,9 +119,15 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
                 return Err(began(format!("--algo {algo}")).into());
             }
             let data = load(&data.parse()?, terminal)?;
-            let trainer = Trainer::resume(folder, &data, machine.threads)?;
+            let mut trainer = Trainer::resume(folder, &data, machine.threads)?;
             args.perf.write(trainer.program(), terminal)?;
-            go(trainer, &model, &data, terminal)
+            let machine = Machine { isa, algo, ..machine };
+            let place = Place { model: &model, data: &data, machine };
+            let stop = stop_at_ctrl_c()?;
+            match go(&mut trainer, place, Dead::Train, &stop, terminal)? {
+                Some(code) => Ok(code),
+                None => unreachable!("only runs that may be given up are (a bug in nin)"),
+            }
         }
         (None, Some(model)) => {
             let (recipe, data) = recipe(args)?;
@@ -125,12 +135,55 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
                 RunFolder::check_vacant(folder)?;
             }
             let data = load(&data, terminal)?;
-            let trainer = start(args, &model, &data, recipe, machine, terminal)?;
-            args.perf.write(trainer.program(), terminal)?;
-            go(trainer, &model, &data, terminal)
+            let place = Place { model: &model, data: &data, machine };
+            begin(args, place, recipe, terminal)
         }
         (None, None) => unreachable!("clap asks for a model or a run (a bug in nin)"),
     }
+}
+
+/// What a run is of, and on.
+#[derive(Clone)]
+struct Place<'a> {
+    model: &'a Model,
+    data: &'a Dataset,
+    machine: Machine,
+}
+
+/// What to do with a network that only guesses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dead {
+    /// Go on: it may wake.
+    Train,
+    /// Give it up.
+    GiveUp,
+}
+
+/// New runs, with one seed after the other while networks die and more seeds are allowed.
+fn begin(
+    args: &Args,
+    place: Place<'_>,
+    recipe: Recipe,
+    terminal: &Terminal,
+) -> anyhow::Result<ExitCode> {
+    let stop = stop_at_ctrl_c()?;
+    let (mut recipe, mut folder) = (recipe, args.out.clone());
+    for left in (0..=args.reseed).rev() {
+        let seed = recipe.seed;
+        let mut trainer = start(args, folder, place.clone(), recipe.clone(), terminal)?;
+        args.perf.write(trainer.program(), terminal)?;
+        let dead = if left > 0 { Dead::GiveUp } else { Dead::Train };
+        if let Some(code) = go(&mut trainer, place.clone(), dead, &stop, terminal)? {
+            return Ok(code);
+        }
+        let run = trainer.folder().expect("every run of the command is kept").clone();
+        drop(trainer);
+        run.clear()?;
+        recipe.seed = seed.saturating_add(1);
+        terminal.note(format_args!("given up; beginning again with seed {}", recipe.seed));
+        folder = Some(run.path().to_owned());
+    }
+    unreachable!("the last seed's run is not given up (a bug in nin)")
 }
 
 /// The run's model, which a model that was given must be.
@@ -178,20 +231,23 @@ fn recipe(args: &Args) -> anyhow::Result<(Recipe, Spec)> {
 /// A new run in a new folder.
 fn start<'d>(
     args: &Args,
-    model: &Model,
-    data: &'d Dataset,
+    folder: Option<PathBuf>,
+    place: Place<'d>,
     recipe: Recipe,
-    machine: Machine,
     terminal: &Terminal,
 ) -> anyhow::Result<Trainer<'d>> {
+    let Place { model, data, machine } = place;
     // As it was given, if it was: that is how messages should name it.
     let given = args.weights.as_deref().or(recipe.weights.as_ref().map(Path::new));
     let given = given.map(|file| read_weights(file, model.graph(), terminal)).transpose()?;
+    if matches!(recipe.preprocessing, Preprocessing::Zca { .. }) {
+        terminal.note("measuring the training images' covariance, which can take minutes");
+    }
     let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;
     if let Some((weights, _)) = &given {
         trainer.start_from(weights)?;
     }
-    let folder = match &args.out {
+    let folder = match folder {
         Some(folder) => RunFolder::create(folder)?,
         None => RunFolder::create(new_folder(&model.graph().name)?)?,
     };
@@ -223,37 +279,46 @@ pub(crate) fn load(spec: &Spec, terminal: &Terminal) -> anyhow::Result<Dataset> 
     Ok(data)
 }
 
-/// Trains to the end or to Ctrl-C.
+/// Trains to the end or to Ctrl-C; `None` if a dead network was given up.
 fn go(
-    mut trainer: Trainer<'_>,
-    model: &Model,
-    data: &Dataset,
+    trainer: &mut Trainer<'_>,
+    Place { model, data, machine }: Place<'_>,
+    dead: Dead,
+    stop: &AtomicBool,
     terminal: &Terminal,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Option<ExitCode>> {
     let folder = trainer.folder().expect("every run of the command is kept").clone();
-    introduce(&trainer, model, data, terminal);
-    let stop = stop_at_ctrl_c()?;
-    let mut progress = Progress::new(terminal, &trainer);
-    let mut last = None;
+    introduce(trainer, model, data, terminal);
+    let mut progress = Progress::new(terminal, trainer);
+    let (mut last, mut given_up) = (None, false);
     let outcome = trainer.run(|event| {
         progress.show(event, terminal);
-        if let Event::Epoch(report) = event {
-            last = Some(report.clone());
+        match event {
+            Event::Epoch(report) => last = Some(report.clone()),
+            Event::Step(report) => given_up = report.guessing && dead == Dead::GiveUp,
         }
-        if stop.load(Ordering::Relaxed) {
+        if given_up || stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     });
     progress.clear();
-    if outcome? == Outcome::Stopped {
+    let outcome = outcome?;
+    if given_up {
+        return Ok(None);
+    }
+    if outcome == Outcome::Stopped {
         let (step, steps, path) = (trainer.step(), trainer.steps(), folder.path().display());
         terminal.note(format_args!(
             "stopped after step {step} of {steps}, all of it saved; go on with: nin train --resume {path}"
         ));
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(Some(ExitCode::from(INTERRUPTED)));
     }
+    // A run is not lost for its picture.
+    let report = report::write(&folder, model, data, machine)
+        .inspect_err(|error| terminal.warn(format_args!("no report of the run: {error:#}")))
+        .ok();
     let mut out = terminal.results();
     match last {
         Some(report) => writeln!(
@@ -269,8 +334,11 @@ fn go(
     if trainer.images().1 > 0 {
         writeln!(out, "best on validation {}", folder.best().display())?;
     }
+    if let Some(report) = report {
+        writeln!(out, "report {}", report.display())?;
+    }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Some(ExitCode::SUCCESS))
 }
 
 /// What is about to be done, and how.
@@ -311,7 +379,7 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the process at once.
-fn stop_at_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_at_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

@@ -4,7 +4,9 @@
 mod arrays;
 mod folders;
 mod images;
+mod published;
 mod recipes;
+mod runs;
 mod weights;
 
 use std::fs;
@@ -49,10 +51,16 @@ fn mistakes_are_told_and_nothing_is_touched() {
     let whole = Bench::new(4);
     whole.run("init m.nin -o w.safetensors");
     whole.run("train m.nin --data npy:arrays --epochs 2 --batch 8 --threads 1 --out run");
-    let rows: Vec<&Row> = [images::ROWS, arrays::ROWS, weights::ROWS, recipes::ROWS, folders::ROWS]
-        .into_iter()
-        .flatten()
-        .collect();
+    let tables = [
+        images::ROWS,
+        arrays::ROWS,
+        published::ROWS,
+        weights::ROWS,
+        recipes::ROWS,
+        folders::ROWS,
+        runs::ROWS,
+    ];
+    let rows: Vec<&Row> = tables.into_iter().flatten().collect();
     let mut wrong = vec![];
     for Row { what, spoil, line, code, says } in &rows {
         let bench = whole.copy();

@@ -5,3 +5,5 @@ mod bench;
 #[path = "../common/mod.rs"]
 mod common;
 mod own_data;
+mod recipes;
+mod runs;

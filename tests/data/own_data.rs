@@ -86,3 +86,73 @@ fn fine_tuning_starts_where_the_weights_are() {
     let weights = |run: &str| fs::read(bench.path(run).join("last.safetensors")).unwrap();
     assert!(weights("second") == weights("third"), "the same recipe ends in the same weights");
 }
+
+/// Whitened, contrast-normalised or centred: a run keeps its statistics, and whoever uses its weights applies them.
+#[test]
+fn statistics_of_the_training_images_go_with_the_weights() {
+    let bench = Bench::new(40);
+    for (kind, kept) in [("zca", true), ("mean", true), ("lcn", false)] {
+        let recipe = format!(
+            "epochs = 8\nbatch = 8\nvalidation = 0.1\n[preprocessing]\nkind = \"{kind}\"\n"
+        );
+        fs::write(bench.path("r.toml"), recipe).unwrap();
+        bench.run(&format!("train m.nin --data npy:arrays --recipe r.toml --out {kind}"));
+        let statistics = bench.path(kind).join("statistics.safetensors");
+        assert_eq!(statistics.is_file(), kept, "{kind}");
+        let last = epochs(&bench, kind).pop().unwrap();
+        let line = format!("eval m.nin --weights {kind}/last.safetensors --data npy:arrays --json");
+        assert_eq!(bench.json(&line)["accuracy"], last["test_accuracy"], "{kind}");
+        assert!(last["test_accuracy"].as_f64().unwrap() > 0.5, "{kind}: {last}");
+        // Single pictures are prepared as the training images were: as many are recognised.
+        let mut files = vec![];
+        for class in CLASSES {
+            for entry in fs::read_dir(bench.path("pets/test").join(class)).unwrap() {
+                files.push((class, entry.unwrap().path()));
+            }
+        }
+        let names =
+            files.iter().map(|(_, file)| format!(" {}", file.display())).collect::<String>();
+        let line = format!("predict m.nin --weights {kind}/last.safetensors --json{names}");
+        let answers = bench.json(&line);
+        let right = files.iter().zip(answers["images"].as_array().unwrap()).filter(
+            |((class, _), answer)| {
+                let number = CLASSES.iter().position(|known| known == class).unwrap();
+                answer["top"][0]["class"].as_str() == Some(&*number.to_string())
+            },
+        );
+        let accuracy = right.count() as f64 / files.len() as f64;
+        assert!(
+            (accuracy - last["test_accuracy"].as_f64().unwrap()).abs() < 0.02,
+            "{kind}: {accuracy}"
+        );
+        bench.run(&format!("train --resume {kind}"));
+        if kept {
+            fs::remove_file(statistics).unwrap();
+            let message = bench.fails(1, &line);
+            assert!(message.contains("statistics.safetensors"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_dataset_is_shown_as_figures_and_as_a_picture() {
+    let bench = Bench::new(4);
+    let printed = bench.run("data images:pets -o sheet.png");
+    assert!(printed.contains("12 training and 6 test images, 1x8x8, 3 classes"), "{printed}");
+    let row = printed.lines().find(|line| line.starts_with("diagonals")).unwrap();
+    assert_eq!(
+        row.split_whitespace().collect::<Vec<_>>(),
+        ["diagonals", "4", "33.33", "%", "2", "33.33", "%"]
+    );
+    let decoder = png::Decoder::new(std::io::BufReader::new(
+        fs::File::open(bench.path("sheet.png")).unwrap(),
+    ));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let sheet = reader.next_frame(&mut pixels).unwrap();
+    // A row a class, every pixel enlarged four times: the first image's bar is its first column.
+    assert_eq!((sheet.height, sheet.width), (3 * 34 + 2, 4 * 34 + 2));
+    let at = |y: usize, x: usize| pixels[y * sheet.width as usize + x];
+    assert!(at(2, 2) == at(33, 5) && at(2, 2) >= 160 && at(2, 6) < 30, "{} {}", at(2, 2), at(2, 6));
+    assert_eq!(at(0, 0), 255);
+}

@@ -429,6 +429,7 @@ impl Scope<'_> {
             losses: field(e, offset_of!(Context, results)),
             correct: field(e, offset_of!(Context, correct)),
             per_image: context::load(e, F32, self.context, offset_of!(Context, per_image)),
+            smoothing: context::load(e, F32, self.context, offset_of!(Context, smoothing)),
         };
         let classes = self.shape(stage.node).channels();
         loss::cross_entropy(e, classes, self.count, &operands);

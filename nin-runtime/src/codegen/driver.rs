@@ -4,13 +4,13 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, I64};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::Graph;
 
 use super::emitter::Emitter;
 use super::scope::Scope;
-use super::{context, layout, norm, pack, pool};
+use super::{context, layout, norm, pack, pool, update};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::kernel::{Entry, Kernel, PassKind};
@@ -47,7 +47,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
             norm::gather(e, plan, context, gather, end);
         }
         Entry::Reduce => reduce(e, plan, context, (begin, end)),
-        Entry::Update => update(e, context, (begin, end)),
+        Entry::Update { rule } => update::emit(e, rule, context, (begin, end)),
         Entry::Track => norm::track(e, plan, context),
     }
 }
@@ -160,28 +160,4 @@ pub(super) fn sum_of_slices(e: &mut Emitter<'_>, plan: &Plan, ty: Type, at: Valu
         sums = pairs.collect();
     }
     sums[0]
-}
-
-/// SGD with momentum and weight decay: `v = momentum v + (scale g + decay w)`, `w = w - lr v`.
-fn update(e: &mut Emitter<'_>, context: Value, (begin, end): (Value, Value)) {
-    let weights = context::load(e, I64, context, offset_of!(Context, weights));
-    let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
-    let momentum = context::load(e, I64, context, offset_of!(Context, momentum));
-    let scale = context::load(e, F32, context, offset_of!(Context, scale));
-    let lr = context::load(e, F32, context, offset_of!(Context, lr));
-    let rate = context::load(e, F32, context, offset_of!(Context, momentum_rate));
-    let decay = context::load(e, F32, context, offset_of!(Context, decay));
-    let back = e.b.ins().fneg(lr);
-    e.lanes_between(begin, end, |e, ty, i| {
-        let [w_at, g_at, v_at] = [weights, gradients, momentum].map(|base| e.at(base, i, 1));
-        let [w, g, v] = [w_at, g_at, v_at].map(|at| e.load(ty, at, 0));
-        let [scale, back, rate, decay] =
-            [scale, back, rate, decay].map(|scalar| e.splat(ty, scalar));
-        let g = e.b.ins().fmul(scale, g);
-        let g = e.mul_add(decay, w, g);
-        let v = e.mul_add(rate, v, g);
-        let w = e.mul_add(back, v, w);
-        e.store(v, v_at, 0);
-        e.store(w, w_at, 0);
-    });
 }

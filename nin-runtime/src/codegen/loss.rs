@@ -111,9 +111,12 @@ pub(super) struct LossOperands {
     pub(super) correct: Value,
     /// The weight of one image in the mean (f32).
     pub(super) per_image: Value,
+    /// The share of a label that is spread over all classes (f32).
+    pub(super) smoothing: Value,
 }
 
-/// `log sum exp(z) - z[label]` of each row, and `(softmax(z) - onehot(label)) * per_image`.
+/// `log sum exp(z) - target . z` of each row, and `(softmax(z) - target) * per_image`, where the target is 1 at the label less
+/// the share that is spread over all classes.
 pub(super) fn cross_entropy(
     e: &mut Emitter<'_>,
     classes: usize,
@@ -137,6 +140,13 @@ pub(super) fn cross_entropy(
         let below = e.b.ins().fsub(largest, picked);
         let log = log(e, sum);
         let loss = e.b.ins().fadd(log, below);
+        // The label's logit less the mean one is what spreading costs.
+        let share = e.float(F32, 1.0 / classes as f32);
+        let sum_of_logits = total(e, classes, logits);
+        let mean = e.b.ins().fmul(sum_of_logits, share);
+        let lead = e.b.ins().fsub(picked, mean);
+        let lead = e.b.ins().fmul(operands.smoothing, lead);
+        let loss = e.b.ins().fadd(loss, lead);
         let at = e.at(operands.losses, image, 1);
         e.store(loss, at, 0);
         let factor = e.b.ins().fdiv(operands.per_image, sum);
@@ -149,5 +159,22 @@ pub(super) fn cross_entropy(
         let share = e.b.ins().fmul(others, factor);
         let share = e.b.ins().fneg(share);
         e.store(share, at, 0);
+        spread(e, classes, grad, at, operands);
+    });
+}
+
+/// Moves a share of the label's target to all classes, in a row of gradients: `at` is the label's.
+fn spread(e: &mut Emitter<'_>, classes: usize, row: Value, at: Value, operands: &LossOperands) {
+    let moved = e.b.ins().fmul(operands.smoothing, operands.per_image);
+    let label = e.load(F32, at, 0);
+    let label = e.b.ins().fadd(label, moved);
+    e.store(label, at, 0);
+    let share = e.float(F32, 1.0 / classes as f32);
+    let each = e.b.ins().fmul(moved, share);
+    e.count(classes, |e, class| {
+        let at = e.at(row, class, 1);
+        let value = e.load(F32, at, 0);
+        let value = e.b.ins().fsub(value, each);
+        e.store(value, at, 0);
     });
 }

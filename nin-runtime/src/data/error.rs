@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nin_dsl::shape::Shape;
 
+use super::Preprocessing;
+
 /// The two halves of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Set {
@@ -178,6 +180,30 @@ pub enum DataError {
     Normalisation {
         /// The images' shape.
         images: Shape,
+    },
+    /// Images that cannot be whitened.
+    #[error(
+        "{images} images cannot be whitened: they have more than 8,192 numbers, or numbers whose covariance is not finite"
+    )]
+    Whitening {
+        /// The images' shape.
+        images: Shape,
+    },
+    /// Statistics of other images.
+    #[error("the weights were trained on prepared images of another shape than {images}")]
+    Statistics {
+        /// The images' shape.
+        images: Shape,
+    },
+    /// Images are to be prepared as no library compiled ahead prepares them.
+    #[error(
+        "the weights were trained on images prepared by `{preprocessing}`, and a library can only normalise: train with the \
+         recipe's `[preprocessing] kind = \"normalise\"`, or compile without weights and pass them, and prepared images, \
+         to the library"
+    )]
+    NotCompiled {
+        /// How the training images were prepared.
+        preprocessing: Preprocessing,
     },
     /// The system gave no memory for the images.
     #[error("no memory for {bytes} bytes of images: take fewer or smaller ones")]

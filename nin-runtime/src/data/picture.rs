@@ -1,10 +1,10 @@
-//! [`Picture`]: a PNG file as bytes, for datasets of image files and for single images.
+//! [`Picture`]: a PNG file as bytes, for datasets of image files and for single images; and [`encode`], the other way.
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array3;
+use ndarray::{Array3, ArrayView3};
 use nin_dsl::limits::ACTIVATION_ELEMENTS;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Reader, Transformations};
 
@@ -87,6 +87,28 @@ impl Picture {
     }
 }
 
+/// A PNG file of pixels `[C, H, W]`: grey for one channel, red, green and blue for three.
+///
+/// # Panics
+/// If there are as many channels as neither has, or no pixels.
+pub fn encode(pixels: ArrayView3<'_, u8>) -> Vec<u8> {
+    let (channels, height, width) = pixels.dim();
+    let colour = match channels {
+        1 => ColorType::Grayscale,
+        3 => ColorType::Rgb,
+        _ => panic!("a picture of {channels} channels"),
+    };
+    let side = |pixels: usize| u32::try_from(pixels).expect("a picture of less than 2^32 rows");
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, side(width), side(height));
+    encoder.set_color(colour);
+    let interleaved: Vec<u8> = pixels.permuted_axes([1, 2, 0]).iter().copied().collect();
+    let mut writer = encoder.write_header().expect("memory takes a header");
+    writer.write_image_data(&interleaved).expect("memory takes as many bytes as were announced");
+    writer.finish().expect("memory takes an end");
+    file
+}
+
 fn unreadable(file: &Path, error: &DecodingError) -> DataError {
     DataError::Picture { file: file.to_owned(), problem: error.to_string() }
 }
@@ -114,6 +136,18 @@ mod tests {
             }
         }
         assert_eq!(count, 9);
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.png");
+        for channels in [1, 3] {
+            let pixels =
+                Array3::from_shape_fn((channels, 5, 7), |(c, y, x)| (90 * c + 9 * y + x) as u8);
+            fs::write(&file, encode(pixels.view())).unwrap();
+            assert_eq!(Picture::open(&file).and_then(Picture::read).unwrap(), pixels);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{self, Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, Dataset, images, mnist, npy};
+use super::{DataError, Dataset, cifar, images, mnist, npy, svhn};
 
 /// A dataset nin can read. A further one is a row of [`KINDS`].
 struct Kind {
@@ -40,6 +40,24 @@ const KINDS: &[Kind] = &[
         read: Read::Folder(mnist::mnist),
     },
     Kind {
+        word: "cifar10",
+        about: "CIFAR-10's binary version, its files or its .tar.gz",
+        caution: None,
+        read: Read::Folder(cifar::cifar10),
+    },
+    Kind {
+        word: "cifar100",
+        about: "CIFAR-100's binary version, its files or its .tar.gz; the 100 fine classes",
+        caution: None,
+        read: Read::Folder(cifar::cifar100),
+    },
+    Kind {
+        word: "svhn",
+        about: "SVHN's cropped digits: {train,test}_32x32.mat, and extra_32x32.mat to train if it is there",
+        caution: None,
+        read: Read::Folder(svhn::svhn),
+    },
+    Kind {
         word: "images",
         about: "your own PNG images: train/CLASS/*.png, test/CLASS/*.png",
         caution: None,
@@ -54,6 +72,17 @@ const KINDS: &[Kind] = &[
 ];
 
 /// A named dataset that has not been read yet. Prints as it is written.
+///
+/// # Examples
+/// ```
+/// use nin_runtime::data::Spec;
+///
+/// let spec: Spec = "cifar10:data/cifar10".parse()?;
+/// assert_eq!(spec.to_string(), "cifar10:data/cifar10");
+/// let digits = "mnist-10k".parse::<Spec>()?.load()?;
+/// assert_eq!((digits.train().len(), digits.classes().len()), (8000, 10));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     word: &'static str,
@@ -186,7 +215,8 @@ mod tests {
         let error = |text: &str| text.parse::<Spec>().unwrap_err().to_string();
         assert_eq!(
             error("minst:x"),
-            "there is no dataset `minst` (did you mean `mnist`?); nin reads `mnist-10k`, `mnist:DIR`, `images:DIR`, `npy:DIR`"
+            "there is no dataset `minst` (did you mean `mnist`?); nin reads `mnist-10k`, `mnist:DIR`, `cifar10:DIR`, \
+             `cifar100:DIR`, `svhn:DIR`, `images:DIR`, `npy:DIR`"
         );
         assert_eq!(error("mnist"), "`mnist` needs the folder its files lie in: `mnist:DIR`");
         assert!(error("mnist-10k:x").contains("write `mnist-10k` alone"));

@@ -3,7 +3,7 @@
 use ndarray::{Array4, ArrayBase, ArrayView3, Axis, Data, Ix3};
 use nin_dsl::shape::Shape;
 
-use super::{DataError, Normalisation};
+use super::{DataError, Normalisation, Preparation};
 
 /// Images `[N, C, H, W]`, kept in the type they came in: bytes stay a quarter of the floats they stand for.
 #[derive(Clone, Debug)]
@@ -156,14 +156,14 @@ impl Split {
         Shape::map(c, h, w)
     }
 
-    /// Copies the images at `indices`, normalised, to the front of `batch` and their labels to `labels`.
+    /// Copies the images at `indices`, prepared, to the front of `batch` and their labels to `labels`.
     ///
     /// # Panics
     /// If an index is out of range or `batch` is smaller than asked for or of another shape.
     pub fn gather(
         &self,
         indices: &[u32],
-        normalisation: &Normalisation,
+        preparation: &Preparation,
         batch: &mut Array4<f32>,
         labels: &mut Vec<u32>,
     ) {
@@ -175,6 +175,14 @@ impl Split {
         labels.extend(indices.iter().map(|&index| self.labels[index as usize]));
         let batch = batch.as_slice_mut().expect("a batch is in standard layout");
         let size = c * h * w;
+        // Bytes are normalised by a table; any other preparation begins with fractions.
+        let identity = Normalisation::identity(c);
+        let (normalisation, further) = match preparation {
+            Preparation::Normalised(normalisation) => (normalisation, None),
+            Preparation::Centred { .. }
+            | Preparation::Whitened { .. }
+            | Preparation::Local { .. } => (&identity, Some(preparation)),
+        };
         match &self.images {
             Images::Bytes(images) => {
                 let images = images.as_slice().expect("kept in standard layout");
@@ -193,9 +201,14 @@ impl Split {
                 let images = images.as_slice().expect("kept in standard layout");
                 for (&index, out) in indices.iter().zip(batch.chunks_exact_mut(size)) {
                     out.copy_from_slice(&images[index as usize * size..][..size]);
-                    normalisation.apply(out);
+                    if further.is_none() {
+                        normalisation.apply(out);
+                    }
                 }
             }
+        }
+        if let Some(preparation) = further {
+            preparation.apply(&mut batch[..indices.len() * size], self.shape());
         }
     }
 }
@@ -221,7 +234,7 @@ mod tests {
         let mut batches = Vec::new();
         for images in [Images::Bytes(bytes), Images::Floats(floats)] {
             let split = Split::new(images, labels.clone()).unwrap();
-            let normalisation = Normalisation::measure(split.images());
+            let normalisation = Preparation::Normalised(Normalisation::measure(split.images()));
             let (mut batch, mut picked) = (Array4::zeros((4, 3, 2, 2)), vec![9, 9]);
             split.gather(&[4, 0, 2], &normalisation, &mut batch, &mut picked);
             assert_eq!(picked, [4, 0, 2]);

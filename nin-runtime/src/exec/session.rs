@@ -12,8 +12,9 @@ use super::profile::{self, PartTime};
 use super::program::Program;
 use super::threads::Threads;
 use crate::error::Error;
-use crate::jit::call::{Hyper, Lanes, StepMemory, TrainBatch};
+use crate::jit::call::{Hyper, Lanes, Moments, StepMemory, TrainBatch, UpdateStep};
 use crate::kernel::PassKind;
+use crate::optimizer::Optimizer;
 use crate::plan::{self, Plan};
 use crate::weights::Weights;
 
@@ -35,14 +36,14 @@ pub struct Session {
 
 /// What only training needs.
 struct Training {
-    momentum: Floats,
+    moments: Moments,
     memory: StepMemory,
     losses: Vec<f32>,
     correct: Vec<u32>,
 }
 
 /// Which step to take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct StepParams<'a> {
     /// Number of the step, from 0: with the seed it determines dropout.
     pub step: u64,
@@ -52,6 +53,10 @@ pub struct StepParams<'a> {
     pub hyper: &'a [Hyper],
     /// The longest the gradient of all weights together may be (its Euclidean norm); a longer one is scaled down to it.
     pub clip: Option<f32>,
+    /// How weights follow their gradients.
+    pub optimizer: Optimizer,
+    /// Share of each label that is spread over all classes (label smoothing); from 0 to below 1.
+    pub smoothing: f32,
 }
 
 /// What a step found, before its update.
@@ -84,7 +89,7 @@ impl Session {
         let plan = program.plan();
         let training = || -> Result<Training, Error> {
             Ok(Training {
-                momentum: Floats::zeroed(plan.weight_floats)?,
+                moments: Moments { momentum: Floats::zeroed(plan.weight_floats)?, squares: None },
                 memory: StepMemory::of(plan)?,
                 losses: vec![0.0; plan.batch],
                 correct: vec![0; plan.batch],
@@ -145,8 +150,8 @@ impl Session {
     }
 
     /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
-    /// backward, and an update of every trained weight, `v = momentum v + (g + decay w)`, `w = w - lr v`, with `g` the
-    /// gradient of the mean loss, clipped. Running statistics move towards the batch's.
+    /// backward, and an update of every trained weight by the optimizer's rule, with `g` the gradient of the mean loss,
+    /// clipped. Running statistics move towards the batch's.
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::Hyper`] if there is not one
@@ -161,7 +166,8 @@ impl Session {
         if found != expected {
             return Err(Error::Hyper { found, expected });
         }
-        let outcome = self.differentiate(images, labels, Some((params.seed, params.step)))?;
+        let dropout = Some((params.seed, params.step));
+        let outcome = self.differentiate(images, labels, dropout, params.smoothing)?;
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
         let threads = self.threads.count();
@@ -169,16 +175,15 @@ impl Session {
             let sums = training.memory.sums.as_slice();
             clip_scale(&sums[..self.program.plan().weight_floats], most)
         });
+        let StepParams { optimizer, hyper, step, .. } = *params;
+        if optimizer.keeps_squares() && training.moments.squares.is_none() {
+            training.moments.squares = Some(Floats::zeroed(self.program.plan().weight_floats)?);
+        }
         let weights = Arc::make_mut(&mut self.weights);
+        let update = UpdateStep { optimizer, hyper, scale, step };
+        let Training { memory, moments, .. } = training;
         callee
-            .update(
-                (params.hyper, scale),
-                &training.memory,
-                weights,
-                &mut training.momentum,
-                threads,
-                &mut self.lanes,
-            )
+            .update(&update, memory, weights, moments, threads, &mut self.lanes)
             .run(&mut self.threads);
         if !self.program.plan().norms.is_empty() {
             callee.track(weights, &mut training.memory, &mut self.lanes).run(&mut self.threads);
@@ -199,7 +204,7 @@ impl Session {
         images: ArrayView4<'_, f32>,
         labels: &[u32],
     ) -> Result<(f64, Weights), Error> {
-        let outcome = self.differentiate(images, labels, None)?;
+        let outcome = self.differentiate(images, labels, None, 0.0)?;
         let Some(training) = &self.training else { return Err(Error::NotTrainable) };
         Ok((outcome.loss, self.to_file_layout(&training.memory.sums)))
     }
@@ -210,6 +215,7 @@ impl Session {
         images: ArrayView4<'_, f32>,
         labels: &[u32],
         dropout: Option<(u64, u64)>,
+        smoothing: f32,
     ) -> Result<StepOutcome, Error> {
         let n = self.check_images(&images)?;
         self.check_labels(n, labels)?;
@@ -221,6 +227,7 @@ impl Session {
             losses: &mut training.losses[..n],
             correct: &mut training.correct[..n],
             dropout,
+            smoothing,
         };
         let callee = self.program.callee();
         let memory = &mut training.memory;
@@ -302,6 +309,7 @@ impl Session {
             losses: &mut training.losses[..n],
             correct: &mut training.correct[..n],
             dropout: Some((0, 0)),
+            smoothing: 0.0,
         };
         let (memory, arena) = (&mut training.memory, &mut self.arenas[0]);
         let calls = self.program.callee().train_parts(
@@ -340,7 +348,7 @@ impl Session {
     /// [`Error::NotTrainable`] if the program was compiled for inference.
     pub fn momentum(&self) -> Result<Weights, Error> {
         let training = self.training.as_ref().ok_or(Error::NotTrainable)?;
-        Ok(self.to_file_layout(&training.momentum))
+        Ok(self.to_file_layout(&training.moments.momentum))
     }
 
     /// Replaces the momentum of every weight.
@@ -351,7 +359,30 @@ impl Session {
         let training = self.training.as_mut().ok_or(Error::NotTrainable)?;
         let graph = self.program.graph();
         momentum.check(graph)?;
-        from_file_layout(graph, self.program.plan(), momentum, &mut training.momentum);
+        from_file_layout(graph, self.program.plan(), momentum, &mut training.moments.momentum);
+        Ok(())
+    }
+
+    /// The running mean of every weight's squared gradients, of optimizers that keep them; `None` before their first step.
+    ///
+    /// # Errors
+    /// As [`Session::momentum`].
+    pub fn squares(&self) -> Result<Option<Weights>, Error> {
+        let training = self.training.as_ref().ok_or(Error::NotTrainable)?;
+        Ok(training.moments.squares.as_ref().map(|squares| self.to_file_layout(squares)))
+    }
+
+    /// Replaces the running mean of every weight's squared gradients.
+    ///
+    /// # Errors
+    /// As [`Session::set_momentum`], and [`Error::Memory`] if the system refuses.
+    pub fn set_squares(&mut self, squares: &Weights) -> Result<(), Error> {
+        let training = self.training.as_mut().ok_or(Error::NotTrainable)?;
+        let (graph, plan) = (self.program.graph(), self.program.plan());
+        squares.check(graph)?;
+        let mut floats = Floats::zeroed(plan.weight_floats)?;
+        from_file_layout(graph, plan, squares, &mut floats);
+        training.moments.squares = Some(floats);
         Ok(())
     }
 

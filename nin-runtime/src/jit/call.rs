@@ -20,7 +20,7 @@ use crate::exec::threads::Threads;
 use crate::kernel::{Entry, PassKind};
 use crate::plan::{Part, Plan};
 pub use train::Hyper;
-pub(crate) use train::{StepMemory, TrainBatch};
+pub(crate) use train::{Moments, StepMemory, TrainBatch, UpdateStep};
 
 /// A program's code with what its calls are checked against.
 #[derive(Clone, Copy)]
@@ -89,6 +89,7 @@ const NOTHING: Context = Context {
     prepared: std::ptr::null_mut(),
     gradients: std::ptr::null_mut(),
     momentum: std::ptr::null_mut(),
+    squares: std::ptr::null_mut(),
     begin: 0,
     end: 0,
     part: 0,
@@ -98,10 +99,14 @@ const NOTHING: Context = Context {
     step: 0,
     seed: 0,
     per_image: 0.0,
+    smoothing: 0.0,
     scale: 1.0,
     lr: 0.0,
     momentum_rate: 0.0,
     decay: 0.0,
+    shrink: 0.0,
+    square_rate: 0.0,
+    epsilon: 0.0,
 };
 
 impl Context {

@@ -8,9 +8,10 @@ use std::str::FromStr;
 use nin_dsl::graph::Graph;
 use serde::de::DeserializeOwned;
 
-use super::{Recipe, TrainError};
-use crate::data::Normalisation;
-use crate::weights::{Weights, WeightsFile, save};
+use super::schedule::Plateau;
+use super::{Recipe, STATISTICS, TrainError};
+use crate::data::{Normalisation, Preparation, Preprocessing};
+use crate::weights::{Moments, Weights, WeightsFile, save};
 
 /// Version of the metadata's keys and of what they mean.
 const FORMAT_VERSION: u32 = 1;
@@ -22,8 +23,12 @@ pub struct Info {
     pub model: Option<String>,
     /// Seed of the run.
     pub seed: Option<u64>,
-    /// How the images the weights were trained on were normalised.
+    /// How the images the weights were trained on were normalised, if that was all that was done to them.
     pub normalisation: Option<Normalisation>,
+    /// What else was done to them; the statistics are in [`STATISTICS`] beside the weights.
+    ///
+    /// [`STATISTICS`]: super::STATISTICS
+    pub preprocessing: Option<Preprocessing>,
     /// Names of the classes, by output.
     pub classes: Option<Vec<String>>,
 }
@@ -43,6 +48,8 @@ pub(super) struct Progress {
     pub(super) epoch_images: u64,
     /// Best validation accuracy so far.
     pub(super) best: Option<f64>,
+    /// What a schedule that watches accuracy has seen.
+    pub(super) plateau: Plateau,
 }
 
 /// Everything a run needs to go on to the same bits.
@@ -52,6 +59,8 @@ pub struct Checkpoint {
     pub weights: Weights,
     /// Their momentum.
     pub momentum: Weights,
+    /// The running means of their squared gradients, of optimizers that keep them.
+    pub squares: Option<Weights>,
     /// Words about them.
     pub info: Info,
     pub(super) progress: Progress,
@@ -84,8 +93,21 @@ impl Info {
             model: file.metadata.get("model").cloned(),
             seed: words.parsed("seed")?,
             normalisation: words.json("normalisation")?,
+            preprocessing: words.json("preprocessing")?,
             classes: words.json("classes")?,
         })
+    }
+
+    /// How images are to be prepared for the weights in `file`; `None` if the file does not say.
+    ///
+    /// # Errors
+    /// Statistics beside the file that are missing or damaged.
+    pub fn preparation(&self, file: &Path) -> Result<Option<Preparation>, TrainError> {
+        let normalised = || self.normalisation.clone().map(Preparation::Normalised);
+        let Some(asked) = self.preprocessing else { return Ok(normalised()) };
+        let statistics = file.with_file_name(STATISTICS);
+        let read = Preparation::read(&statistics, asked, &Normalisation::identity(1));
+        Ok(Some(read?))
     }
 
     /// The name of each of a model's outputs: its number, where the file does not say it.
@@ -105,6 +127,7 @@ impl Info {
             ("model", self.model.clone()),
             ("seed", self.seed.map(|seed| seed.to_string())),
             ("normalisation", self.normalisation.as_ref().map(|n| json(serde_json::to_string(n)))),
+            ("preprocessing", self.preprocessing.as_ref().map(|p| json(serde_json::to_string(p)))),
             ("classes", self.classes.as_ref().map(|names| json(serde_json::to_string(names)))),
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
@@ -133,13 +156,16 @@ impl Checkpoint {
             epoch_correct: words.needed("epoch_correct")?,
             epoch_images: words.needed("epoch_images")?,
             best: words.parsed("best_accuracy")?,
+            plateau: words.json("plateau")?.unwrap_or_default(),
         };
         let (weights, momentum) = (file.weights(graph)?, file.momentum(graph)?);
+        let squares = file.squares(graph)?;
         let momentum = momentum.ok_or_else(|| words.wrong("it holds no momentum".to_owned()))?;
-        if !(weights.is_finite() && momentum.is_finite()) {
+        let all = [&weights, &momentum].into_iter().chain(&squares);
+        if !all.into_iter().all(Weights::is_finite) {
             return Err(words.wrong("some of its numbers are not finite".to_owned()));
         }
-        Ok(Checkpoint { weights, momentum, info: Info::read(path, &file)?, progress })
+        Ok(Checkpoint { weights, momentum, squares, info: Info::read(path, &file)?, progress })
     }
 
     /// What stands in the way of going on with a run that is described like this and trains on so many images.
@@ -171,8 +197,10 @@ impl Checkpoint {
     /// Those of the file system.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let mut metadata = self.info.metadata();
-        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, best } =
+        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, best, plateau } =
             &self.progress;
+        let watched = *plateau != Plateau::default();
+        let plateau = watched.then(|| serde_json::to_string(plateau).expect("plain data is JSON"));
         // Debug prints a float so that it reads back to the same bits.
         let entries = [
             ("step", Some(step.to_string())),
@@ -181,10 +209,12 @@ impl Checkpoint {
             ("epoch_correct", Some(epoch_correct.to_string())),
             ("epoch_images", Some(epoch_images.to_string())),
             ("best_accuracy", best.map(|best| format!("{best:?}"))),
+            ("plateau", plateau),
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         metadata.extend(present);
-        Ok(save(path, self.weights.tensors(), Some(&self.momentum), &metadata)?)
+        let moments = Moments { momentum: Some(&self.momentum), squares: self.squares.as_ref() };
+        Ok(save(path, self.weights.tensors(), moments, &metadata)?)
     }
 }
 

@@ -5,7 +5,7 @@ use nin_dsl::graph::Graph;
 
 use super::trainer::Machine;
 use crate::compile::{Purpose, compile};
-use crate::data::{Normalisation, Split};
+use crate::data::{Preparation, Split};
 use crate::error::Error;
 use crate::exec::{Session, zeroed_images};
 use crate::weights::Weights;
@@ -41,7 +41,42 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
+/// What a model makes of one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer<'a> {
+    /// The image's index in its split.
+    pub image: u32,
+    /// Its class.
+    pub label: u32,
+    /// The outputs, before any softmax.
+    pub logits: &'a [f32],
+}
+
 /// A model compiled to its logits, from which loss and dead outputs can be read exactly.
+///
+/// # Examples
+/// ```
+/// use ndarray::Array4;
+/// use nin_runtime::data::{Preparation, Split};
+/// use nin_runtime::model::Model;
+/// use nin_runtime::train::{Evaluator, Machine, Recipe, init};
+///
+/// let model = Model::from_text("m", "< input(1, 6, 6) mlpconv(4, 2) gap softmax >", &[])?;
+/// let weights = init(model.graph(), &Recipe::default());
+/// let images = Array4::from_shape_fn((8, 1, 6, 6), |(n, ..)| (n * 30) as u8);
+/// let split = Split::new(images, vec![0, 1, 0, 1, 0, 1, 0, 1])?;
+/// let normalise = Preparation::Normalised(nin_runtime::data::Normalisation::identity(1));
+/// let mut evaluator = Evaluator::new(model.graph(), &weights, 4, Machine::default())?;
+/// let mut wrong = vec![];
+/// let all: Vec<u32> = (0..8).collect();
+/// let evaluation = evaluator.evaluate_each(&split, &all, &normalise, |answer| {
+///     if answer.predicted() != answer.label as usize {
+///         wrong.push(answer.image);
+///     }
+/// })?;
+/// assert_eq!(evaluation.accuracy(), 1.0 - wrong.len() as f64 / 8.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Evaluator {
     session: Session,
@@ -82,27 +117,55 @@ impl Evaluator {
         &mut self,
         split: &Split,
         indices: &[u32],
-        normalisation: &Normalisation,
+        preparation: &Preparation,
+    ) -> Result<Evaluation, Error> {
+        self.evaluate_each(split, indices, preparation, |_| {})
+    }
+
+    /// As [`Evaluator::evaluate`], and hands what the model makes of each image to `each`, in order.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    pub fn evaluate_each(
+        &mut self,
+        split: &Split,
+        indices: &[u32],
+        preparation: &Preparation,
+        mut each: impl FnMut(Answer<'_>),
     ) -> Result<Evaluation, Error> {
         let classes = self.session.program().graph().output().elements();
         let mut confusion = vec![vec![0; classes]; classes];
         let mut loss = 0.0;
         let mut dead = vec![!indices.is_empty(); classes];
         for indices in indices.chunks(self.batch.dim().0) {
-            split.gather(indices, normalisation, &mut self.batch, &mut self.labels);
+            split.gather(indices, preparation, &mut self.batch, &mut self.labels);
             let logits = self.session.forward(self.batch.slice(s![..indices.len(), .., .., ..]))?;
             let logits = logits.as_slice().expect("results are in standard layout");
-            for (logits, &label) in logits.chunks_exact(classes).zip(&self.labels) {
+            let answers = indices.iter().zip(&self.labels).zip(logits.chunks_exact(classes));
+            for ((&image, &label), logits) in answers {
                 confusion[label as usize][largest(logits)] += 1;
                 loss += cross_entropy(logits, label as usize);
                 for (dead, &logit) in dead.iter_mut().zip(logits) {
                     *dead &= logit == 0.0;
                 }
+                each(Answer { image, label, logits });
             }
         }
         let loss = if indices.is_empty() { 0.0 } else { loss / indices.len() as f64 };
         let dead = (0..classes).filter(|&class| dead[class]).collect();
         Ok(Evaluation { images: indices.len(), loss, confusion, dead })
+    }
+}
+
+impl Answer<'_> {
+    /// The class of the largest output.
+    pub fn predicted(&self) -> usize {
+        largest(self.logits)
+    }
+
+    /// The probability of a class.
+    pub fn probability(&self, class: usize) -> f64 {
+        (-cross_entropy(self.logits, class)).exp()
     }
 }
 

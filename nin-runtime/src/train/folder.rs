@@ -11,6 +11,7 @@ use super::TrainError;
 use super::checkpoint::{Checkpoint, Progress};
 use super::recipe::Recipe;
 use crate::codegen::Isa;
+use crate::data::Preparation;
 use crate::file::write_atomically;
 use crate::model::Model;
 use crate::plan::Algos;
@@ -21,17 +22,20 @@ const MODEL: &str = "model.nin";
 const RECIPE: &str = "recipe.toml";
 const PLAN: &str = "plan.txt";
 const METRICS: &str = "metrics.jsonl";
+/// Statistics of the training images, where preprocessing needs more than words.
+pub const STATISTICS: &str = "statistics.safetensors";
+const REPORT: &str = "report.html";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 /// Every file of a run.
-const FILES: [&str; 6] = [MODEL, RECIPE, PLAN, METRICS, LAST, BEST];
+const FILES: [&str; 8] = [MODEL, RECIPE, PLAN, METRICS, STATISTICS, REPORT, LAST, BEST];
 /// Begins the plan's first line, before the instruction set.
 pub(super) const ISA: &str = "isa ";
 /// Between the instruction set and the choice of algorithms.
 pub(super) const ALGO: &str = ", algo ";
 
 /// A folder that holds a run: `model.nin`, `recipe.toml`, `plan.txt`, `metrics.jsonl`, `last.safetensors`,
-/// `best.safetensors`.
+/// `best.safetensors`, and `statistics.safetensors` of some kinds of preprocessing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
@@ -45,6 +49,8 @@ pub(super) struct Beginning<'a> {
     pub(super) recipe: &'a Recipe,
     /// The plan of a training step.
     pub(super) plan: &'a str,
+    /// How images are prepared.
+    pub(super) preparation: &'a Preparation,
 }
 
 /// A line of `metrics.jsonl` about a step.
@@ -110,6 +116,17 @@ impl RunFolder {
         }
     }
 
+    /// Takes the run's files away and leaves the folder, for another run.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn clear(&self) -> Result<(), TrainError> {
+        for file in FILES.map(|name| self.file(name)).into_iter().filter(|file| file.exists()) {
+            fs::remove_file(&file).map_err(|error| io_error(&file, error))?;
+        }
+        Ok(())
+    }
+
     /// The folder of a run that was begun.
     ///
     /// # Errors
@@ -142,6 +159,21 @@ impl RunFolder {
     /// The checkpoint with the highest validation accuracy; the latest one of a run without validation.
     pub fn best(&self) -> PathBuf {
         self.file(BEST)
+    }
+
+    /// Statistics of the training images; not there unless preprocessing needs them.
+    pub fn statistics(&self) -> PathBuf {
+        self.file(STATISTICS)
+    }
+
+    /// A line of JSON for every step and every epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.file(METRICS)
+    }
+
+    /// Where whoever draws a page about the run puts it.
+    pub fn report(&self) -> PathBuf {
+        self.file(REPORT)
     }
 
     /// The run's model.
@@ -210,6 +242,7 @@ impl Recorder {
             let file = folder.file(name);
             write_atomically(&file, text.as_bytes()).map_err(|error| io_error(&file, error))?;
         }
+        run.preparation.save(&folder.statistics())?;
         Recorder::open(folder)
     }
 

@@ -16,11 +16,12 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
         let is_last = last.contains(&Some(id));
         match weight.role {
             Role::Kernel => {
-                let deviation = match recipe.init {
+                let own = recipe.layer(&weight.name).and_then(|layer| layer.std);
+                let deviation = own.unwrap_or_else(|| match recipe.init {
                     Init::He => (2.0 / weight.fan_in() as f64).sqrt(),
                     Init::Gaussian { std } => std,
-                };
-                let factor = if is_last { recipe.last_layer.weights } else { 1.0 };
+                });
+                let factor = if is_last && own.is_none() { recipe.last_layer.weights } else { 1.0 };
                 let mut rng = stream(recipe.seed, Purpose::Init, id.0);
                 for value in values {
                     let normal: f64 = StandardNormal.sample(&mut rng);

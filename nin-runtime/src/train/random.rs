@@ -15,12 +15,23 @@ pub(super) enum Purpose {
     Order = 2,
     /// The choice of validation images.
     Validation = 3,
+    /// What is done to images; numbered by epoch.
+    Augment = 4,
 }
 
 /// The generator of one stream.
 pub(super) fn stream(seed: u64, purpose: Purpose, number: u32) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream((purpose as u64) << 32 | u64::from(number));
+    rng
+}
+
+/// The generator of one image in an epoch: a place of its own in the epoch's stream.
+pub(super) fn image_stream(seed: u64, epoch: u32, image: u32) -> ChaCha8Rng {
+    /// Words between two images' places, a block of the cipher.
+    const WORDS: u128 = 16;
+    let mut rng = stream(seed, Purpose::Augment, epoch);
+    rng.set_word_pos(u128::from(image) * WORDS);
     rng
 }
 

@@ -2,17 +2,24 @@
 
 mod text;
 
-use std::f64::consts::PI;
 use std::fs;
 use std::path::Path;
 
+use nin_dsl::diagnostic::nearest;
+use nin_dsl::graph::Graph;
 use nin_dsl::limits::TEXT_BYTES;
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
+use super::{Augment, Schedule, TrainError};
 use crate::compile::MAX_BATCH;
-use crate::data::{Normalisation, Spec, UnknownSpec};
+use crate::data::{Normalisation, Preprocessing, Spec, UnknownSpec};
 use crate::file::read_text;
+use crate::optimizer::{Optimizer, Squares};
+
+/// The largest neighbourhood of local contrast normalisation.
+const MAX_KERNEL: usize = 255;
+/// The most zeros that are put on any side of an image.
+const MAX_PAD: usize = 1024;
 
 /// How to train. Settings that a file leaves out have their defaults; a run folder keeps all of them.
 ///
@@ -21,7 +28,8 @@ use crate::file::read_text;
 /// use nin_runtime::train::{Recipe, Schedule};
 ///
 /// let recipe = Recipe::from_toml("epochs = 3\n[schedule]\nkind = \"constant\"\n")?;
-/// assert_eq!(recipe, Recipe { epochs: 3, schedule: Schedule::Constant, ..Recipe::default() });
+/// let schedule = Schedule::Constant { warmup: 0.0 };
+/// assert_eq!(recipe, Recipe { epochs: 3, schedule, ..Recipe::default() });
 /// # Ok::<(), nin_runtime::train::RecipeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,13 +51,23 @@ pub struct Recipe {
     pub validation: f64,
     /// Learning rate, before schedule and layer factors.
     pub lr: f64,
-    /// Share of the momentum that stays from step to step.
+    /// Factor of the learning rate of biases.
+    pub bias_lr: f64,
+    /// Share of the momentum that stays from step to step; Adam's first beta.
     pub momentum: f64,
     /// Weight decay, of kernels only.
     pub weight_decay: f64,
     /// The longest the gradient of all weights together may be (its norm); a longer one is scaled down to it. `inf` lets
     /// any pass.
     pub clip: f64,
+    /// Share of each label that is spread over all classes while training.
+    pub label_smoothing: f64,
+    /// How weights follow their gradients.
+    pub optimizer: Optimizer,
+    /// How training images are varied.
+    pub augment: Augment,
+    /// How images become the model's input.
+    pub preprocessing: Preprocessing,
     /// How the learning rate changes over the run.
     pub schedule: Schedule,
     /// What kernels start as; biases start at zero.
@@ -59,19 +77,29 @@ pub struct Recipe {
     /// Constants to normalise pixels with, in place of the training images' own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Normalisation>,
+    /// Settings of single layers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerSettings>,
 }
 
-/// The learning rate's factor over a run. It is scaled to the number of steps.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Schedule {
-    /// 1 all the time.
-    Constant,
-    /// Rises in a line over the first steps, then falls as half a cosine, to 0 at the end.
-    Cosine {
-        /// Share of the steps on which it rises.
-        warmup: f64,
-    },
+/// What is different about one convolution, `fc` or `batchnorm`. These settings go before those of the last layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSettings {
+    /// The name of its weights up to the last dot: `mlpconv1.cccp2` of `mlpconv1.cccp2.weight`.
+    pub name: String,
+    /// Factor of its learning rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// Factor, beside that one, of the learning rate of its biases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bias_lr: Option<f64>,
+    /// Weight decay of its kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+    /// Deviation of its kernel's first weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<f64>,
 }
 
 /// The distribution of a kernel's first weights, each normal with mean 0.
@@ -125,6 +153,16 @@ pub enum RecipeError {
         /// What it can be.
         allowed: &'static str,
     },
+    /// A layer's settings are of a layer that the model does not have.
+    #[error("`layers`: the model has no layer `{name}` with weights{}; there are {}", meant(.suggestion), .known.join(", "))]
+    Layer {
+        /// The layer.
+        name: String,
+        /// The layer that was perhaps meant.
+        suggestion: Option<String>,
+        /// Those that there are.
+        known: Vec<String>,
+    },
     /// The dataset's name is none.
     #[error("`data`: {0}")]
     Data(UnknownSpec),
@@ -143,12 +181,17 @@ pub enum RecipeError {
     },
 }
 
+fn meant(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map_or(String::new(), |name| format!(" (did you mean `{name}`?)"))
+}
+
 impl RecipeError {
     /// The setting at fault, with its table: `schedule.warmup`.
     fn setting(&self) -> Option<&'static str> {
         match self {
             RecipeError::Text { .. } => None,
             RecipeError::Range { name, .. } => Some(name),
+            RecipeError::Layer { .. } => Some("layers"),
             RecipeError::Data(_) => Some("data"),
             RecipeError::Division { .. } => Some("validation"),
         }
@@ -165,13 +208,19 @@ impl Default for Recipe {
             seed: 1,
             validation: 0.0,
             lr: 0.1,
+            bias_lr: 1.0,
             momentum: 0.9,
             weight_decay: 1e-4,
             clip: 5.0,
+            label_smoothing: 0.0,
+            optimizer: Optimizer::default(),
+            augment: Augment::default(),
+            preprocessing: Preprocessing::default(),
             schedule: Schedule::Cosine { warmup: 0.15 },
             init: Init::He,
             last_layer: LastLayer::default(),
             normalisation: None,
+            layers: vec![],
         }
     }
 }
@@ -179,24 +228,6 @@ impl Default for Recipe {
 impl Default for LastLayer {
     fn default() -> LastLayer {
         LastLayer { weights: 0.1, bias: 1.0, lr: 0.1 }
-    }
-}
-
-impl Schedule {
-    /// The factor at `step` (from 0) of `steps`.
-    pub fn factor(self, step: u64, steps: u64) -> f64 {
-        match self {
-            Schedule::Constant => 1.0,
-            Schedule::Cosine { warmup } => {
-                let (done, warmup) = ((step + 1) as f64, (warmup * steps as f64).round());
-                if done <= warmup {
-                    done / warmup
-                } else {
-                    let share = (step as f64 - warmup) / (steps as f64 - warmup);
-                    0.5 + 0.5 * (PI * share).cos()
-                }
-            }
-        }
     }
 }
 
@@ -234,9 +265,25 @@ impl Recipe {
     pub fn check(&self) -> Result<(), RecipeError> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let share = |x: f64| (0.0..1.0).contains(&x);
-        let warmup = match self.schedule {
-            Schedule::Constant => 0.0,
-            Schedule::Cosine { warmup } => warmup,
+        let (parts, factor, patience, ends) = match &self.schedule {
+            Schedule::Constant { .. } | Schedule::Cosine { .. } => (&[1.0][..], 1.0, 1, [1.0; 2]),
+            Schedule::Step { parts, factor, .. } => (&parts[..], *factor, 1, [1.0; 2]),
+            Schedule::Plateau { factor, patience, .. } => {
+                (&[1.0][..], *factor, *patience, [1.0; 2])
+            }
+            Schedule::OneCycle { start, end, .. } => (&[1.0][..], 1.0, 1, [*start, *end]),
+        };
+        let sound = |parts: &[f64]| !parts.is_empty() && parts.iter().all(|&part| positive(part));
+        let warmup = self.schedule.warmup();
+        let Squares { squares, epsilon } = match self.optimizer {
+            Optimizer::Sgd | Optimizer::Nesterov => Squares::default(),
+            Optimizer::Adam(squares) | Optimizer::AdamW(squares) => squares,
+        };
+        let pad = self.augment.pad;
+        let (scale, added, kernel, threshold) = match self.preprocessing {
+            Preprocessing::Normalise | Preprocessing::Mean => (1.0, 1.0, 1, 1.0),
+            Preprocessing::Zca { scale, bias } => (scale, bias, 1, 1.0),
+            Preprocessing::Lcn { kernel, threshold } => (1.0, 1.0, kernel, threshold),
         };
         let deviation = match self.init {
             Init::He => 1.0,
@@ -255,22 +302,97 @@ impl Recipe {
             ("seed", self.seed as f64, self.seed < 1 << 63, "below 2^63"),
             ("validation", self.validation, share(self.validation), "from 0 to below 1"),
             ("lr", self.lr, positive(self.lr), "above 0"),
+            ("bias_lr", self.bias_lr, positive(self.bias_lr), "above 0"),
             ("momentum", self.momentum, share(self.momentum), "from 0 to below 1"),
             ("weight_decay", self.weight_decay, share(self.weight_decay), "from 0 to below 1"),
             ("clip", self.clip, self.clip > 0.0, "above 0; `inf` for none"),
+            (
+                "label_smoothing",
+                self.label_smoothing,
+                share(self.label_smoothing),
+                "from 0 to below 1",
+            ),
+            ("optimizer.squares", squares, share(squares), "from 0 to below 1"),
+            ("optimizer.epsilon", epsilon, positive(epsilon), "above 0"),
+            ("augment.pad", pad as f64, pad <= MAX_PAD, "from 0 to 1,024"),
+            ("preprocessing.scale", scale, positive(scale), "above 0"),
+            ("preprocessing.bias", added, positive(added), "above 0"),
+            (
+                "preprocessing.kernel",
+                kernel as f64,
+                kernel % 2 == 1 && kernel <= MAX_KERNEL,
+                "an odd number below 256",
+            ),
+            ("preprocessing.threshold", threshold, positive(threshold), "above 0"),
+            (
+                "schedule.parts",
+                parts.iter().copied().find(|&part| !positive(part)).unwrap_or(0.0),
+                sound(parts),
+                "at least one number, each above 0",
+            ),
+            ("schedule.factor", factor, factor > 0.0 && factor <= 1.0, "above 0 and at most 1"),
+            ("schedule.patience", f64::from(patience), patience >= 1, "at least 1"),
+            ("schedule.start", ends[0], ends[0] > 0.0 && ends[0] <= 1.0, "above 0 and at most 1"),
+            ("schedule.end", ends[1], (0.0..=1.0).contains(&ends[1]), "from 0 to 1"),
             ("schedule.warmup", warmup, share(warmup), "from 0 to below 1"),
             ("init.std", deviation, positive(deviation), "above 0"),
             ("last_layer.weights", weights, positive(weights), "above 0"),
             ("last_layer.bias", bias, bias.is_finite(), "finite"),
             ("last_layer.lr", lr, positive(lr), "above 0"),
         ];
-        if let Some((name, value, _, allowed)) = rules.into_iter().find(|&(_, _, holds, _)| !holds)
+        let of_layers = self.layers.iter().flat_map(|layer| {
+            let LayerSettings { lr, bias_lr, weight_decay, std, .. } = *layer;
+            let above = "above 0";
+            [
+                ("layers.lr", lr.unwrap_or(1.0), lr.is_none_or(positive), above),
+                ("layers.bias_lr", bias_lr.unwrap_or(1.0), bias_lr.is_none_or(positive), above),
+                (
+                    "layers.weight_decay",
+                    weight_decay.unwrap_or(0.0),
+                    weight_decay.is_none_or(share),
+                    "from 0 to below 1",
+                ),
+                ("layers.std", std.unwrap_or(1.0), std.is_none_or(positive), above),
+            ]
+        });
+        if let Some((name, value, _, allowed)) =
+            rules.into_iter().chain(of_layers).find(|&(_, _, holds, _)| !holds)
         {
             return Err(RecipeError::Range { name, value, allowed });
         }
         let data = self.data.as_deref().map(str::parse::<Spec>).transpose();
         data.map(|_| ()).map_err(RecipeError::Data)
     }
+
+    /// Whether a model has all of the layers that have settings of their own.
+    ///
+    /// # Errors
+    /// The first that it does not have.
+    pub fn check_layers(&self, graph: &Graph) -> Result<(), RecipeError> {
+        let mut known: Vec<String> =
+            graph.weights.iter().map(|weight| layer_of(&weight.name).to_owned()).collect();
+        known.dedup();
+        match self.layers.iter().find(|layer| !known.contains(&layer.name)) {
+            None => Ok(()),
+            Some(layer) => {
+                let name = layer.name.clone();
+                let suggestion =
+                    nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
+                let known = known.iter().map(|name| format!("`{name}`")).collect();
+                Err(RecipeError::Layer { name, suggestion, known })
+            }
+        }
+    }
+
+    /// The settings of the layer that a weight belongs to, if it has any.
+    pub(super) fn layer(&self, weight: &str) -> Option<&LayerSettings> {
+        self.layers.iter().find(|layer| layer.name == layer_of(weight))
+    }
+}
+
+/// The layer that a weight belongs to.
+fn layer_of(weight: &str) -> &str {
+    weight.rsplit_once('.').map_or(weight, |(layer, _)| layer)
 }
 
 #[cfg(test)]
@@ -283,16 +405,5 @@ mod tests {
         assert_eq!(Recipe::default().check(), Ok(()));
         let error = Recipe { momentum: 1.0, ..Recipe::default() }.check().unwrap_err();
         assert_eq!(error.to_string(), "`momentum` is 1; it must be from 0 to below 1");
-    }
-
-    #[test]
-    fn the_cosine_rises_and_falls_to_the_end() {
-        let schedule = Schedule::Cosine { warmup: 0.25 };
-        let factors: Vec<f64> = (0..8).map(|step| schedule.factor(step, 8)).collect();
-        assert_eq!(factors[..3], [0.5, 1.0, 1.0]);
-        assert!(factors[2..].is_sorted_by(|a, b| a > b), "{factors:?}");
-        assert!((0.0..0.1).contains(&factors[7]));
-        // A run of one step does not divide by zero.
-        assert_eq!(schedule.factor(0, 1), 1.0);
     }
 }

@@ -8,6 +8,7 @@ use nin_dsl::graph::Role;
 
 use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
+use super::feed::{Batch, Feed};
 use super::folder::{ALGO, Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{init, last_before_relu};
 use super::random::{Purpose as Stream, shuffled};
@@ -15,12 +16,16 @@ use super::{Recipe, RecipeError, TrainError};
 use crate::Hyper;
 use crate::codegen::Isa;
 use crate::compile::{Options, Purpose};
-use crate::data::{Dataset, Normalisation};
-use crate::exec::{Program, Session, StepParams, zeroed_images};
+use crate::data::{Dataset, Normalisation, Preparation, Preprocessing};
+use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
 use crate::plan::Algos;
 use crate::weights::Weights;
 
+/// Steps after which a loss of ln(classes) is told.
+pub const GUESSING: u32 = 100;
+/// How near to ln(classes) a loss is that of guessing, as a share of it.
+const NEAR: f64 = 1e-3;
 /// How much work a crash may cost where epochs are long.
 const SAVE: Duration = Duration::from_secs(300);
 
@@ -88,7 +93,7 @@ pub struct Trainer<'d> {
     data: &'d Dataset,
     recipe: Recipe,
     info: Info,
-    normalisation: Normalisation,
+    preparation: Preparation,
     session: Session,
     evaluator: Evaluator,
     /// Learning rate factor and weight decay of each weight.
@@ -98,6 +103,8 @@ pub struct Trainer<'d> {
     progress: Progress,
     recorder: Option<Recorder>,
     saved: Instant,
+    /// Steps on end whose loss was that of guessing.
+    guessed: u32,
 }
 
 /// What happens in a run.
@@ -130,6 +137,9 @@ pub struct StepReport {
     pub lr: f64,
     /// Speed of this step.
     pub images_per_s: f64,
+    /// Whether the loss has now been that of answering every class alike, ln(classes), for [`GUESSING`] steps on end. It is
+    /// told once: the network is probably dead, and begins to learn late or never.
+    pub guessing: bool,
 }
 
 /// An epoch that is over.
@@ -181,28 +191,55 @@ impl<'d> Trainer<'d> {
         recipe: Recipe,
         machine: Machine,
     ) -> Result<Trainer<'d>, TrainError> {
-        recipe.check()?;
+        check(model, data, &recipe)?;
+        let (train, _) = divided(data.train().len(), &recipe)?;
+        let normalisation = normalisation(data, &recipe)?;
+        let preparation = recipe.preprocessing.fit(data.train(), &train, &normalisation)?;
+        Trainer::prepared(model, data, recipe, machine, preparation)
+    }
+
+    /// A run whose images' statistics are known.
+    fn prepared(
+        model: &Model,
+        data: &'d Dataset,
+        recipe: Recipe,
+        machine: Machine,
+        preparation: Preparation,
+    ) -> Result<Trainer<'d>, TrainError> {
         let graph = model.graph();
-        data.check(graph)?;
-        let normalisation = recipe.normalisation.clone();
-        let normalisation = normalisation.unwrap_or_else(|| data.normalisation().clone());
-        normalisation.check(data.shape())?;
+        preparation.check(data.shape())?;
         let options = machine.options(recipe.batch, Purpose::Training);
         let weights = init(graph, &recipe);
         let session = model.compile(&options)?.session(&weights)?;
         let evaluator = Evaluator::new(graph, &weights, recipe.batch, &machine)?;
         let last = last_before_relu(graph);
         let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
-            let factor = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
-            let decay = if weight.role == Role::Kernel { recipe.weight_decay } else { 0.0 };
-            (factor, decay)
+            let own = recipe.layer(&weight.name);
+            let usual = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
+            let factor = own.and_then(|layer| layer.lr).unwrap_or(usual);
+            let bias = own.and_then(|layer| layer.bias_lr).unwrap_or(recipe.bias_lr);
+            let decay = own.and_then(|layer| layer.weight_decay).unwrap_or(recipe.weight_decay);
+            match weight.role {
+                Role::Kernel => (factor, decay),
+                Role::Bias => (factor * bias, 0.0),
+                Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => {
+                    (factor, 0.0)
+                }
+            }
         };
         let rates = graph.weight_ids().zip(&graph.weights).map(rate).collect();
         let (train, validation) = divided(data.train().len(), &recipe)?;
         let info = Info {
             model: Some(model.resolved_text()),
             seed: Some(recipe.seed),
-            normalisation: Some(normalisation.clone()),
+            normalisation: match &preparation {
+                Preparation::Normalised(normalisation) => Some(normalisation.clone()),
+                Preparation::Centred { .. }
+                | Preparation::Whitened { .. }
+                | Preparation::Local { .. } => None,
+            },
+            preprocessing: Some(recipe.preprocessing)
+                .filter(|asked| *asked != Preprocessing::Normalise),
             classes: Some(data.classes().to_vec()),
         };
         let (progress, recorder) = (Progress::default(), None);
@@ -210,7 +247,7 @@ impl<'d> Trainer<'d> {
             data,
             recipe,
             info,
-            normalisation,
+            preparation,
             session,
             evaluator,
             rates,
@@ -219,6 +256,7 @@ impl<'d> Trainer<'d> {
             progress,
             recorder,
             saved: Instant::now(),
+            guessed: 0,
         })
     }
 
@@ -240,7 +278,8 @@ impl<'d> Trainer<'d> {
     pub fn record_in(&mut self, folder: RunFolder) -> Result<(), TrainError> {
         let plan = plan_text(self.session.program());
         let model = self.info.model.clone().unwrap_or_default();
-        let run = Beginning { model: &model, recipe: &self.recipe, plan: &plan };
+        let preparation = &self.preparation;
+        let run = Beginning { model: &model, recipe: &self.recipe, plan: &plan, preparation };
         self.recorder = Some(Recorder::begin(folder, &run)?);
         self.save(true)
     }
@@ -259,7 +298,11 @@ impl<'d> Trainer<'d> {
         let (model, recipe) = (folder.model()?, folder.recipe()?);
         let (isa, algo) = folder.made_with()?;
         let machine = Machine { threads, isa, algo };
-        let mut trainer = Trainer::with_machine(&model, data, recipe, machine)?;
+        check(&model, data, &recipe)?;
+        let normalisation = normalisation(data, &recipe)?;
+        let preparation =
+            Preparation::read(&folder.statistics(), recipe.preprocessing, &normalisation)?;
+        let mut trainer = Trainer::prepared(&model, data, recipe, machine, preparation)?;
         let differs = |problem: &str| TrainError::Resume {
             folder: folder.path().to_owned(),
             problem: problem.to_owned(),
@@ -279,6 +322,9 @@ impl<'d> Trainer<'d> {
         }
         trainer.session.set_weights(&checkpoint.weights)?;
         trainer.session.set_momentum(&checkpoint.momentum)?;
+        if let Some(squares) = &checkpoint.squares {
+            trainer.session.set_squares(squares)?;
+        }
         trainer.progress = checkpoint.progress;
         trainer.recorder = Some(Recorder::resume(folder, &trainer.progress)?);
         Ok(trainer)
@@ -352,65 +398,77 @@ impl<'d> Trainer<'d> {
         &mut self,
         on: &mut impl FnMut(&Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, TrainError> {
-        let Recipe { batch, seed, lr, momentum, schedule, .. } = self.recipe;
-        let order = shuffled(&self.train, seed, Stream::Order, self.progress.epoch);
-        let (steps, per_epoch) = (self.steps(), self.steps_per_epoch());
-        let done = self.progress.step - u64::from(self.progress.epoch) * per_epoch;
-        let mut images = zeroed_images(batch, self.data.shape())?;
-        let mut labels = Vec::with_capacity(batch);
-        for indices in order.chunks(batch).skip(done as usize) {
-            let start = Instant::now();
-            self.data.train().gather(indices, &self.normalisation, &mut images, &mut labels);
-            let step = self.progress.step;
-            let lr = lr * schedule.factor(step, steps);
-            let hyper = |&(factor, decay): &(f64, f64)| Hyper {
-                lr: (lr * factor) as f32,
-                momentum: momentum as f32,
-                decay: decay as f32,
-            };
-            let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
-            let clip = self.recipe.clip.is_finite().then_some(self.recipe.clip as f32);
-            let params = StepParams { step, seed, hyper: &hyper, clip };
-            let batch = images.slice(s![..indices.len(), .., .., ..]);
-            let outcome = self.session.step(batch, &labels, &params)?;
-            let progress = &mut self.progress;
-            progress.step += 1;
-            if !outcome.loss.is_finite() {
-                return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
-            }
-            progress.epoch_loss += outcome.loss * indices.len() as f64;
-            progress.epoch_correct += outcome.correct as u64;
-            progress.epoch_images += indices.len() as u64;
-            let report = StepReport {
-                step: progress.step,
-                steps,
-                epoch: progress.epoch + 1,
-                images: indices.len(),
-                loss: outcome.loss,
-                epoch_loss: progress.epoch_loss / progress.epoch_images as f64,
-                epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
-                lr,
-                images_per_s: indices.len() as f64 / start.elapsed().as_secs_f64(),
-            };
-            if let Some(recorder) = &mut self.recorder {
-                let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
-                recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
-            }
+        let Recipe { batch, seed, augment, .. } = self.recipe;
+        let (data, preparation) = (self.data, self.preparation.clone());
+        let epoch = self.progress.epoch;
+        let order = shuffled(&self.train, seed, Stream::Order, epoch);
+        let done = self.progress.step - u64::from(epoch) * self.steps_per_epoch();
+        let batches = order.chunks(batch).skip(done as usize);
+        let (split, preparation) = (data.train(), &preparation);
+        let feed = Feed { split, preparation, augment, seed, epoch, batch };
+        let mut start = Instant::now();
+        feed.each(batches, |batch| {
+            let report = self.take_step(batch, start)?;
+            start = Instant::now();
             if self.saved.elapsed() >= SAVE {
                 self.save(self.validation.is_empty())?;
             }
-            if on(&Event::Step(report)).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+            Ok(on(&Event::Step(report)))
+        })
+    }
+
+    /// One step, on a batch that was waited for since `start`.
+    fn take_step(&mut self, batch: &Batch, start: Instant) -> Result<StepReport, TrainError> {
+        let Recipe { seed, lr, momentum, clip, optimizer, label_smoothing, .. } = self.recipe;
+        let (step, steps) = (self.progress.step, self.steps());
+        let lr = lr * self.recipe.schedule.factor(step, steps, self.progress.plateau);
+        let hyper = |&(factor, decay): &(f64, f64)| Hyper {
+            lr: (lr * factor) as f32,
+            momentum: momentum as f32,
+            decay: decay as f32,
+        };
+        let hyper: Vec<Hyper> = self.rates.iter().map(hyper).collect();
+        let clip = clip.is_finite().then_some(clip as f32);
+        let smoothing = label_smoothing as f32;
+        let params = StepParams { step, seed, hyper: &hyper, clip, optimizer, smoothing };
+        let count = batch.labels.len();
+        let images = batch.images.slice(s![..count, .., .., ..]);
+        let outcome = self.session.step(images, &batch.labels, &params)?;
+        let progress = &mut self.progress;
+        progress.step += 1;
+        if !outcome.loss.is_finite() {
+            return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
         }
-        Ok(ControlFlow::Continue(()))
+        let guess = (self.data.classes().len() as f64).ln();
+        let near = (outcome.loss - guess).abs() < NEAR * guess;
+        self.guessed = if near { self.guessed.saturating_add(1) } else { 0 };
+        progress.epoch_loss += outcome.loss * count as f64;
+        progress.epoch_correct += outcome.correct as u64;
+        progress.epoch_images += count as u64;
+        let report = StepReport {
+            step: progress.step,
+            steps,
+            epoch: progress.epoch + 1,
+            images: count,
+            loss: outcome.loss,
+            epoch_loss: progress.epoch_loss / progress.epoch_images as f64,
+            epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
+            lr,
+            images_per_s: count as f64 / start.elapsed().as_secs_f64(),
+            guessing: self.guessed == GUESSING,
+        };
+        if let Some(recorder) = &mut self.recorder {
+            let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
+            recorder.line(&StepLine { step, epoch, loss, lr, images_per_s })?;
+        }
+        Ok(report)
     }
 
     /// Evaluates an epoch's weights and saves them.
     fn finish_epoch(&mut self, start: Instant) -> Result<EpochReport, TrainError> {
         self.evaluator.set_weights(&self.session.weights())?;
         let mut evaluate =
-            |split, indices: &[u32]| self.evaluator.evaluate(split, indices, &self.normalisation);
+            |split, indices: &[u32]| self.evaluator.evaluate(split, indices, &self.preparation);
         let tested: Vec<u32> = (0..count(self.data.test().len())).collect();
         let test = evaluate(self.data.test(), &tested)?;
         let validated = !self.validation.is_empty();
@@ -419,7 +477,10 @@ impl<'d> Trainer<'d> {
         let Progress { epoch_loss, epoch_correct, epoch_images, best, .. } = self.progress;
         let accuracy = validation.as_ref().map(Evaluation::accuracy);
         let improved = !validated || accuracy > best;
+        let train_accuracy = epoch_correct as f64 / epoch_images as f64;
+        let plateau = self.recipe.schedule.watch(self.progress.plateau, train_accuracy);
         self.progress = Progress {
+            plateau,
             step: self.progress.step,
             epoch: self.progress.epoch + 1,
             best: if improved { accuracy } else { best },
@@ -428,7 +489,7 @@ impl<'d> Trainer<'d> {
         let report = EpochReport {
             epoch: self.progress.epoch,
             train_loss: epoch_loss / epoch_images as f64,
-            train_accuracy: epoch_correct as f64 / epoch_images as f64,
+            train_accuracy,
             validation,
             test,
             seconds: start.elapsed().as_secs_f64(),
@@ -459,6 +520,7 @@ impl<'d> Trainer<'d> {
         let checkpoint = Checkpoint {
             weights,
             momentum: self.session.momentum()?,
+            squares: self.session.squares()?,
             info: self.info.clone(),
             progress: self.progress.clone(),
         };
@@ -474,6 +536,21 @@ impl<'d> Trainer<'d> {
 fn plan_text(program: &Program) -> String {
     let plan = program.plan().display(program.graph());
     format!("{ISA}{}{ALGO}{}\n{plan}", program.isa(), program.algo())
+}
+
+/// Whether a recipe can be followed with a model and data.
+fn check(model: &Model, data: &Dataset, recipe: &Recipe) -> Result<(), TrainError> {
+    recipe.check()?;
+    recipe.check_layers(model.graph())?;
+    Ok(data.check(model.graph())?)
+}
+
+/// The recipe's constants, or the training images' own.
+fn normalisation(data: &Dataset, recipe: &Recipe) -> Result<Normalisation, TrainError> {
+    let given = recipe.normalisation.as_ref();
+    let normalisation = given.unwrap_or_else(|| data.normalisation());
+    normalisation.check(data.shape())?;
+    Ok(normalisation.clone())
 }
 
 fn count(images: usize) -> u32 {

@@ -261,7 +261,8 @@ fn check_steps(text: &str, setting: Setting) -> Result<bool, String> {
     let mut session = session(&graph, setting, Purpose::Training, weights);
     for (step, reference) in (7..).zip(&expected.steps) {
         let clip = (step == 7).then_some(CLIP);
-        let params = StepParams { step, seed: setting.seed, hyper: &hyper, clip };
+        let params =
+            StepParams { step, seed: setting.seed, hyper: &hyper, clip, ..StepParams::default() };
         let outcome = session.step(images.view(), labels, &params).expect("a step");
         check_loss(outcome.loss, reference.loss)?;
         if let Some(correct) = correct(&graph, &reference.values, labels)

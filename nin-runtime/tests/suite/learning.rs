@@ -50,7 +50,7 @@ fn a_tiny_network_learns_with_the_interpreters_losses() {
     let wide = images.mapv(f64::from);
     let mut losses = Vec::new();
     for step in 0..STEPS {
-        let params = StepParams { step, seed: 3, hyper: &hyper, clip: None };
+        let params = StepParams { step, seed: 3, hyper: &hyper, ..StepParams::default() };
         let found = session.step(images.view(), &labels, &params).expect("a step").loss;
         let dropout = Some(DropoutKey { seed: 3, step });
         let inputs = Inputs { weights: &weights, images: wide.view(), labels: &labels, dropout };

@@ -11,6 +11,7 @@ mod interpreter;
 mod learning;
 mod libraries;
 mod models;
+mod optimizers;
 mod sessions;
 mod sgd;
 mod stages;

@@ -73,7 +73,7 @@ fn everything(session: &mut Session, data: &Data, images: usize) -> (Vec<Vec<u32
     all.extend(weight_bits(&gradients));
     let hyper = hyper(session.program().graph());
     for step in 0..2 {
-        let params = StepParams { step, seed: 11, hyper: &hyper, clip: None };
+        let params = StepParams { step, seed: 11, hyper: &hyper, ..StepParams::default() };
         let outcome = session.step(view, labels, &params).expect("a step");
         losses.extend([outcome.loss.to_bits(), outcome.correct as u64]);
     }
@@ -305,7 +305,7 @@ fn wrong_arguments_are_typed_errors() {
     let data = Data::draw(&graph, BATCH + 1, 11);
     let mut session = session(&graph, 1, &data.weights);
     let hyper = hyper(&graph);
-    let params = StepParams { step: 0, seed: 0, hyper: &hyper, clip: None };
+    let params = StepParams { step: 0, seed: 0, hyper: &hyper, ..StepParams::default() };
     let few = data.images.slice(s![..2, .., .., ..]);
 
     let refused = |outcome: Result<ArrayD<f32>, Error>| match outcome {
@@ -362,7 +362,7 @@ fn wrong_options_are_typed_errors() {
     let mut session = program.session(&data.weights).expect("a session");
     let (images, labels) = (data.images.view(), &data.labels);
     let hyper = hyper(&classifier);
-    let params = StepParams { step: 0, seed: 0, hyper: &hyper, clip: None };
+    let params = StepParams { step: 0, seed: 0, hyper: &hyper, ..StepParams::default() };
     assert!(matches!(session.step(images, labels, &params), Err(Error::NotTrainable)));
     assert!(matches!(session.gradients(images, labels), Err(Error::NotTrainable)));
     assert!(matches!(session.momentum(), Err(Error::NotTrainable)));

@@ -147,7 +147,7 @@ impl Feed {
                 .forward(images.view())
                 .map(|results| results.iter().map(|&x| f64::from(x)).sum()),
             Mode::Train => {
-                let params = StepParams { step, seed: 1, hyper: &hyper, clip: None };
+                let params = StepParams { step, seed: 1, hyper: &hyper, ..StepParams::default() };
                 step += 1;
                 session.step(images.view(), labels, &params).map(|outcome| outcome.loss)
             }

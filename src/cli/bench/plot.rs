@@ -11,26 +11,14 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::figures::{Figures, cpu};
-use super::sweep::{Axis, titled};
+
 use crate::cli::check::grouped;
+use crate::cli::palette::{COLOURS, INK, MUTED, RULE};
+use crate::cli::variants::{Axis, titled};
 
 const SIZE: (u32, u32) = (760, 640);
 /// Height of the title and what is under it.
 const HEAD: u32 = 64;
-const INK: RGBColor = RGBColor(31, 39, 48);
-const MUTED: RGBColor = RGBColor(97, 109, 122);
-const RULE: RGBColor = RGBColor(226, 230, 235);
-/// Colours that people who see few colours can tell apart; a ninth line begins again.
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(110, 80, 160),
-    RGBColor(90, 90, 90),
-];
 /// Most lines that are named.
 const MOST_NAMED: usize = 16;
 

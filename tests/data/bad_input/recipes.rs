@@ -42,10 +42,12 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         what: "a schedule that nin does not know",
-        spoil: |folder| write(folder.join("r.toml"), "[schedule]\nkind = \"step\""),
+        spoil: |folder| write(folder.join("r.toml"), "[schedule]\nkind = \"linear\""),
         line: BY_RECIPE,
         code: 1,
-        says: &["r.toml:2:8: `schedule.kind` is \"step\"; it must be \"constant\" or \"cosine\""],
+        says: &[
+            "r.toml:2:8: `schedule.kind` is \"linear\"; it must be \"constant\" or \"step\" or ",
+        ],
     },
     Row {
         what: "a list that is not closed",
@@ -91,6 +93,22 @@ pub(super) const ROWS: &[Row] = &[
         line: BY_RECIPE,
         code: 1,
         says: &["gone.safetensors: "],
+    },
+    Row {
+        what: "settings of a layer that the model does not have",
+        spoil: |folder| {
+            write(folder.join("r.toml"), "[[layers]]\nname = \"mlpconv1.cpcp1\"\nlr = 0.1");
+        },
+        line: BY_RECIPE,
+        code: 1,
+        says: &["no layer `mlpconv1.cpcp1` with weights (did you mean `mlpconv1.cccp1`?)"],
+    },
+    Row {
+        what: "weights of a layer that the model does not have",
+        spoil: |folder| write(folder.join("r.toml"), "[[layers]]\nname = \"fc1\"\nstd = 0.1"),
+        line: "init m.nin --recipe r.toml -o v.safetensors",
+        code: 1,
+        says: &["no layer `fc1` with weights; there are `mlpconv1.conv`, `mlpconv1.cccp1`"],
     },
     Row {
         what: "fresh weights by a recipe that cannot be followed",

@@ -12,7 +12,7 @@ use super::{Front, FrontBody, INT, POINTER, flushed};
 use crate::abi::Context;
 use crate::codegen::emitter::Emitter;
 use crate::codegen::{context, pool};
-use crate::kernel::Entry;
+use crate::kernel::{Entry, Update};
 use crate::plan::{ALIGN, Plan};
 
 /// What the header calls `NAME_settings`.
@@ -223,7 +223,7 @@ impl Front<'_> {
             }
             let end = e.size(offset + weight.elements());
             over(e, context, offset, end);
-            body.call(e, Entry::Update, context);
+            body.call(e, Entry::Update { rule: Update::Momentum }, context);
         }
     }
 }

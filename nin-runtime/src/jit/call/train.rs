@@ -5,6 +5,7 @@ use crate::abi::Context;
 use crate::error::Error;
 use crate::exec::memory::Floats;
 use crate::kernel::{Entry, PassKind};
+use crate::optimizer::{Coefficients, Optimizer};
 use crate::plan::Plan;
 
 /// One training batch and where its results go.
@@ -19,6 +20,8 @@ pub(crate) struct TrainBatch<'a> {
     pub(crate) correct: &'a mut [u32],
     /// Seed and step of dropout, or none.
     pub(crate) dropout: Option<(u64, u64)>,
+    /// Share of a label that is spread over all classes.
+    pub(crate) smoothing: f32,
 }
 
 /// What a step works on besides weights and arenas.
@@ -54,6 +57,25 @@ pub struct Hyper {
     pub momentum: f32,
     /// Weight decay.
     pub decay: f32,
+}
+
+/// What an optimizer keeps beside each weight, laid out as the weights.
+pub(crate) struct Moments {
+    pub(crate) momentum: Floats,
+    /// Running means of squared gradients, of optimizers that keep them.
+    pub(crate) squares: Option<Floats>,
+}
+
+/// How weights follow the gradients of a step.
+#[derive(Clone, Copy)]
+pub(crate) struct UpdateStep<'a> {
+    pub(crate) optimizer: Optimizer,
+    /// A setting for each weight.
+    pub(crate) hyper: &'a [Hyper],
+    /// Factor of the gradients.
+    pub(crate) scale: f32,
+    /// From 0.
+    pub(crate) step: u64,
 }
 
 impl<'a> Callee<'a> {
@@ -131,6 +153,7 @@ impl<'a> Callee<'a> {
             seed,
             step,
             per_image: 1.0 / n as f32,
+            smoothing: batch.smoothing,
             ..NOTHING
         }
     }
@@ -174,25 +197,30 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Reduce, lanes)
     }
 
-    /// One optimizer step of every weight, with the first slice's gradients times `scale`. `hyper` has a setting for each
-    /// weight.
+    /// One optimizer step of every weight by the first slice's gradients.
     pub(crate) fn update(
         self,
-        (hyper, scale): (&[Hyper], f32),
+        step: &UpdateStep<'_>,
         memory: &'a StepMemory,
         weights: &'a mut Floats,
-        momentum: &'a mut Floats,
+        moments: &'a mut Moments,
         threads: usize,
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
+        let UpdateStep { optimizer, hyper, scale, step } = *step;
+        let Moments { momentum, squares } = moments;
         assert_eq!(hyper.len(), self.graph.weights.len());
         self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(momentum.len(), self.plan.weight_floats);
+        let squares = squares.as_mut().filter(|_| optimizer.keeps_squares());
+        assert_eq!(squares.is_some(), optimizer.keeps_squares());
+        assert!(squares.as_ref().is_none_or(|squares| squares.len() == self.plan.weight_floats));
         let base = Context {
             gradients: memory.sums.as_ptr().cast_mut(),
             weights: weights.as_mut_ptr(),
             momentum: momentum.as_mut_ptr(),
+            squares: squares.map_or(std::ptr::null_mut(), Floats::as_mut_ptr),
             scale,
             ..NOTHING
         };
@@ -201,12 +229,15 @@ impl<'a> Callee<'a> {
             let trained = settings.filter(|((_, weight), _)| weight.role.is_trained());
             lane.extend(trained.map(|((hyper, weight), &offset)| {
                 let range = share(weight.elements(), crate::plan::ALIGN, part, threads);
-                let Hyper { lr, momentum: momentum_rate, decay } = *hyper;
-                let context = Context { lr, momentum_rate, decay, ..base };
+                let coefficients = optimizer.coefficients(*hyper, step);
+                let Coefficients { lr, decay, shrink, square_rate, epsilon } = coefficients;
+                let momentum_rate = hyper.momentum;
+                let context =
+                    Context { lr, momentum_rate, decay, shrink, square_rate, epsilon, ..base };
                 Some(context.over(offset + range.start..offset + range.end))
             }));
         }
-        self.calls(Entry::Update, lanes)
+        self.calls(Entry::Update { rule: optimizer.update() }, lanes)
     }
 
     /// Moves the running statistics towards those of the batch.

@@ -6,7 +6,7 @@ use nin_dsl::diagnostic::nearest;
 use nin_dsl::{Source, Span};
 use toml::de::{DeTable, DeValue};
 
-use super::{Recipe, RecipeError};
+use super::{MAX_KERNEL, MAX_PAD, Recipe, RecipeError};
 use crate::compile::MAX_BATCH;
 
 /// What the value of a setting is.
@@ -20,6 +20,10 @@ enum Kind {
     Number,
     /// A list of them.
     Numbers,
+    /// True or false.
+    Flag,
+    /// A list of tables.
+    Tables(&'static [(&'static str, Kind)]),
     Table(&'static [(&'static str, Kind)]),
 }
 
@@ -32,12 +36,41 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("seed", Kind::Whole(0, i64::MAX as u64)),
     ("validation", Kind::Number),
     ("lr", Kind::Number),
+    ("bias_lr", Kind::Number),
     ("momentum", Kind::Number),
     ("weight_decay", Kind::Number),
     ("clip", Kind::Number),
+    ("label_smoothing", Kind::Number),
+    (
+        "optimizer",
+        Kind::Table(&[
+            ("kind", Kind::Word(&["sgd", "nesterov", "adam", "adamw"])),
+            ("squares", Kind::Number),
+            ("epsilon", Kind::Number),
+        ]),
+    ),
+    (
+        "preprocessing",
+        Kind::Table(&[
+            ("kind", Kind::Word(&["normalise", "mean", "zca", "lcn"])),
+            ("scale", Kind::Number),
+            ("bias", Kind::Number),
+            ("kernel", Kind::Whole(1, MAX_KERNEL as u64)),
+            ("threshold", Kind::Number),
+        ]),
+    ),
+    ("augment", Kind::Table(&[("pad", Kind::Whole(0, MAX_PAD as u64)), ("flip", Kind::Flag)])),
     (
         "schedule",
-        Kind::Table(&[("kind", Kind::Word(&["constant", "cosine"])), ("warmup", Kind::Number)]),
+        Kind::Table(&[
+            ("kind", Kind::Word(&["constant", "step", "plateau", "cosine", "one_cycle"])),
+            ("warmup", Kind::Number),
+            ("parts", Kind::Numbers),
+            ("factor", Kind::Number),
+            ("patience", Kind::Whole(1, u32::MAX as u64)),
+            ("start", Kind::Number),
+            ("end", Kind::Number),
+        ]),
     ),
     ("init", Kind::Table(&[("kind", Kind::Word(&["he", "gaussian"])), ("std", Kind::Number)])),
     (
@@ -45,6 +78,16 @@ const SETTINGS: &[(&str, Kind)] = &[
         Kind::Table(&[("weights", Kind::Number), ("bias", Kind::Number), ("lr", Kind::Number)]),
     ),
     ("normalisation", Kind::Table(&[("mean", Kind::Numbers), ("deviation", Kind::Numbers)])),
+    (
+        "layers",
+        Kind::Tables(&[
+            ("name", Kind::Text),
+            ("lr", Kind::Number),
+            ("bias_lr", Kind::Number),
+            ("weight_decay", Kind::Number),
+            ("std", Kind::Number),
+        ]),
+    ),
 ];
 
 /// A part of the text and what is wrong with it.
@@ -141,6 +184,21 @@ fn check_value(
                 |list: &toml::de::DeArray<'_>| list.iter().all(|x| is_number(x.get_ref()));
             (value.as_array().is_some_and(numbers), "a list of numbers".to_owned())
         }
+        Kind::Flag => (value.is_bool(), "true or false".to_owned()),
+        Kind::Tables(settings) => {
+            let tables: Option<Vec<&DeTable<'_>>> = value
+                .as_array()
+                .and_then(|list| list.iter().map(|value| value.get_ref().as_table()).collect());
+            match tables {
+                Some(tables) => {
+                    for table in tables {
+                        check_table(&format!("{name}."), table, settings, found);
+                    }
+                    return;
+                }
+                None => (false, format!("tables, each `[[{name}]]` with its settings below")),
+            }
+        }
         Kind::Table(settings) => match value.as_table() {
             Some(table) => return check_table(&format!("{name}."), table, settings, found),
             None => (false, format!("a table, `[{name}]` with its settings below")),
@@ -174,15 +232,23 @@ fn place_of(name: &str, table: &DeTable<'_>) -> Option<Range<usize>> {
     let (_, value) = table.iter().find(|(name, _)| name.get_ref() == first)?;
     match rest {
         None => Some(value.span()),
-        Some(rest) => place_of(rest, value.get_ref().as_table()?),
+        Some(rest) => match value.get_ref().as_table() {
+            Some(table) => place_of(rest, table),
+            // Of a list of tables, its beginning.
+            None => Some(value.span()),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Init, Schedule};
+    use std::collections::BTreeSet;
+
+    use super::super::{Init, LayerSettings};
     use super::*;
-    use crate::data::Normalisation;
+    use crate::data::{Normalisation, Preprocessing};
+    use crate::optimizer::{Optimizer, Squares};
+    use crate::train::{Augment, Schedule};
 
     #[test]
     fn mistakes_are_named_with_their_place() {
@@ -221,9 +287,44 @@ mod tests {
                 "1:12: `schedule` is \"cosine\"; it must be a table, `[schedule]` with ",
             ),
             (
-                "[schedule]\nkind = \"step\"",
-                "2:8: `schedule.kind` is \"step\"; it must be \"constant\" or \"cosine\"",
+                "[schedule]\nkind = \"linear\"",
+                "2:8: `schedule.kind` is \"linear\"; it must be \"constant\" or \"step\" or \"plateau\" or ",
             ),
+            (
+                "[schedule]\nkind = \"step\"\nfactor = 0.1\nparts = [1, 0]",
+                "4:9: `schedule.parts` is 0; it must be at least one number, each above 0",
+            ),
+            (
+                "[schedule]\nkind = \"cosine\"\nwarmup = 0\nfactor = 0.1",
+                "1:1: `schedule`: unknown field `factor`, expected `warmup`",
+            ),
+            (
+                "[preprocessing]\nkind = \"lcn\"\nkernel = 4",
+                "3:10: `preprocessing.kernel` is 4; it must be an odd number below 256",
+            ),
+            ("[augment]\nflip = 1", "2:8: `augment.flip` is 1; it must be true or false"),
+            (
+                "[augment]\npad = -1",
+                "2:7: `augment.pad` is -1; it must be a whole number from 0 to 1024",
+            ),
+            (
+                "[optimizer]\nkind = \"adma\"",
+                "2:8: `optimizer.kind` is \"adma\"; it must be \"sgd\" or ",
+            ),
+            (
+                "[optimizer]\nkind = \"adam\"\nsquares = 1",
+                "3:11: `optimizer.squares` is 1; it must be from 0 to below 1",
+            ),
+            ("[[layers]]\nlr = 2", "1:1: `layers`: missing field `name`"),
+            (
+                "[[layers]]\nname = \"a\"\nrate = 2",
+                "3:1: there is no setting `layers.rate`; there are ",
+            ),
+            (
+                "layers = 3",
+                "1:10: `layers` is 3; it must be tables, each `[[layers]]` with its settings below",
+            ),
+            ("[[layers]]\nname = \"a\"\nstd = -2", "1:1: `layers.std` is -2; it must be above 0"),
             ("[schedule]\nkind = \"cosine\"", "1:1: `schedule`: missing field `warmup`"),
             (
                 "[normalisation]\nmean = [0, \"x\"]",
@@ -244,37 +345,69 @@ mod tests {
     /// The table of settings is that of the type's fields: a setting that is missing here could not be written.
     #[test]
     fn every_setting_is_in_the_table() {
-        fn keys(prefix: &str, table: &toml::Table, into: &mut Vec<String>) {
+        fn keys(prefix: &str, table: &toml::Table, into: &mut BTreeSet<String>) {
             for (name, value) in table {
+                let within = format!("{prefix}{name}.");
                 match value {
-                    toml::Value::Table(table) => keys(&format!("{prefix}{name}."), table, into),
-                    _ => into.push(format!("{prefix}{name}")),
+                    toml::Value::Table(table) => keys(&within, table, into),
+                    toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+                        list.iter()
+                            .flat_map(toml::Value::as_table)
+                            .for_each(|t| keys(&within, t, into));
+                    }
+                    _ => drop(into.insert(format!("{prefix}{name}"))),
                 }
             }
         }
-        fn known(prefix: &str, settings: &[(&str, Kind)], into: &mut Vec<String>) {
+        fn known(prefix: &str, settings: &[(&str, Kind)], into: &mut BTreeSet<String>) {
             for (name, kind) in settings {
                 match kind {
-                    Kind::Table(settings) => known(&format!("{prefix}{name}."), settings, into),
-                    _ => into.push(format!("{prefix}{name}")),
+                    Kind::Table(settings) | Kind::Tables(settings) => {
+                        known(&format!("{prefix}{name}."), settings, into);
+                    }
+                    _ => drop(into.insert(format!("{prefix}{name}"))),
                 }
             }
         }
+        let layer = LayerSettings {
+            name: "conv1".to_owned(),
+            lr: Some(2.0),
+            bias_lr: Some(3.0),
+            weight_decay: Some(0.5),
+            std: Some(0.25),
+        };
         let recipe = Recipe {
             data: Some("mnist-10k".to_owned()),
             weights: Some("w.safetensors".to_owned()),
-            schedule: Schedule::Cosine { warmup: 0.5 },
+            optimizer: Optimizer::AdamW(Squares::default()),
+            augment: Augment { pad: 4, flip: true },
             init: Init::Gaussian { std: 1.0 },
             normalisation: Some(Normalisation { mean: vec![0.0], deviation: vec![1.0] }),
+            layers: vec![layer.clone(), LayerSettings { name: "fc1".to_owned(), ..layer }],
             ..Recipe::default()
         };
-        let text = recipe.to_toml();
-        assert_eq!(read(&text), Ok(recipe));
-        let (mut written, mut table) = (vec![], vec![]);
-        keys("", &text.parse().unwrap(), &mut written);
+        let schedules = [
+            Schedule::Constant { warmup: 0.1 },
+            Schedule::Step { parts: vec![2.0, 1.0], factor: 0.1, warmup: 0.1 },
+            Schedule::Plateau { factor: 0.5, patience: 3, warmup: 0.1 },
+            Schedule::Cosine { warmup: 0.5 },
+            Schedule::OneCycle { warmup: 0.3, start: 0.1, end: 0.0 },
+        ];
+        let (mut written, mut table) = (BTreeSet::new(), BTreeSet::new());
+        let preparations = [
+            Preprocessing::Normalise,
+            Preprocessing::Mean,
+            Preprocessing::Zca { scale: 1.5, bias: 0.5 },
+            Preprocessing::Lcn { kernel: 5, threshold: 0.5 },
+            Preprocessing::Normalise,
+        ];
+        for (schedule, preprocessing) in schedules.into_iter().zip(preparations) {
+            let recipe = Recipe { schedule, preprocessing, ..recipe.clone() };
+            let text = recipe.to_toml();
+            assert_eq!(read(&text).as_ref(), Ok(&recipe), "{text}");
+            keys("", &text.parse().unwrap(), &mut written);
+        }
         known("", SETTINGS, &mut table);
-        written.sort();
-        table.sort();
         assert_eq!(written, table);
     }
 }

@@ -189,7 +189,13 @@ fn agree(name: &str, graph: &Graph, isa: Isa, isas: &[Isa]) {
     for (step, (n, clip)) in
         [(BATCH, None), (9, Some(0.05)), (1, Some(1e9))].into_iter().enumerate()
     {
-        let params = StepParams { step: step as u64, seed: SEED, hyper: &hyper, clip };
+        let params = StepParams {
+            step: step as u64,
+            seed: SEED,
+            hyper: &hyper,
+            clip,
+            ..StepParams::default()
+        };
         let images = data.images.slice(ndarray::s![..n, .., .., ..]);
         let labels = &data.labels[..n];
         let expected = session.step(images, labels, &params).unwrap();
@@ -227,7 +233,7 @@ fn a_training_goes_on_where_another_stopped() {
     let data = Data::draw(&graph, BATCH, 13);
     let hyper = hyper(&graph);
     let step = |training: &mut Training, step| {
-        let params = StepParams { step, seed: SEED, hyper: &hyper, clip: None };
+        let params = StepParams { step, seed: SEED, hyper: &hyper, ..StepParams::default() };
         training.step(&data, BATCH, &data.labels, &params).unwrap();
     };
     let isas = [Isa::Portable];
@@ -247,7 +253,7 @@ fn a_step_that_makes_no_sense_changes_nothing() {
     let mut training = Training::begin(&graph, &[Isa::Portable], &data.weights, None);
     let before = training.save(&graph).map(|weights| bits(&weights));
     let hyper = hyper(&graph);
-    let params = StepParams { step: 0, seed: SEED, hyper: &hyper, clip: None };
+    let params = StepParams { seed: SEED, hyper: &hyper, ..StepParams::default() };
     let many = vec![0; BATCH + 1];
     assert!(training.step(&data, 0, &data.labels, &params).is_err());
     assert!(training.step(&data, BATCH + 1, &many, &params).is_err());

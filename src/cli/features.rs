@@ -1,0 +1,99 @@
+//! `nin features`: the last mlpconv's feature maps of PNG images, as a picture and as figures.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::ValueHint;
+use nin::data::encode;
+use nin::features::{FeatureMaps, strongest};
+use nin::ndarray::{Array3, Axis};
+use nin_runtime::file::write_atomically;
+
+use super::help::examples;
+use super::options::{MachineArgs, ModelArgs, keeps_apart, preparation, read_weights};
+use super::terminal::Terminal;
+use super::{images, pictures};
+
+/// Side of a picture on the sheet, about.
+const SIDE: usize = 96;
+const GAP: usize = 4;
+/// Share of an image's activations that is shown.
+pub(crate) const STRONGEST: f64 = 0.1;
+
+#[derive(clap::Args)]
+#[command(after_help = examples(&[
+    ("Where a trained network sees each digit", "nin features models/digits.nin examples/seven.png -o maps.png \\\n    --weights runs/Digits-1/last.safetensors"),
+    ("All activations above zero, not the strongest tenth alone", "nin features models/digits.nin examples/seven.png --all -o maps.png \\\n    --weights runs/Digits-1/last.safetensors"),
+]))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The model's weights.
+    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
+    weights: PathBuf,
+    /// Images (PNG); they are resized and converted to what the model reads.
+    #[arg(value_name = "IMAGE.png", required = true, value_hint = ValueHint::FilePath)]
+    images: Vec<PathBuf>,
+    /// Where to draw them, a row an image.
+    #[arg(short, long, value_name = "MAPS.png", value_hint = ValueHint::FilePath)]
+    output: PathBuf,
+    /// Show every activation above zero.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let inputs = [&*args.model.model, &*args.weights].into_iter();
+    let inputs: Vec<&Path> = inputs.chain(args.images.iter().map(|file| &**file)).collect();
+    keeps_apart(&args.output, &inputs)?;
+    let model = args.model.load(terminal)?;
+    let (weights, info) = read_weights(&args.weights, model.graph(), terminal)?;
+    let input = model.graph().input();
+    let preparation = preparation(&info, &args.weights, input, terminal)?;
+    let mut features = FeatureMaps::new(model.graph(), &weights, args.machine.machine())?;
+    let share = if args.all { 1.0 } else { STRONGEST };
+    let (mut rows, mut totals) = (vec![], vec![]);
+    for file in &args.images {
+        let mut image = images::read(file, input, terminal)?;
+        let shown = pictures::levels(image.view(), (0.0, 1.0));
+        preparation.apply(image.as_slice_mut().expect("images are in standard layout"), input);
+        let maps = strongest(&features.of(image.view())?, share);
+        totals.push(maps.axis_iter(Axis(0)).map(|map| map.sum()).collect::<Vec<f32>>());
+        rows.push(row(shown, &maps));
+    }
+    let png = encode(pictures::sheet(&rows, GAP).view());
+    write_atomically(&args.output, &png).with_context(|| args.output.display().to_string())?;
+    let channels = totals.first().map_or(0, Vec::len);
+    let classes = info.class_names(model.graph());
+    let names: Vec<String> = match classes.len() == channels {
+        true => classes,
+        false => (0..channels).map(|channel| format!("channel {channel}")).collect(),
+    };
+    let mut out = terminal.results();
+    for (file, totals) in args.images.iter().zip(&totals) {
+        let sum: f32 = totals.iter().sum();
+        let mut ranked: Vec<usize> = (0..channels).filter(|&map| totals[map] > 0.0).collect();
+        ranked.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
+        let told = ranked.iter().take(5);
+        let told = told.map(|&map| format!("{} {:.1} %", names[map], 100.0 * totals[map] / sum));
+        let told: Vec<String> = told.collect();
+        let told = if told.is_empty() { "no activation".to_owned() } else { told.join(", ") };
+        writeln!(out, "{}: {told}", file.display())?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An image and its maps, all about as large.
+pub(crate) fn row(image: Array3<u8>, maps: &Array3<f32>) -> Vec<Array3<u8>> {
+    let enlarged = |picture: &Array3<u8>| {
+        let (_, height, width) = picture.dim();
+        pictures::enlarged(picture, pictures::factor(SIDE, height, width))
+    };
+    let maps = maps.axis_iter(Axis(0)).map(|map| enlarged(&pictures::grey(map)));
+    [enlarged(&image)].into_iter().chain(maps).collect()
+}

@@ -1,0 +1,89 @@
+//! What is made of runs: the page of one, and the comparison of many.
+
+use std::fs;
+
+use crate::bench::Bench;
+
+#[test]
+fn a_run_is_drawn_on_one_page() {
+    let bench = Bench::new(40);
+    let (results, _) = bench
+        .run_with_notes("train m.nin --data images:pets --epochs 2 --batch 8 --val 0.1 --out run");
+    assert!(results.ends_with("report run/report.html\n"), "{results}");
+    let page = fs::read_to_string(bench.path("run/report.html")).unwrap();
+    for part in
+        ["<svg", "\nvalidation\n", "Confusion", "Worst mistakes", "First filters", "Feature maps"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(page.contains("<th>diagonals</th>") && page.contains("model Bars(width = 6)"));
+    // Nothing is fetched from elsewhere.
+    let sources = page.split("src=\"").skip(1);
+    assert!(sources.clone().count() > 5);
+    assert!(sources.into_iter().all(|source| source.starts_with("data:image/png;base64,")));
+    assert!(!page.contains("href=") && !page.contains("url(") && !page.contains("<script"));
+}
+
+#[test]
+fn variants_are_trained_and_set_side_by_side() {
+    let bench = Bench::new(20);
+    let line = "sweep m.nin -D width=4,6 --seeds 2 --epochs 2 --data npy:arrays --out swept --plot plot.svg";
+    let table = bench.run(line);
+    let rows: Vec<&str> = table.lines().skip(1).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    for (row, width) in rows.iter().zip([4, 6]) {
+        assert!(row.starts_with(&format!("Bars width = {width} ")), "{row}");
+        for seed in [1, 2] {
+            let folder = bench.path(&format!("swept/Bars-width={width}-seed{seed}"));
+            assert!(folder.join("last.safetensors").is_file(), "{}", folder.display());
+        }
+    }
+    let svg = fs::read_to_string(bench.path("plot.svg")).unwrap();
+    let drawing = roxmltree::Document::parse(&svg).unwrap();
+    let texts: Vec<&str> =
+        drawing.descendants().filter_map(|node| node.text()).map(str::trim).collect();
+    assert!(
+        ["Bars width = 4", "Bars width = 6", "epoch"].iter().all(|text| texts.contains(text)),
+        "{texts:?}"
+    );
+    // What is done is not done again.
+    assert_eq!(bench.run(line), table);
+    // A seed more is a run more.
+    let more = bench.run(&line.replace("--seeds 2", "--seeds 3"));
+    assert!(more.lines().skip(1).all(|row| row.contains("      3  ")), "{more}");
+    let message = bench.fails(1, &line.replace("--epochs 2", "--epochs 3"));
+    assert!(message.contains("holds a run of another model or recipe"), "{message}");
+}
+
+#[test]
+fn feature_maps_are_drawn_and_named() {
+    let bench = Bench::new(40);
+    bench.run("train m.nin --data images:pets --epochs 8 --batch 8 --out run");
+    let picture = "pets/test/rows/0059.png";
+    let line =
+        format!("features m.nin {picture} {picture} --weights run/last.safetensors -o maps.png");
+    let told = bench.run(&line);
+    assert_eq!(told.lines().count(), 2);
+    assert!(told.contains("0059.png: rows "), "{told}");
+    let file = std::io::BufReader::new(fs::File::open(bench.path("maps.png")).unwrap());
+    let reader = png::Decoder::new(file).read_info().unwrap();
+    // Two images of 8x8 beside three maps of 4x4, all drawn as 96 pixels, four apart.
+    let info = reader.info();
+    assert_eq!((info.height, info.width), (2 * 100 + 4, 4 * 100 + 4));
+}
+
+/// Outputs far below zero are dead from any seed: each is given up but the last, and the folder is the last one's.
+#[test]
+fn a_dead_network_is_begun_again_with_the_next_seed() {
+    let bench = Bench::new(40);
+    let recipe = "epochs = 8\nbatch = 8\n[last_layer]\nbias = -50.0\n";
+    fs::write(bench.path("r.toml"), recipe).unwrap();
+    let (_, notes) =
+        bench.run_with_notes("train m.nin --data npy:arrays --recipe r.toml --reseed 2 --out run");
+    for seed in [2, 3] {
+        assert!(notes.contains(&format!("given up; beginning again with seed {seed}")), "{notes}");
+    }
+    assert!(!notes.contains("with seed 4") && notes.contains("the loss has been ln(3)"), "{notes}");
+    let recipe = fs::read_to_string(bench.path("run/recipe.toml")).unwrap();
+    assert!(recipe.contains("seed = 3\n"), "{recipe}");
+}
