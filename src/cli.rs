@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod compile;
 mod eval;
 mod explain;
 mod fmt;
@@ -116,6 +117,11 @@ enum Verb {
     /// A call is one that a program makes: arrays in, arrays out, or a whole training step. Beside its speed stands the
     /// most that this machine was measured to multiply and add at the same time.
     Bench(bench::Args),
+    /// Compile a model to a library for C, C++ and Rust.
+    ///
+    /// What it makes needs neither nin nor any other library, allocates nothing, and may be called from any number of
+    /// threads. Its header says how to call it.
+    Compile(compile::Args),
     /// Print a shell's completions of `nin`.
     ///
     /// They complete verbs, options, their values, files, and the codes of diagnostics.
@@ -148,6 +154,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Predict(args) => predict::predict(args, &terminal),
         Verb::Run(args) => run::run(args, &terminal),
         Verb::Bench(args) => bench::bench(args, &terminal),
+        Verb::Compile(args) => compile::compile(args, &terminal),
         Verb::Completions(args) => manual::completions(args, &terminal),
         Verb::Man(args) => manual::man(args, &terminal),
     };

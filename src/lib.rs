@@ -41,7 +41,7 @@ pub use nin_runtime::model::{Model, ModelError};
 pub use nin_runtime::plan::{Algo, Algos};
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
-pub use nin_runtime::{Hyper, data, train, weights};
+pub use nin_runtime::{Hyper, data, export, train, weights};
 
 /// What the macros expand to. Not for use by hand; it changes without notice.
 #[doc(hidden)]

@@ -388,3 +388,19 @@ fn codes_are_explained() {
     }
     assert!(bench.fails(2, "explain N999").contains("N999"));
 }
+
+#[test]
+fn a_perf_map_names_generated_functions() {
+    let bench = Bench::new();
+    let (_, notes) = bench.run_with_notes("bench m.nin --batch 1 --runs 1 --perf-map");
+    let line = notes.lines().find(|line| line.starts_with("/tmp/perf-")).expect("the file's name");
+    let file = line.split(':').next().unwrap();
+    let map = fs::read_to_string(file).unwrap();
+    fs::remove_file(file).unwrap();
+    assert!(map.lines().any(|line| line.ends_with(" nin: infer block 0 step 1")), "{map}");
+    for line in map.lines() {
+        let mut words = line.split(' ');
+        let [address, bytes] = [(); 2].map(|()| usize::from_str_radix(words.next().unwrap(), 16));
+        assert!(address.unwrap() != 0 && bytes.unwrap() != 0, "{line}");
+    }
+}

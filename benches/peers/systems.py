@@ -57,7 +57,7 @@ OTHERS = (
         ("inference",),
     ),
     System("pytorch-stock", "PyTorch, eager, stock allocator", "pytorch.py", "eager", TRAINING, usual=False),
-    System("candle", "candle", "candle", "", INFERENCE, usual=False),
+    System("burn", "burn", "burn", usual=False),
 )
 
 

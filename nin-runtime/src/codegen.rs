@@ -10,10 +10,12 @@ mod domain;
 mod driver;
 mod elementwise;
 mod emitter;
+pub(crate) mod front;
 mod functions;
 mod layout;
 mod listing;
 mod loss;
+mod machine;
 mod math;
 mod micro;
 mod norm;
@@ -27,7 +29,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, UserFuncName};
+use cranelift_codegen::ir::{Function, UserFuncName, Value};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, ModuleReloc};
@@ -58,6 +60,8 @@ pub struct MachineCode {
 /// The functions of a program, each as its maker leaves it.
 pub struct Clif {
     functions: Vec<(Kernel, Body)>,
+    /// The number of the first.
+    first: usize,
 }
 
 /// What a maker leaves.
@@ -104,9 +108,45 @@ pub fn entries(plan: &Plan) -> Vec<Entry> {
 
 /// Writes every function of a program.
 pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
-    let mut table = Functions::new(target);
-    for entry in entries(plan) {
-        table.index(&Kernel::Entry(entry));
+    write_entries(graph, plan, target, &entries(plan), 0)
+}
+
+/// Writes some entries of a program and what they call, numbered from `first` on in that order.
+pub(crate) fn write_entries(
+    graph: &Graph,
+    plan: &Plan,
+    target: &Target,
+    entries: &[Entry],
+    first: usize,
+) -> Clif {
+    let roots: Vec<Kernel> = entries.iter().map(|&entry| Kernel::Entry(entry)).collect();
+    write_all(target, &roots, first, |e, kernel| {
+        match kernel {
+            Kernel::Tile(tile) => micro::clif::emit(e, tile),
+            Kernel::Transform(transform) => micro::clif_transform::emit(e, transform),
+            Kernel::Block { pass, index } => block::emit(e, graph, plan, *pass, *index),
+            Kernel::Step { pass, block, step } => {
+                block::emit_step(e, graph, plan, *pass, (*block, *step));
+            }
+            Kernel::Entry(entry) => driver::emit(e, graph, plan, *entry),
+            Kernel::Export(_) | Kernel::Machine(_) => {
+                unreachable!("no entry calls a library's interface (a bug in nin)")
+            }
+        }
+        None
+    })
+}
+
+/// Writes functions and what they call, numbered from `first` on. What `emit` yields, its function returns.
+fn write_all(
+    target: &Target,
+    roots: &[Kernel],
+    first: usize,
+    mut emit: impl FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>,
+) -> Clif {
+    let mut table = Functions::new(target, first);
+    for kernel in roots {
+        table.index(kernel);
     }
     let mut scratch = FunctionBuilderContext::new();
     let mut functions = Vec::new();
@@ -114,29 +154,24 @@ pub fn write(graph: &Graph, plan: &Plan, target: &Target) -> Clif {
         let assembled = match &kernel {
             Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
             Kernel::Transform(transform) => micro::x86_transform::assemble(transform, target.name),
-            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => None,
+            Kernel::Machine(machine) => Some(machine::assemble(*machine, target)),
+            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) | Kernel::Export(_) => {
+                None
+            }
         };
         let body = assembled.map(Body::Assembled).unwrap_or_else(|| {
-            let name =
-                UserFuncName::user(0, u32::try_from(functions.len()).expect("few functions"));
+            let number = u32::try_from(first + functions.len()).expect("few functions");
+            let name = UserFuncName::user(0, number);
             let mut function = Function::with_name_signature(name, table.signature(&kernel));
             let builder = FunctionBuilder::new(&mut function, &mut scratch);
-            let mut e = Emitter::new(builder, &mut table, target.fma());
-            match &kernel {
-                Kernel::Tile(tile) => micro::clif::emit(&mut e, tile),
-                Kernel::Transform(transform) => micro::clif_transform::emit(&mut e, transform),
-                Kernel::Block { pass, index } => block::emit(&mut e, graph, plan, *pass, *index),
-                Kernel::Step { pass, block, step } => {
-                    block::emit_step(&mut e, graph, plan, *pass, (*block, *step));
-                }
-                Kernel::Entry(entry) => driver::emit(&mut e, graph, plan, *entry),
-            }
-            e.finish(target.frontend());
+            let mut e = Emitter::new(builder, &mut table, target);
+            let result = emit(&mut e, &kernel);
+            e.finish(target.frontend(), result);
             Body::Clif(Box::new(function))
         });
         functions.push((kernel, body));
     }
-    Clif { functions }
+    Clif { functions, first }
 }
 
 /// Translates every function, on `threads` threads.
@@ -189,9 +224,12 @@ fn translate_one(
 ) -> Result<MachineCode, Error> {
     let isa: &dyn TargetIsa = match kernel {
         Kernel::Tile(_) => target.tile_isa(),
-        Kernel::Transform(_) | Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) => {
-            target.isa()
-        }
+        Kernel::Transform(_)
+        | Kernel::Block { .. }
+        | Kernel::Step { .. }
+        | Kernel::Entry(_)
+        | Kernel::Export(_)
+        | Kernel::Machine(_) => target.isa(),
     };
     let mut context = cranelift_codegen::Context::for_function(function);
     context.set_disasm(assembly == Assembly::Keep);
@@ -211,9 +249,14 @@ fn translate_one(
 }
 
 impl Clif {
+    /// How many functions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.functions.len()
+    }
+
     /// Every function as text: `nin show --stage clif`.
     pub fn display(&self) -> String {
-        let all = self.functions.iter().enumerate();
+        let all = (self.first..).zip(&self.functions);
         let text = |(number, (kernel, body)): (usize, &(Kernel, Body))| match body {
             Body::Clif(function) => format!("; u0:{number} is {kernel}\n{function}\n"),
             Body::Assembled(bytes) => {

@@ -10,6 +10,28 @@ pub enum Error {
         /// What Cranelift said.
         reason: String,
     },
+    /// A platform that there is not, or that nin makes no libraries for.
+    #[error("nin cannot compile for `{name}`: {reason}")]
+    Platform {
+        /// Its name.
+        name: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// A name that functions of C cannot begin with.
+    #[error(
+        "`{name}` is no name that functions of C can begin with: take letters of ASCII, digits and underscores, no digit first"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A file of a form that the platform does not have, or that nin does not write.
+    #[error("nin cannot write this file: {reason}")]
+    Format {
+        /// What stands in the way.
+        reason: String,
+    },
     /// The code generator gave up on a function.
     #[error("nin could not generate code for `{kernel}`: {reason}")]
     Codegen {

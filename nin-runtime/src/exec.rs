@@ -1,6 +1,7 @@
 //! Running a compiled model: [`Program`] is what was compiled, [`Session`] is a run of it with weights.
 
 pub(crate) mod memory;
+mod prepare;
 mod profile;
 mod program;
 mod session;
@@ -9,6 +10,7 @@ pub(crate) mod team;
 pub(crate) mod threads;
 
 pub use memory::zeroed_images;
+pub(crate) use prepare::prepare;
 pub use profile::PartTime;
 pub(crate) use program::Inner;
 pub use program::Program;

@@ -26,7 +26,18 @@ type EntryFn = unsafe extern "C" fn(*const Context);
 pub(crate) struct CodeMemory {
     module: Option<Mutex<JITModule>>,
     entries: Vec<(Entry, EntryFn)>,
-    bytes: usize,
+    symbols: Vec<Symbol>,
+}
+
+/// Where a function lies in this process while its program lives, and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// The address of its first byte.
+    pub address: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// What it is, such as `infer block 0 step 1`.
+    pub name: String,
 }
 
 impl CodeMemory {
@@ -55,11 +66,20 @@ impl CodeMemory {
                 return Err(no_memory(reason));
             }
         };
+        let symbol = |(function, &id): (&MachineCode, &FuncId)| Symbol {
+            address: module.get_finalized_function(id).addr(),
+            bytes: function.bytes.len(),
+            name: function.kernel.to_string(),
+        };
+        let symbols = code.iter().zip(&ids).map(symbol).collect();
         let entries = code.iter().zip(&ids).filter_map(|(function, &id)| match function.kernel {
             Kernel::Entry(entry) => Some((entry, module.get_finalized_function(id))),
-            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Tile(_) | Kernel::Transform(_) => {
-                None
-            }
+            Kernel::Block { .. }
+            | Kernel::Step { .. }
+            | Kernel::Tile(_)
+            | Kernel::Transform(_)
+            | Kernel::Export(_)
+            | Kernel::Machine(_) => None,
         });
         let entries = entries
             .map(|(entry, address)| {
@@ -69,12 +89,17 @@ impl CodeMemory {
                 (entry, function)
             })
             .collect();
-        Ok(CodeMemory { module: Some(Mutex::new(module)), entries, bytes })
+        Ok(CodeMemory { module: Some(Mutex::new(module)), entries, symbols })
     }
 
     /// Bytes of machine code.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.symbols.iter().map(|symbol| symbol.bytes).sum()
+    }
+
+    /// Every function, in the order of their numbers.
+    pub(crate) fn symbols(&self) -> &[Symbol] {
+        &self.symbols
     }
 
     /// Runs an entry on this thread, with denormals flushed to zero meanwhile.

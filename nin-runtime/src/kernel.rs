@@ -13,7 +13,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::winograd::{Map, Rational, Size, Straight};
+use crate::winograd::{self, Map, Rational, Straight};
 
 /// A machine function's name: the key under which it is found, and what a profile calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,10 @@ pub enum Kernel {
     },
     /// A function that Rust calls.
     Entry(Entry),
+    /// A function of the C interface of a library compiled ahead.
+    Export(Export),
+    /// What no intermediate code can say.
+    Machine(Machine),
 }
 
 /// The passes of a plan.
@@ -83,6 +87,76 @@ pub enum Entry {
     Track,
 }
 
+/// The functions of a library's C interface. What each takes and returns is in `codegen::front`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Export {
+    /// Carries images to their results.
+    Forward(Prepared),
+    /// Makes prepared weights of weights as files hold them.
+    Prepare,
+    /// Begins a training with weights, and perhaps momentum, as files hold them.
+    Load,
+    /// Takes one training step.
+    Step,
+    /// Lays weights, and perhaps momentum, out as files hold them.
+    Save,
+    /// Whether this CPU runs the library.
+    Supported,
+    /// The number of the fastest instruction set that this CPU has, asked once; not for callers.
+    Level,
+    /// A size that callers reserve.
+    Size(Size),
+    /// A constant text or table.
+    Constant(Constant),
+    /// The name of a class.
+    ClassName,
+}
+
+/// Where a library's prepared weights are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Prepared {
+    /// Among its constants.
+    Embedded,
+    /// Where each call says.
+    Passed,
+    /// In the state of a training.
+    State,
+}
+
+/// The sizes of a library's interface, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// Memory that a call works in.
+    Workspace,
+    /// Prepared weights.
+    Prepared,
+    /// The state of a training.
+    State,
+}
+
+/// The constants of a library's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// The version of nin, a text.
+    Version,
+    /// What is subtracted from each channel.
+    Mean,
+    /// What each channel is then divided by.
+    Deviation,
+}
+
+/// Functions written in machine code, for registers that no intermediate code knows. They keep to System V's convention
+/// on x86-64 and to the platform's elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// Sets flush-to-zero, of results and of operands, and returns the setting before.
+    Flush,
+    /// Restores a setting.
+    Restore,
+    /// Asks the CPU: 0 if it has neither of the following, 1 for AVX2 and FMA, 2 for AVX-512F besides.
+    Detect,
+}
+
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,6 +165,8 @@ impl fmt::Display for Kernel {
             Kernel::Block { pass, index } => write!(f, "{pass} block {index}"),
             Kernel::Step { pass, block, step } => write!(f, "{pass} block {block} step {step}"),
             Kernel::Entry(entry) => write!(f, "entry {entry}"),
+            Kernel::Export(export) => export.fmt(f),
+            Kernel::Machine(machine) => machine.fmt(f),
         }
     }
 }
@@ -116,6 +192,37 @@ impl fmt::Display for Entry {
             Entry::Update => f.write_str("update"),
             Entry::Track => f.write_str("track"),
         }
+    }
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Export::Forward(_) => "forward",
+            Export::Prepare => "prepare",
+            Export::Load => "load",
+            Export::Step => "step",
+            Export::Save => "save",
+            Export::Supported => "supported",
+            Export::Level => "level",
+            Export::Size(Size::Workspace) => "workspace_bytes",
+            Export::Size(Size::Prepared) => "prepared_bytes",
+            Export::Size(Size::State) => "state_bytes",
+            Export::Constant(Constant::Version) => "version",
+            Export::Constant(Constant::Mean) => "mean",
+            Export::Constant(Constant::Deviation) => "deviation",
+            Export::ClassName => "class_name",
+        })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Machine::Flush => "flush denormals",
+            Machine::Restore => "restore control",
+            Machine::Detect => "detect",
+        })
     }
 }
 
@@ -245,9 +352,16 @@ pub struct Transform {
 impl Transform {
     /// Floats for the rows between the two directions and for constants: vectors are of at most 16 floats, and no map has more
     /// constants than numbers.
-    pub const SCRATCH: usize = Transform::CONSTANTS + 2 * Size::MOST * Size::MOST;
+    pub const SCRATCH: usize =
+        Transform::CONSTANTS + 2 * winograd::Size::MOST * winograd::Size::MOST;
     /// Where in scratch constants lie.
-    pub const CONSTANTS: usize = Size::MOST * Size::MOST * 16;
+    pub const CONSTANTS: usize = winograd::Size::MOST * winograd::Size::MOST * 16;
+
+    /// Whether products are added without rounding them first. Weights are prepared the same on every instruction set,
+    /// those without such an instruction too.
+    pub fn is_fused(&self) -> bool {
+        self.map.role != winograd::Role::Kernel
+    }
 
     /// The map along one direction (0: from row to row; 1: along a row) as straight-line code: of the real positions, to those
     /// that are wanted.

@@ -33,6 +33,7 @@ pub mod data;
 pub mod dropout;
 pub mod error;
 pub mod exec;
+pub mod export;
 pub mod file;
 pub mod fuse;
 pub mod geometry;
@@ -46,4 +47,5 @@ pub mod train;
 pub mod weights;
 pub mod winograd;
 
+pub use jit::Symbol;
 pub use jit::call::Hyper;

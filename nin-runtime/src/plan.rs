@@ -446,9 +446,10 @@ impl Plan {
         self.norms.iter().filter(move |norm| !merged(norm))
     }
 
-    /// Parts of the prepared weights that can be rebuilt on their own: the convolutions, then the free norms.
+    /// Parts of the prepared weights that can be rebuilt on their own: two for each convolution, what its forward pass and what
+    /// its input gradient reads, then the free norms.
     pub fn preparations(&self) -> usize {
-        self.convs.len() + self.free_norms().count()
+        2 * self.convs.len() + self.free_norms().count()
     }
 
     /// Phases of a training step.
@@ -515,16 +516,21 @@ impl Pass {
     }
 }
 
-/// The position of a weight's number in the file's layout, `[out, in, ky, kx]`, for each position in the plan's layout,
-/// `[ky][kx][in][out]`. A bias lies alike in both.
-pub fn file_positions(graph: &Graph, id: WeightId) -> impl Iterator<Item = usize> + use<> {
+/// Taps, inputs and outputs of a weight: `[outputs][inputs][taps]` in files, `[taps][inputs][outputs]` in the plan's layout.
+pub fn matrix(graph: &Graph, id: WeightId) -> (usize, usize, usize) {
     let weight = graph.weight(id);
-    let (taps, cin, cout) = match (weight.role, graph.node(weight.node).op) {
+    match (weight.role, graph.node(weight.node).op) {
         (Role::Kernel, Op::Conv { window, .. }) => {
             (window.taps(), weight.fan_in() / window.taps(), weight.dims[0])
         }
         _ => (1, 1, weight.elements()),
-    };
+    }
+}
+
+/// The position of a weight's number in the file's layout, `[out, in, ky, kx]`, for each position in the plan's layout,
+/// `[ky][kx][in][out]`. A bias lies alike in both.
+pub fn file_positions(graph: &Graph, id: WeightId) -> impl Iterator<Item = usize> + use<> {
+    let (taps, cin, cout) = matrix(graph, id);
     (0..taps).flat_map(move |tap| {
         (0..cin).flat_map(move |i| (0..cout).map(move |o| (o * cin + i) * taps + tap))
     })

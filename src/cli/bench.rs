@@ -15,7 +15,7 @@ use nin_runtime::file::write_atomically;
 
 use super::check::{bytes, grouped, threads};
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, batch, keeps_apart, whole};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, keeps_apart, whole};
 use super::show::Mode;
 use super::terminal::Terminal;
 use figures::{Figures, cpu};
@@ -54,6 +54,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {

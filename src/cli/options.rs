@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
 use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Weights};
 use nin_dsl::limits::TEXT_BYTES;
-use nin_runtime::file;
+use nin_runtime::{Symbol, file};
 
 use super::check::{bytes, grouped, threads};
 use super::terminal::Terminal;
@@ -80,6 +80,33 @@ pub(crate) struct MachineArgs {
     /// `kernel-grad` in place of `forward`.
     #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", help_heading = MACHINE_OPTIONS)]
     pub(crate) algo: Option<Algos>,
+}
+
+/// What profilers are told.
+#[derive(clap::Args)]
+pub(crate) struct PerfArgs {
+    /// Name generated functions to `perf`, in /tmp/perf-PID.map.
+    #[arg(long, help_heading = MACHINE_OPTIONS)]
+    perf_map: bool,
+}
+
+impl PerfArgs {
+    /// Adds a program's functions to the map of this process, if that is wished. perf wants it where it is.
+    pub(crate) fn write(&self, program: &Program, terminal: &Terminal) -> anyhow::Result<()> {
+        if !self.perf_map {
+            return Ok(());
+        }
+        let file = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
+        let line = |symbol: &Symbol| {
+            format!("{:x} {:x} nin: {}\n", symbol.address, symbol.bytes, symbol.name)
+        };
+        let lines: String = program.symbols().iter().map(line).collect();
+        let open = File::options().create(true).append(true).open(&file);
+        open.and_then(|mut open| open.write_all(lines.as_bytes()))
+            .with_context(|| file.display().to_string())?;
+        terminal.note(format_args!("{}: {} functions", file.display(), program.symbols().len()));
+        Ok(())
+    }
 }
 
 /// Each instruction set with what it needs.
@@ -244,15 +271,6 @@ pub(crate) fn keeps_apart(output: &Path, others: &[&Path]) -> Result<(), Usage> 
             output.display()
         ))),
         false => Ok(()),
-    }
-}
-
-/// The index and name of each class.
-pub(crate) fn class_names(info: &Info, graph: &Graph) -> Vec<String> {
-    let outputs = graph.output().elements();
-    match &info.classes {
-        Some(names) if names.len() == outputs => names.clone(),
-        _ => (0..outputs).map(|class| class.to_string()).collect(),
     }
 }
 

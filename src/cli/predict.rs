@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::help::examples;
 use super::images;
-use super::options::{MachineArgs, ModelArgs, class_names, compiled, read_weights, whole};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, compiled, read_weights, whole};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -39,6 +39,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -59,8 +61,9 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     normalisation.check(input)?;
     let program = model.compile(&args.machine.machine().options(1, Purpose::Inference))?;
     compiled(&program, terminal);
+    args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
-    let classes = class_names(&info, graph);
+    let classes = info.class_names(graph);
     let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
     let mut listed = vec![];
     for file in &args.images {

@@ -15,7 +15,7 @@ use nin::{Algo, Model, Purpose, weights};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, compiled, keeps_apart, read_weights};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, compiled, keeps_apart, read_weights};
 use super::terminal::Terminal;
 
 /// Images a call where there is no gradient to sum over all of them.
@@ -48,6 +48,8 @@ pub(crate) struct Args {
     grads: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -75,6 +77,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     };
     let program = model.compile(&machine.options(batch, purpose))?;
     compiled(&program, terminal);
+    args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
     let mut results = vec![];
     for chunk in images.axis_chunks_iter(Axis(0), batch) {

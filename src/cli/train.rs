@@ -14,7 +14,7 @@ use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
 use nin::{Dataset, Isa, Model, Trainer};
 
 use super::help::examples;
-use super::options::{MachineArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
+use super::options::{MachineArgs, PerfArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::{INTERRUPTED, check};
@@ -71,6 +71,8 @@ pub(crate) struct Args {
     resume: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 /// A number above 0.
@@ -114,6 +116,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             }
             let data = load(&data.parse()?, terminal)?;
             let trainer = Trainer::resume(folder, &data, machine.threads)?;
+            args.perf.write(trainer.program(), terminal)?;
             go(trainer, &model, &data, terminal)
         }
         (None, Some(model)) => {
@@ -123,6 +126,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             }
             let data = load(&data, terminal)?;
             let trainer = start(args, &model, &data, recipe, machine, terminal)?;
+            args.perf.write(trainer.program(), terminal)?;
             go(trainer, &model, &data, terminal)
         }
         (None, None) => unreachable!("clap asks for a model or a run (a bug in nin)"),

@@ -113,7 +113,9 @@ fn part(
                 let kernel = Kernel::Step { pass: kind, block, step };
                 e.call(&kernel, &[context, first, image, begin, end]);
             }
-            None => e.call(&Kernel::Block { pass: kind, index: block }, &[context, first, image]),
+            None => {
+                e.call(&Kernel::Block { pass: kind, index: block }, &[context, first, image]);
+            }
         });
     }
     if kind == PassKind::Inference {

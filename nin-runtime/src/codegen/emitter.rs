@@ -1,13 +1,17 @@
 //! [`Emitter`], what every generator writes with: a CLIF function under construction, with loops and addresses.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::immediates::Ieee32;
-use cranelift_codegen::ir::types::{F32, F32X4, I64};
-use cranelift_codegen::ir::{self, FuncRef, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::immediates::{Ieee32, Imm64};
+use cranelift_codegen::ir::types::{F32, F32X4, I32X4, I64};
+use cranelift_codegen::ir::{
+    self, ExternalName, FuncRef, GlobalValueData, InstBuilder, MemFlagsData, Type,
+    UserExternalName, Value,
+};
 use cranelift_frontend::FunctionBuilder;
 use std::collections::HashMap;
 
 use super::functions::Functions;
+use super::target::Target;
 use crate::kernel::Kernel;
 
 /// Lanes of the widest vector CLIF has on every target.
@@ -30,6 +34,9 @@ pub(super) fn columns(channels: usize) -> Vec<(Type, Vec<i64>)> {
     groups
 }
 
+/// The namespace of a library's constants and variables; functions have number 0.
+const DATA: u32 = 1;
+
 /// A function under construction, and the table of the functions it may call.
 pub(super) struct Emitter<'f> {
     /// The builder.
@@ -39,15 +46,18 @@ pub(super) struct Emitter<'f> {
     imported: HashMap<u32, FuncRef>,
     /// Whether the target multiplies and adds in one instruction; without it `fma` would be a library call.
     fma: bool,
+    /// Whether a vector that is loaded may become an operand in memory.
+    folds_loads: bool,
 }
 
 impl<'f> Emitter<'f> {
     pub(super) fn new(
         b: FunctionBuilder<'f>,
         functions: &'f mut Functions,
-        fma: bool,
+        target: &Target,
     ) -> Emitter<'f> {
-        Emitter { b, functions, imported: HashMap::new(), fma }
+        let (fma, folds_loads) = (target.fma(), target.folds_loads());
+        Emitter { b, functions, imported: HashMap::new(), fma, folds_loads }
     }
 
     /// Starts the function's body and returns its arguments.
@@ -98,6 +108,10 @@ impl<'f> Emitter<'f> {
     /// Loads `ty` from float `offset` behind `base`.
     pub(super) fn load(&mut self, ty: Type, base: Value, offset: i64) -> Value {
         let (base, offset) = self.displaced(base, offset);
+        if ty == F32X4 && !self.folds_loads {
+            let loaded = self.b.ins().load(I32X4, Self::mem(), base, offset);
+            return self.bitcast(ty, loaded);
+        }
         self.b.ins().load(ty, Self::mem(), base, offset)
     }
 
@@ -267,8 +281,8 @@ impl<'f> Emitter<'f> {
         self.b.ins().smin(a, b)
     }
 
-    /// Calls another generated function.
-    pub(super) fn call(&mut self, kernel: &Kernel, arguments: &[Value]) {
+    /// Calls another generated function; what it returns, if it does.
+    pub(super) fn call(&mut self, kernel: &Kernel, arguments: &[Value]) -> Option<Value> {
         let index = self.functions.index(kernel);
         let callee = match self.imported.get(&index) {
             Some(&callee) => callee,
@@ -278,12 +292,43 @@ impl<'f> Emitter<'f> {
                 callee
             }
         };
-        self.b.ins().call(callee, arguments);
+        let call = self.b.ins().call(callee, arguments);
+        self.b.inst_results(call).first().copied()
+    }
+
+    /// Calls an entry of another table by its number.
+    pub(super) fn call_entry(&mut self, index: u32, context: Value) {
+        let callee = match self.imported.get(&index) {
+            Some(&callee) => callee,
+            None => {
+                let callee = self.functions.import_entry(index, self.b.func);
+                self.imported.insert(index, callee);
+                callee
+            }
+        };
+        self.b.ins().call(callee, &[context]);
+    }
+
+    /// The address of a numbered constant or variable of a library.
+    pub(super) fn data(&mut self, index: u32) -> Value {
+        let name = UserExternalName { namespace: DATA, index };
+        let name = self.b.func.declare_imported_user_function(name);
+        let symbol = self.b.func.create_global_value(GlobalValueData::Symbol {
+            name: ExternalName::user(name),
+            offset: Imm64::new(0),
+            colocated: true,
+            tls: false,
+        });
+        self.b.ins().symbol_value(I64, symbol)
     }
 
     /// Returns from the function and closes it.
-    pub(super) fn finish(mut self, frontend: cranelift_codegen::isa::TargetFrontendConfig) {
-        self.b.ins().return_(&[]);
+    pub(super) fn finish(
+        mut self,
+        frontend: cranelift_codegen::isa::TargetFrontendConfig,
+        result: Option<Value>,
+    ) {
+        self.b.ins().return_(result.as_slice());
         self.b.finalize(frontend);
     }
 }

@@ -8,6 +8,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::CallConv;
 
 use super::target::Target;
+use super::{front, machine};
 use crate::abi;
 use crate::kernel::Kernel;
 
@@ -17,12 +18,15 @@ pub(super) struct Functions {
     indices: HashMap<Kernel, u32>,
     call_conv: CallConv,
     tile_call_conv: CallConv,
+    /// The number of the first.
+    first: usize,
 }
 
 impl Functions {
-    pub(super) fn new(target: &Target) -> Functions {
+    /// An empty table whose functions are numbered from `first` on.
+    pub(super) fn new(target: &Target, first: usize) -> Functions {
         let (call_conv, tile_call_conv) = (target.call_conv(), target.tile_call_conv());
-        Functions { kernels: Vec::new(), indices: HashMap::new(), call_conv, tile_call_conv }
+        Functions { kernels: Vec::new(), indices: HashMap::new(), call_conv, tile_call_conv, first }
     }
 
     /// The kernel's number; a new one at the end of the table if nobody asked for it before.
@@ -30,16 +34,16 @@ impl Functions {
         if let Some(&index) = self.indices.get(kernel) {
             return index;
         }
-        let index =
-            u32::try_from(self.kernels.len()).expect("a program has fewer than 2^32 functions");
+        let index = u32::try_from(self.first + self.kernels.len());
+        let index = index.expect("a program has fewer than 2^32 functions");
         self.kernels.push(kernel.clone());
         self.indices.insert(kernel.clone(), index);
         index
     }
 
-    /// The kernel with a number, if the table reaches that far.
-    pub(super) fn get(&self, index: usize) -> Option<&Kernel> {
-        self.kernels.get(index)
+    /// The kernel at a position, if the table reaches that far.
+    pub(super) fn get(&self, position: usize) -> Option<&Kernel> {
+        self.kernels.get(position)
     }
 
     /// The signature of a kernel's function.
@@ -52,18 +56,31 @@ impl Functions {
             // The context, the first image of the chunk, the image in the chunk, the first row and the end of the rows.
             Kernel::Step { .. } => abi::pointers(self.call_conv, 5),
             Kernel::Entry(_) => abi::entry_signature(self.call_conv),
+            Kernel::Export(export) => front::signature(self.call_conv, *export),
+            Kernel::Machine(machine) => machine::signature(self.call_conv, *machine),
         }
     }
 
-    /// Makes a numbered function callable from another one.
+    /// Makes a numbered function of this table callable from another one.
     pub(super) fn import(&self, index: u32, caller: &mut Function) -> FuncRef {
-        let signature = caller.import_signature(self.signature(&self.kernels[index as usize]));
-        let name = caller.declare_imported_user_function(UserExternalName { namespace: 0, index });
-        caller.import_function(ExtFuncData {
-            name: ExternalName::user(name),
-            signature,
-            colocated: true,
-            patchable: false,
-        })
+        let kernel = &self.kernels[index as usize - self.first];
+        import_as(index, self.signature(kernel), caller)
     }
+
+    /// Makes an entry of another table callable.
+    pub(super) fn import_entry(&self, index: u32, caller: &mut Function) -> FuncRef {
+        import_as(index, abi::entry_signature(self.call_conv), caller)
+    }
+}
+
+/// Makes a function callable by its number.
+fn import_as(index: u32, signature: Signature, caller: &mut Function) -> FuncRef {
+    let signature = caller.import_signature(signature);
+    let name = caller.declare_imported_user_function(UserExternalName { namespace: 0, index });
+    caller.import_function(ExtFuncData {
+        name: ExternalName::user(name),
+        signature,
+        colocated: true,
+        patchable: false,
+    })
 }

@@ -10,16 +10,18 @@ use iced_x86::{
 
 use super::MachineCode;
 
-/// All functions, a heading each. What has no text from its maker is x86-64's and is disassembled.
-pub(crate) fn listing(code: &[MachineCode]) -> String {
-    let one = |function: &MachineCode| {
-        let body = function.assembly.clone().unwrap_or_else(|| disassemble(function, code));
+/// All functions, a heading each; a function's position is its number. What has no text from its maker is x86-64's and is
+/// disassembled.
+pub(crate) fn listing<'a>(code: impl IntoIterator<Item = &'a MachineCode>) -> String {
+    let code: Vec<&MachineCode> = code.into_iter().collect();
+    let one = |function: &&MachineCode| {
+        let body = function.assembly.clone().unwrap_or_else(|| disassemble(function, &code));
         format!("; {} ({} bytes)\n{body}\n", function.kernel, function.bytes.len())
     };
     code.iter().map(one).collect()
 }
 
-fn disassemble(function: &MachineCode, program: &[MachineCode]) -> String {
+fn disassemble(function: &MachineCode, program: &[&MachineCode]) -> String {
     let instructions = reachable(&function.bytes);
     let targets = instructions.values().filter_map(branch_target).collect::<BTreeSet<u64>>();
     let labels: BTreeMap<u64, String> =
@@ -79,9 +81,9 @@ fn branch_target(instruction: &Instruction) -> Option<u64> {
 }
 
 /// The functions named by a function's relocations, by their places.
-fn calls(function: &MachineCode, program: &[MachineCode]) -> BTreeMap<u64, String> {
+fn calls(function: &MachineCode, program: &[&MachineCode]) -> BTreeMap<u64, String> {
     let named = function.relocs.iter().filter_map(|reloc| match reloc.name {
-        ModuleRelocTarget::User { index, .. } => {
+        ModuleRelocTarget::User { namespace: 0, index } => {
             Some((u64::from(reloc.offset), program.get(index as usize)?.kernel.to_string()))
         }
         _ => None,

@@ -12,7 +12,7 @@ use super::norm::AffineRows;
 use super::{context, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
-use crate::plan::{Plan, Product};
+use crate::plan::{ConvPlan, Plan, Product};
 
 /// Rebuilds the prepared forms numbered `begin..end`.
 pub(super) fn prepare(
@@ -28,69 +28,95 @@ pub(super) fn prepare(
         let to = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, number as i64);
         e.b.ins().band(from, to)
     };
-    for (number, norm) in (plan.convs.len()..).zip(plan.free_norms()) {
+    for (number, norm) in (2 * plan.convs.len()..).zip(plan.free_norms()) {
         let inside = inside(e, number);
         e.when(inside, |e| {
             norm::prepare(e, plan, norm, weights, prepared);
         });
     }
     for (number, conv) in plan.convs.iter().enumerate() {
-        let inside = inside(e, number);
-        e.when(inside, |e| {
-            let norm =
-                conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, prepared));
-            let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
-            let geometry = &conv.geometry;
-            let panels = e.floats(prepared, conv.forward_panels as i64);
-            let rows = geometry.weights() / geometry.cout;
-            let cols = conv.forward_tile.cols;
-            let factor = norm.map(|norm| norm.factor);
-            pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
-                let row = e.at(kernel, row, geometry.cout);
-                let weight = channel.load(e, row);
-                match factor {
-                    Some(factor) => {
-                        let factor = channel.load(e, factor);
-                        e.b.ins().fmul(weight, factor)
-                    }
-                    None => weight,
-                }
-            });
-            let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
-            if let Some(offset) = conv.bias_panels {
-                let padded = e.floats(prepared, offset as i64);
-                pack(e, (1, geometry.cout), cols, padded, |e, _, channel| {
-                    merged_bias(e, bias, norm, channel)
-                });
+        let forward = inside(e, 2 * number);
+        e.when(forward, |e| prepare_forward(e, plan, conv, weights, prepared));
+        if !conv.grad_panels.is_empty() {
+            let grad = inside(e, 2 * number + 1);
+            e.when(grad, |e| prepare_grad(e, plan, conv, weights, prepared));
+        }
+    }
+}
+
+/// What the forward pass of a convolution reads: panels, their spectrum, the bias.
+fn prepare_forward(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    conv: &ConvPlan,
+    weights: Value,
+    prepared: Value,
+) {
+    let norm = conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, prepared));
+    let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+    let geometry = &conv.geometry;
+    let panels = e.floats(prepared, conv.forward_panels as i64);
+    let rows = geometry.weights() / geometry.cout;
+    let cols = conv.forward_tile.cols;
+    let factor = norm.map(|norm| norm.factor);
+    pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
+        let row = e.at(kernel, row, geometry.cout);
+        let weight = channel.load(e, row);
+        match factor {
+            Some(factor) => {
+                let factor = channel.load(e, factor);
+                e.b.ins().fmul(weight, factor)
             }
-            for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
-                let panels = e.floats(prepared, offset as i64);
-                pack_flipped(e, geometry, phase, conv.grad_tile.cols, kernel, panels);
-            }
-            let forms = [
-                (
-                    Product::Forward,
-                    Some(conv.forward_panels),
-                    conv.forward_spectrum,
-                    geometry.cin * cols,
-                ),
-                (
-                    Product::InputGrad,
-                    conv.grad_panels.first().copied(),
-                    conv.grad_spectrum,
-                    geometry.cout * conv.grad_tile.cols,
-                ),
-            ];
-            for (product, panels, spectrum, floats) in forms {
-                let (Some(panels), Some(spectrum)) = (panels, spectrum) else { continue };
-                let [from, scratch, to] = [panels, spectrum.scratch, spectrum.offset]
-                    .map(|offset| e.floats(prepared, offset as i64));
-                let size = conv.transformed(product).size;
-                let panels = (spectrum.stride / floats, floats);
-                winograd::transform_panels(e, size, panels, (from, scratch, to));
-            }
+            None => weight,
+        }
+    });
+    let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
+    if let Some(offset) = conv.bias_panels {
+        let padded = e.floats(prepared, offset as i64);
+        pack(e, (1, geometry.cout), cols, padded, |e, _, channel| {
+            merged_bias(e, bias, norm, channel)
         });
     }
+    transform(e, conv, Product::Forward, geometry.cin * cols, prepared, panels);
+}
+
+/// What the input gradient of a convolution reads: panels for each of its phases, the spectrum of a single one.
+fn prepare_grad(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    conv: &ConvPlan,
+    weights: Value,
+    prepared: Value,
+) {
+    let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+    let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
+    for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
+        let panels = e.floats(prepared, offset as i64);
+        pack_flipped(e, geometry, phase, cols, kernel, panels);
+    }
+    let panels = e.floats(prepared, conv.grad_panels[0] as i64);
+    transform(e, conv, Product::InputGrad, geometry.cout * cols, prepared, panels);
+}
+
+/// Brings panels of so many floats a tap into Winograd's domain, if a product works there.
+fn transform(
+    e: &mut Emitter<'_>,
+    conv: &ConvPlan,
+    product: Product,
+    floats: usize,
+    prepared: Value,
+    panels: Value,
+) {
+    let spectrum = match product {
+        Product::Forward | Product::KernelGrad => conv.forward_spectrum,
+        Product::InputGrad => conv.grad_spectrum,
+    };
+    let Some(spectrum) = spectrum else { return };
+    let [scratch, to] =
+        [spectrum.scratch, spectrum.offset].map(|offset| e.floats(prepared, offset as i64));
+    let size = conv.transformed(product).size;
+    let count = spectrum.stride / floats;
+    winograd::transform_panels(e, size, (count, floats), (panels, scratch, to));
 }
 
 /// A channel: so many behind a panel's first.
@@ -124,7 +150,9 @@ fn merged_bias(
     let Some(AffineRows { mean, factor, shift }) = norm else { return bias };
     let [mean, factor, shift] = [mean, factor, shift].map(|row| channel.load(e, row));
     let around = e.b.ins().fsub(bias, mean);
-    e.mul_add(around, factor, shift)
+    // Never fused, so that weights can be prepared for another CPU than this: the bits are the same on all.
+    let scaled = e.b.ins().fmul(around, factor);
+    e.b.ins().fadd(scaled, shift)
 }
 
 /// Fills panels `[columns / cols][rows][cols]` with a number for each row and channel, the last one up with zeros.

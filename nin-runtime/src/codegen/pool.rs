@@ -92,9 +92,11 @@ fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Pixels) -> Value {
 
 /// Whether `value` replaces the maximum so far: it is larger, or the first NaN.
 fn wins(e: &mut Emitter<'_>, value: Value, best: Value) -> Value {
-    let larger = e.b.ins().fcmp(FloatCC::UnorderedOrGreaterThan, value, best);
-    let number = e.b.ins().fcmp(FloatCC::Ordered, best, best);
-    e.b.ins().band(larger, number)
+    // Only comparisons that every target has in vectors.
+    let at_most = e.b.ins().fcmp(FloatCC::LessThanOrEqual, value, best);
+    let number = e.b.ins().fcmp(FloatCC::Equal, best, best);
+    let other = e.b.ins().bnot(at_most);
+    e.b.ins().band(number, other)
 }
 
 /// A variable for each of a few vectors.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetFrontendConfig, TargetIsa};
+use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa, TargetFrontendConfig, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
+use target_lexicon::{Architecture, Triple};
 
 use crate::error::Error;
 use crate::kernel::Registers;
@@ -124,23 +125,39 @@ impl Target {
             let reason = format!("its CPU has no {name}; `--isa auto` takes what it has");
             return Err(Error::Target { reason });
         }
+        Target::of(&Triple::host(), name)
+    }
+
+    /// Any CPU of a platform that has an instruction set; the same code wherever it is generated. [`Isa::Auto`] stands for
+    /// what every CPU of the platform has.
+    ///
+    /// # Errors
+    /// [`Error::Target`] if Cranelift has no back end for it, or its CPUs never have the instruction set.
+    pub fn of(triple: &Triple, isa: Isa) -> Result<Target, Error> {
+        let architecture = triple.architecture;
+        let wide = matches!(isa, Isa::Avx2 | Isa::Avx512);
+        if wide && architecture != Architecture::X86_64 {
+            let reason = format!("{isa} is for x86-64, and this is {architecture}");
+            return Err(Error::Target { reason });
+        }
         // Blocks want the optimiser. It moves a tile's loads away from their uses until registers run out, so tiles are
         // translated in program order.
-        let isa = host_isa("speed")?;
-        let tile_isa = host_isa("none")?;
-        let architecture = isa.triple().architecture;
-        let flag = |name: &str| {
-            isa.isa_flags().iter().find(|flag| flag.name == name).and_then(|flag| flag.as_bool())
-        };
-        let aarch64 = matches!(architecture, target_lexicon::Architecture::Aarch64(_));
-        let fma = aarch64 || flag("has_fma") == Some(true);
-        let registers = match name {
+        let settings = |opt_level| cranelift_isa(triple, isa, opt_level);
+        let (blocks, tiles) = (settings("speed")?, settings("none")?);
+        let aarch64 = matches!(architecture, Architecture::Aarch64(_));
+        let registers = match isa {
             Isa::Auto | Isa::Portable if aarch64 => NEON,
             Isa::Auto | Isa::Portable => SSE,
             Isa::Avx2 => AVX2,
             Isa::Avx512 => AVX512,
         };
-        Ok(Target { name, registers, isa, tile_isa, fma })
+        let name = if isa == Isa::Auto { Isa::Portable } else { isa };
+        Ok(Target { name, registers, isa: blocks, tile_isa: tiles, fma: aarch64 || wide })
+    }
+
+    /// The platform.
+    pub(crate) fn triple(&self) -> &Triple {
+        self.isa.triple()
     }
 
     /// The registers its tiles are made of.
@@ -149,7 +166,7 @@ impl Target {
     }
 
     pub(crate) fn is_x86_64(&self) -> bool {
-        self.isa.triple().architecture == target_lexicon::Architecture::X86_64
+        self.triple().architecture == Architecture::X86_64
     }
 
     pub(super) fn isa(&self) -> &dyn TargetIsa {
@@ -170,6 +187,12 @@ impl Target {
         self.fma
     }
 
+    /// Whether a vector may be an operand in memory at any alignment. Before AVX it may not, and Cranelift 0.135 forgets that
+    /// for comparisons (`cmpps`).
+    pub(super) fn folds_loads(&self) -> bool {
+        self.fma || !self.is_x86_64()
+    }
+
     pub(crate) fn call_conv(&self) -> CallConv {
         self.isa.default_call_conv()
     }
@@ -187,7 +210,19 @@ impl Target {
     }
 }
 
-fn host_isa(opt_level: &str) -> Result<OwnedTargetIsa, Error> {
+/// What is set on x86-64 beside what all of its CPUs have.
+const WIDE: [&str; 8] = [
+    "has_sse3",
+    "has_ssse3",
+    "has_sse41",
+    "has_sse42",
+    "has_popcnt",
+    "has_avx",
+    "has_avx2",
+    "has_fma",
+];
+
+fn cranelift_isa(triple: &Triple, isa: Isa, opt_level: &str) -> Result<OwnedTargetIsa, Error> {
     let mut flags = settings::builder();
     let verify = if cfg!(debug_assertions) { "true" } else { "false" };
     for (name, value) in
@@ -195,8 +230,11 @@ fn host_isa(opt_level: &str) -> Result<OwnedTargetIsa, Error> {
     {
         flags.set(name, value).expect("Cranelift has these settings");
     }
-    let builder = cranelift_native::builder()
-        .map_err(|reason| Error::Target { reason: reason.to_owned() })?;
-    let isa = builder.finish(settings::Flags::new(flags));
-    isa.map_err(|error| Error::Target { reason: error.to_string() })
+    let refused = |reason: String| Error::Target { reason };
+    let mut builder = isa::lookup(triple.clone()).map_err(|error| refused(error.to_string()))?;
+    let wide = matches!(isa, Isa::Avx2 | Isa::Avx512);
+    for name in WIDE.iter().filter(|_| wide) {
+        builder.enable(name).expect("Cranelift has these settings");
+    }
+    builder.finish(settings::Flags::new(flags)).map_err(|error| refused(error.to_string()))
 }

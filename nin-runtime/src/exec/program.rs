@@ -9,8 +9,8 @@ use nin_dsl::graph::Graph;
 use super::session::Session;
 use crate::codegen::Isa;
 use crate::error::Error;
-use crate::jit::CodeMemory;
 use crate::jit::call::Callee;
+use crate::jit::{CodeMemory, Symbol};
 use crate::plan::{Algos, Plan};
 use crate::weights::Weights;
 
@@ -78,6 +78,11 @@ impl Program {
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
         self.inner.code.bytes()
+    }
+
+    /// Where every function lies, for profilers; addresses hold while the program lives.
+    pub fn symbols(&self) -> &[Symbol] {
+        self.inner.code.symbols()
     }
 
     /// Bytes of one session's arenas, all threads together, and of what a training step with batch normalisation keeps of

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView4, Axis, IxDyn, s};
+use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
 use super::memory::{self, Floats, zeros};
@@ -13,7 +14,7 @@ use super::threads::Threads;
 use crate::error::Error;
 use crate::jit::call::{Hyper, Lanes, StepMemory, TrainBatch};
 use crate::kernel::PassKind;
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::weights::Weights;
 
 /// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a step allocates
@@ -323,8 +324,9 @@ impl Session {
     /// # Errors
     /// [`Error::Weights`] if they are another model's.
     pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
-        weights.check(self.program.graph())?;
-        from_file_layout(&self.program, weights, Arc::make_mut(&mut self.weights));
+        let graph = self.program.graph();
+        weights.check(graph)?;
+        from_file_layout(graph, self.program.plan(), weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
         let prepared = Arc::make_mut(&mut self.prepared);
         let threads = self.threads.count();
@@ -347,8 +349,9 @@ impl Session {
     /// [`Error::Weights`] if it is another model's, [`Error::NotTrainable`] if the program was compiled for inference.
     pub fn set_momentum(&mut self, momentum: &Weights) -> Result<(), Error> {
         let training = self.training.as_mut().ok_or(Error::NotTrainable)?;
-        momentum.check(self.program.graph())?;
-        from_file_layout(&self.program, momentum, &mut training.momentum);
+        let graph = self.program.graph();
+        momentum.check(graph)?;
+        from_file_layout(graph, self.program.plan(), momentum, &mut training.momentum);
         Ok(())
     }
 
@@ -415,9 +418,7 @@ fn clip_scale(gradient: &[f32], most: f32) -> f32 {
 }
 
 /// Lays tensors in the order of files out as the plan has them.
-fn from_file_layout(program: &Program, weights: &Weights, floats: &mut Floats) {
-    let graph = program.graph();
-    let plan = program.plan();
+pub(super) fn from_file_layout(graph: &Graph, plan: &Plan, weights: &Weights, floats: &mut Floats) {
     for ((id, tensor), &offset) in graph.weight_ids().zip(weights.tensors()).zip(&plan.weights) {
         let floats = &mut floats.as_mut_slice()[offset..offset + tensor.values.len()];
         for (position, float) in plan::file_positions(graph, id).zip(floats) {

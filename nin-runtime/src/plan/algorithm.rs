@@ -231,15 +231,14 @@ fn direct(correlation: &Correlation, product: Product, geometry: &ConvGeometry) 
     (phases * real(y) * real(x) * inputs * outputs) as u64
 }
 
-/// What a transform of one tile costs a channel: its operations, loads, and stores twice, half as much again since most of it
-/// goes to the second-level cache.
+/// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
 fn transform(size: Size, role: Role) -> usize {
     let map = Map { size, role };
     let steps = Straight::of(&map.matrix()).steps.len();
     let (from, to) = (map.from(), map.to());
     let operations = (from + to) * steps;
     let (loads, stores) = (from * from + to * from, to * from + to * to);
-    (operations + loads + 2 * stores) * 3 / 2
+    operations + loads + 2 * stores
 }
 
 fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {

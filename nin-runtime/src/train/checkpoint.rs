@@ -88,6 +88,15 @@ impl Info {
         })
     }
 
+    /// The name of each of a model's outputs: its number, where the file does not say it.
+    pub fn class_names(&self, graph: &Graph) -> Vec<String> {
+        let outputs = graph.output().elements();
+        match &self.classes {
+            Some(names) if names.len() == outputs => names.clone(),
+            _ => (0..outputs).map(|class| class.to_string()).collect(),
+        }
+    }
+
     /// The same as metadata of a weights file.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let json = |value: Result<String, serde_json::Error>| value.expect("plain data is JSON");

@@ -16,18 +16,14 @@ fn matrices_make_the_correlation() {
         let of = |role| Map { size, role }.matrix();
         let (input, kernel, output) = (of(Role::Input), of(Role::Kernel), of(Role::Output));
         for tap in 0..size.taps {
+            let kernel: Vec<Rational> = kernel.iter().map(|row| row[tap]).collect();
             for position in 0..size.inputs() {
+                let input = input.iter().map(|row| row[position]);
+                let products: Vec<Rational> = input.zip(&kernel).map(|(d, g)| d * g).collect();
                 for (number, row) in output.iter().enumerate() {
-                    let terms = row
-                        .iter()
-                        .enumerate()
-                        .map(|(point, &x)| x * kernel[point][tap] * input[point][position]);
+                    let sum: Rational = row.iter().zip(&products).map(|(a, x)| a * x).sum();
                     let expected = Ratio::new(i64::from(number + tap == position), 1);
-                    assert_eq!(
-                        terms.sum::<Rational>(),
-                        expected,
-                        "{size} {tap} {position} {number}"
-                    );
+                    assert_eq!(sum, expected, "{size} {tap} {position} {number}");
                 }
             }
         }
@@ -155,7 +151,6 @@ fn points_round_least() {
             }
         }
         let best = (best.0, best.1.iter().map(ToString::to_string).collect::<Vec<_>>());
-        println!("{inputs}: chosen {chosen:e}, best {:e} at {:?}", best.0, best.1);
         assert!(chosen <= 1.2 * best.0, "{inputs}: {chosen:e}, but {:e} at {:?}", best.0, best.1);
     }
 }

@@ -2,12 +2,14 @@
 //! the interpreter, and the text of the stages. One crate, so that they share what draws random models and data.
 
 mod close;
+mod cross;
 mod data;
 mod differential;
 mod golden;
 mod gradients;
 mod interpreter;
 mod learning;
+mod libraries;
 mod models;
 mod sessions;
 mod sgd;

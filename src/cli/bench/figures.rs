@@ -52,10 +52,11 @@ impl Figures {
         model: &Model,
         args: &Args,
         terminal: &Terminal,
-    ) -> Result<Figures, Error> {
+    ) -> anyhow::Result<Figures> {
         let (graph, machine) = (model.graph(), args.machine.machine());
         let program = model.compile(&machine.options(args.batch, args.mode.into()))?;
         compiled(&program, terminal);
+        args.perf.write(&program, terminal)?;
         let mut feed = Feed::new(program.session(&init(graph, &Recipe::default()))?, args)?;
         let times = feed.times(args.runs)?;
         let median_ms = 1e3 * times[times.len() / 2];

@@ -15,6 +15,7 @@ pub(in crate::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transform) {
     let arguments: [Value; 5] = e.arguments().try_into().expect("a transform takes five arguments");
     let [columns, rows] = [0, 1].map(|direction| transform.straight(direction));
     let [from, scratch, to, bias, mask] = arguments;
+    let fused = transform.is_fused();
     let [from_y, from_x] = transform.from;
     let [to_y, to_x] = transform.to;
     let [real_y, real_x] = transform.real.clone();
@@ -26,7 +27,7 @@ pub(in crate::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transform) {
         e.count(real_x.len(), |e, x| {
             let stride = usize::try_from(from_x).expect("positions of a row ascend");
             let (from, scratch) = (e.at(first, x, stride), e.at(scratch, x, LANES));
-            let outputs = run(e, ty, &columns, |e, y| e.load(ty, from, from_y * y as i64));
+            let outputs = run(e, ty, (&columns, fused), |e, y| e.load(ty, from, from_y * y as i64));
             for (y, output) in outputs.into_iter().enumerate() {
                 e.store(output, scratch, pitch * y as i64);
             }
@@ -35,7 +36,8 @@ pub(in crate::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transform) {
             let scratch = e.at(scratch, y, real_x.len() * LANES);
             let stride = usize::try_from(to_y).expect("rows ascend");
             let [to, mask] = [to, mask].map(|base| e.at(base, y, stride));
-            let outputs = run(e, ty, &rows, |e, x| e.load(ty, scratch, (x * LANES) as i64));
+            let outputs =
+                run(e, ty, (&rows, fused), |e, x| e.load(ty, scratch, (x * LANES) as i64));
             for (x, output) in outputs.into_iter().enumerate() {
                 let at = to_x * x as i64;
                 let started = match transform.init {
@@ -67,7 +69,7 @@ pub(in crate::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transform) {
 fn run(
     e: &mut Emitter<'_>,
     ty: Type,
-    code: &Straight,
+    (code, fused): (&Straight, bool),
     mut load: impl FnMut(&mut Emitter<'_>, usize) -> Value,
 ) -> Vec<Value> {
     let mut values: Vec<Value> = (0..code.inputs).map(|input| load(e, input)).collect();
@@ -81,7 +83,12 @@ fn run(
             Step::Sum { a, factor: -1.0, b } => e.b.ins().fsub(values[a], values[b]),
             Step::Sum { a, factor, b } => {
                 let factor = e.float(ty, factor);
-                e.mul_add(factor, values[b], values[a])
+                if fused {
+                    e.mul_add(factor, values[b], values[a])
+                } else {
+                    let product = e.b.ins().fmul(factor, values[b]);
+                    e.b.ins().fadd(values[a], product)
+                }
             }
         };
         values.push(value);

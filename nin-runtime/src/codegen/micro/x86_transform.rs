@@ -338,7 +338,14 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 let [x, y] =
                     [self.register(a, registers, &input)?, self.register(b, registers, &input)?];
                 let constant = self.constant(factor);
-                let [x, y] = [x, y].map(|register| register);
+                if !self.transform.is_fused() {
+                    let result = registers.take();
+                    registers.of[to] = Some(result);
+                    registers.used(a);
+                    registers.used(b);
+                    self.v.multiply(&mut self.a, result, y, constant)?;
+                    return self.v.add(&mut self.a, result, x, result);
+                }
                 // The instruction overwrites one of its operands.
                 if registers.uses[b] == 1 {
                     registers.pass_on(b, to);

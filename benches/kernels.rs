@@ -1,0 +1,114 @@
+//! Single products of convolutions, by instruction set, and the blocks of a network: times of parts of the generated code for
+//! one image on one thread. Criterion's elements are floating-point operations, so its `Gelem/s` are GFLOP/s, nominal.
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
+use std::time::Duration;
+
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main, measurement::WallTime,
+};
+use nin::ndarray::Array4;
+use nin::train::{Recipe, init};
+use nin::{Isa, Model, Options, PartTime, Purpose, Session};
+
+/// The products of a convolution, by what a part says that it computes of `conv2`.
+const PRODUCTS: [(&str, &str); 3] = [
+    ("forward", "conv2 + relu"),
+    ("kernel-gradient", "d conv2.weight"),
+    ("input-gradient", "d input of conv2"),
+];
+
+/// A model's training session, and an image to feed it.
+struct Bench {
+    session: Session,
+    image: Array4<f32>,
+}
+
+impl Bench {
+    fn new(model: &Model, isa: Isa) -> Bench {
+        let purpose = Purpose::Training;
+        let options = Options { batch: 1, threads: 1, isa, purpose, ..Options::default() };
+        let program = model.compile(&options).expect("the model compiles");
+        let graph = model.graph();
+        let session = program.session(&init(graph, &Recipe::default())).expect("there is memory");
+        let input = graph.input();
+        let shape = (1, input.channels(), input.height(), input.width());
+        let pixel = |(_, c, y, x)| ((7 * c + 3 * y + x) % 17) as f32 / 8.0 - 1.0;
+        Bench { session, image: Array4::from_shape_fn(shape, pixel) }
+    }
+
+    /// The median time of every part over a number of runs.
+    fn parts(&mut self, runs: usize) -> Vec<PartTime> {
+        let parts = self.session.profile_step(self.image.view(), &[0], runs);
+        parts.expect("the image fits")
+    }
+
+    /// Measures the parts that `wanted` chooses.
+    fn measure(
+        &mut self,
+        group: &mut BenchmarkGroup<'_, WallTime>,
+        id: BenchmarkId,
+        wanted: impl Fn(&PartTime) -> bool,
+    ) {
+        let chosen = self.parts(1).into_iter().filter(&wanted);
+        let flops: u64 = chosen.map(|part| part.flops).sum();
+        assert!(flops > 0, "some part is chosen");
+        group.throughput(Throughput::Elements(flops));
+        group.bench_function(id, |bencher| {
+            bencher.iter_custom(|runs| {
+                let parts = self.parts(runs as usize).into_iter();
+                let time: Duration = parts.filter(&wanted).map(|part| part.time).sum();
+                time * runs as u32
+            });
+        });
+    }
+}
+
+/// A group of benchmarks that each take a second or two.
+fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+    group
+}
+
+/// A convolution `kernel x kernel` from some channels to others on `size x size` pixels.
+fn products(criterion: &mut Criterion) {
+    let convolutions =
+        [(1, 16, 192, 192), (1, 16, 192, 160), (1, 16, 192, 10), (5, 16, 96, 192), (3, 8, 37, 37)];
+    for isa in Isa::available() {
+        let mut group = group(criterion, &format!("products-{isa}"));
+        for (kernel, size, from, to) in convolutions {
+            // Something must ask for the input's gradient, and pools part the convolutions' functions.
+            let text = format!(
+                "< input(1, {size}, {size}) conv({from}, kernel = 1) maxpool(1, stride = 1) \
+                 conv({to}, kernel = {kernel}, pad = same) relu maxpool(1, stride = 1) gap softmax >"
+            );
+            let model = Model::from_text("product", &text, &[]).expect("the model is valid");
+            let mut bench = Bench::new(&model, isa);
+            for (product, what) in PRODUCTS {
+                let id =
+                    BenchmarkId::new(product, format!("{kernel}x{kernel} {from}-{to} {size}px"));
+                bench.measure(&mut group, id, |part| part.what.starts_with(what));
+            }
+        }
+    }
+}
+
+/// The blocks of a training step of the network that is compared with other systems, forward and backward.
+fn blocks(criterion: &mut Criterion) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/nin-cifar10-caffe.nin");
+    let model = Model::from_file(path, &[]).expect("the model is valid");
+    let mut bench = Bench::new(&model, Isa::Auto);
+    let mut names: Vec<String> = bench.parts(1).into_iter().map(|part| part.name).collect();
+    names.dedup();
+    names.retain(|name| name != "loss");
+    let mut group = group(criterion, "blocks");
+    for name in names {
+        bench.measure(&mut group, BenchmarkId::from_parameter(&name), |part| part.name == name);
+    }
+}
+
+criterion_group!(benches, products, blocks);
+criterion_main!(benches);

@@ -1,0 +1,125 @@
+//! Models as part of a Rust program: nin compiles them while cargo builds it, and the program has machine code, and neither
+//! compiler nor parser.
+//!
+//! `build.rs`, in a package with `nin-build` among its `build-dependencies`:
+//!
+//! ```no_run
+//! nin_build::compile("models/digits.nin", &nin_build::Options {
+//!     weights: Some("digits.safetensors".into()),
+//!     ..Default::default()
+//! });
+//! ```
+//!
+//! The program, where `Net`, `normalise` and `CLASSES` are the wrapper's:
+//!
+//! ```ignore
+//! mod digits {
+//!     include!(concat!(env!("OUT_DIR"), "/digits.rs"));
+//! }
+//!
+//! let mut net = digits::Net::new().expect("a CPU with AVX2");
+//! let mut results = [[0.0; digits::OUTPUT]];
+//! net.forward(&[digits::normalise(&bytes)], &mut results);
+//! ```
+//!
+//! A call allocates nothing. The package that calls [`compile`] is the one that links the model.
+
+use std::error::Error;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::{env, fs, thread};
+
+pub use nin_dsl::Number;
+pub use nin_runtime::codegen::Isa;
+use nin_runtime::export::{self, About, Contents, Library, LibraryOptions};
+use nin_runtime::model::Model;
+pub use nin_runtime::plan::{Algo, Algos};
+use nin_runtime::train::Info;
+use nin_runtime::weights::WeightsFile;
+
+/// How a model is compiled.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A safetensors file whose weights become part of the program; without, the program passes them.
+    pub weights: Option<PathBuf>,
+    /// What functions and the wrapper's file are called; the model's name in small letters by default.
+    pub name: Option<String>,
+    /// Other values for the model's parameters.
+    pub params: Vec<(String, Number)>,
+    /// Images that a call usually holds; it may hold any number.
+    pub batch: usize,
+    /// Instruction sets, the fastest last: a call takes the fastest that its CPU has. Empty for AVX2 on x86-64, and elsewhere
+    /// for what every CPU has.
+    pub isas: Vec<Isa>,
+    /// Algorithms of convolutions.
+    pub algo: Algos,
+}
+
+impl Default for Options {
+    /// No weights, single images, AVX2 where there is x86-64.
+    fn default() -> Options {
+        let (params, isas) = (Vec::new(), Vec::new());
+        Options { weights: None, name: None, params, batch: 1, isas, algo: Algos::default() }
+    }
+}
+
+/// Compiles a model for the program that cargo builds, and has it linked. Paths are relative to the package.
+///
+/// For build scripts: it reads what cargo tells them, writes `NAME.rs` to `OUT_DIR`, and says to cargo what to link and when
+/// to come again. What is wrong is told to cargo too, which then ends the build.
+#[expect(clippy::print_stdout, reason = "cargo reads what build scripts print")]
+pub fn compile(model: impl AsRef<Path>, options: &Options) {
+    match build(model.as_ref(), options) {
+        Ok(lines) => println!("{lines}"),
+        Err(error) => {
+            for line in error.to_string().lines() {
+                println!("cargo::error={line}");
+            }
+        }
+    }
+}
+
+/// Writes the files, and returns what cargo is to do with them.
+fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
+    let told = |name: &str| {
+        env::var(name).map_err(|_| format!("no {name}: nin_build::compile is for build scripts"))
+    };
+    let (folder, target) = (PathBuf::from(told("OUT_DIR")?), told("TARGET")?);
+    let model = Model::from_file(file, &options.params)?;
+    let graph = model.graph();
+    let read = options.weights.as_deref().map(WeightsFile::read).transpose()?;
+    let weights = read.as_ref().map(|read| read.weights(graph)).transpose()?;
+    let info = options.weights.as_deref().zip(read.as_ref());
+    let info = info.map(|(file, read)| Info::read(file, read)).transpose()?;
+    let name = options.name.clone().unwrap_or_else(|| export::default_name(graph));
+    let triple = export::platform(Some(&target))?;
+    let isas = match &*options.isas {
+        [] if export::is_x86_64(&triple) => vec![Isa::Avx2],
+        [] => vec![Isa::Portable],
+        chosen => chosen.to_vec(),
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let settings = LibraryOptions {
+        name: name.clone(),
+        batch: options.batch,
+        threads,
+        isas,
+        algo: options.algo.clone(),
+        triple,
+    };
+    let contents = weights.as_ref().map_or(Contents::Code, Contents::Weights);
+    let about = About::of(info.as_ref(), graph)?;
+    let library = Library::compile(graph, contents, &about, &settings)?;
+    let msvc = target.ends_with("msvc");
+    let archive = if msvc { format!("{name}.lib") } else { format!("lib{name}.a") };
+    fs::write(folder.join(archive), library.static_library()?)?;
+    fs::write(folder.join(format!("{name}.rs")), library.rust()?)?;
+    let mut lines = vec![
+        format!("cargo::rustc-link-search=native={}", folder.display()),
+        format!("cargo::rustc-link-lib=static={name}"),
+    ];
+    for file in [Some(file), options.weights.as_deref()].into_iter().flatten() {
+        lines.push(format!("cargo::rerun-if-changed={}", file.display()));
+    }
+    Ok(lines.join("\n"))
+}

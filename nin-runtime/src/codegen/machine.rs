@@ -1,0 +1,129 @@
+//! [`Machine`] functions: registers of the CPU that Cranelift has no instructions for.
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{AbiParam, Signature};
+use cranelift_codegen::isa::CallConv;
+use iced_x86::IcedError;
+use iced_x86::code_asm::{CodeAssembler, dword_ptr, eax, ebx, ecx, r8d, r9d, rbx, rdi, rsp};
+
+use super::target::Target;
+use crate::kernel::Machine;
+
+/// MXCSR: flush to zero (bit 15) and denormals are zero (bit 6).
+const MXCSR_FLUSH: i32 = 1 << 15 | 1 << 6;
+
+/// The signature of a function. All settings and answers are 64 bits wide.
+pub(super) fn signature(call_conv: CallConv, machine: Machine) -> Signature {
+    // The assembler's code takes its argument where System V has it, on Windows too.
+    let call_conv = match call_conv {
+        CallConv::WindowsFastcall => CallConv::SystemV,
+        other => other,
+    };
+    let mut signature = Signature::new(call_conv);
+    let (params, returns) = match machine {
+        Machine::Flush | Machine::Detect => (0, 1),
+        Machine::Restore => (1, 0),
+    };
+    signature.params = vec![AbiParam::new(I64); params];
+    signature.returns = vec![AbiParam::new(I64); returns];
+    signature
+}
+
+/// A function's bytes.
+pub(super) fn assemble(machine: Machine, target: &Target) -> Vec<u8> {
+    if !target.is_x86_64() {
+        return aarch64(machine);
+    }
+    let assembled = CodeAssembler::new(64).and_then(|mut a| {
+        match machine {
+            Machine::Flush => flush(&mut a)?,
+            Machine::Restore => restore(&mut a)?,
+            Machine::Detect => detect(&mut a)?,
+        }
+        a.assemble(0)
+    });
+    assembled.expect("these instructions are x86-64's (a bug in nin)")
+}
+
+fn flush(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.sub(rsp, 8)?;
+    a.stmxcsr(dword_ptr(rsp))?;
+    a.mov(eax, dword_ptr(rsp))?;
+    a.mov(ecx, eax)?;
+    a.or(ecx, MXCSR_FLUSH)?;
+    a.mov(dword_ptr(rsp), ecx)?;
+    a.ldmxcsr(dword_ptr(rsp))?;
+    a.add(rsp, 8)?;
+    a.ret()
+}
+
+fn restore(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.push(rdi)?;
+    a.ldmxcsr(dword_ptr(rsp))?;
+    a.pop(rdi)?;
+    a.ret()
+}
+
+/// What the CPU has, and what the system keeps of it when threads take turns.
+fn detect(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    /// Leaf 1, ECX: FMA, OSXSAVE, AVX.
+    const FMA_AVX: i32 = 1 << 12 | 1 << 27 | 1 << 28;
+    /// XCR0: registers of 16 and of 32 bytes.
+    const YMM: i32 = 0x6;
+    /// XCR0: masks, registers of 64 bytes, and sixteen more of them.
+    const ZMM: i32 = 0xe0;
+    /// Leaf 7, EBX.
+    const AVX2: i32 = 1 << 5;
+    /// Leaf 7, EBX.
+    const AVX512F: i32 = 1 << 16;
+    let mut done = a.create_label();
+    a.push(rbx)?;
+    a.xor(r9d, r9d)?;
+    a.xor(eax, eax)?;
+    a.cpuid()?;
+    a.cmp(eax, 7)?;
+    a.jb(done)?;
+    a.mov(eax, 1)?;
+    a.xor(ecx, ecx)?;
+    a.cpuid()?;
+    a.and(ecx, FMA_AVX)?;
+    a.cmp(ecx, FMA_AVX)?;
+    a.jne(done)?;
+    a.xor(ecx, ecx)?;
+    a.xgetbv()?;
+    a.mov(r8d, eax)?;
+    a.and(eax, YMM)?;
+    a.cmp(eax, YMM)?;
+    a.jne(done)?;
+    a.mov(eax, 7)?;
+    a.xor(ecx, ecx)?;
+    a.cpuid()?;
+    a.test(ebx, AVX2)?;
+    a.jz(done)?;
+    a.mov(r9d, 1)?;
+    a.test(ebx, AVX512F)?;
+    a.jz(done)?;
+    a.and(r8d, ZMM)?;
+    a.cmp(r8d, ZMM)?;
+    a.jne(done)?;
+    a.mov(r9d, 2)?;
+    a.set_label(&mut done)?;
+    a.mov(eax, r9d)?;
+    a.pop(rbx)?;
+    a.ret()
+}
+
+/// Instructions of aarch64, which the assembler does not know.
+fn aarch64(machine: Machine) -> Vec<u8> {
+    /// `ret`.
+    const RET: u32 = 0xd65f_03c0;
+    let words: &[u32] = match machine {
+        // mrs x0, fpcr; orr x1, x0, #1 << 24; msr fpcr, x1
+        Machine::Flush => &[0xd53b_4400, 0xb268_0001, 0xd51b_4401, RET],
+        // msr fpcr, x0
+        Machine::Restore => &[0xd51b_4400, RET],
+        // mov x0, #0: its vectors are all of one length.
+        Machine::Detect => &[0xd280_0000, RET],
+    };
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}

@@ -1,0 +1,54 @@
+//! Object files, as Cranelift's own module writes them for each platform.
+
+use cranelift_module::{
+    DataDescription, FuncId, Linkage, Module as _, ModuleError, default_libcall_names,
+};
+use cranelift_object::{ObjectBuilder, ObjectModule};
+
+use super::{ALIGN, Content, Library};
+use crate::abi;
+use crate::error::Error;
+
+/// The bytes of a library's object file.
+pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
+    let refused = |reason: String| Error::Format { reason };
+    let target = &library.target;
+    let name = library.options.name.as_str();
+    let builder = ObjectBuilder::new(target.owned_isa(), name, default_libcall_names());
+    let mut module = ObjectModule::new(builder.map_err(|error| refused(error.to_string()))?);
+    define(&mut module, library).map_err(refused)?;
+    module.finish().emit().map_err(|error| refused(error.to_string()))
+}
+
+/// Declares and defines everything, under the numbers it has in the library.
+fn define(module: &mut ObjectModule, library: &Library) -> Result<(), String> {
+    let told = |error: ModuleError| error.to_string();
+    // Signatures matter to the module for imports alone.
+    let signature = abi::entry_signature(library.target.call_conv());
+    let mut ids: Vec<FuncId> = Vec::with_capacity(library.functions.len());
+    for function in &library.functions {
+        let linkage = if function.is_public { Linkage::Export } else { Linkage::Local };
+        let id = module.declare_function(&function.symbol, linkage, &signature).map_err(told)?;
+        assert_eq!(id.as_u32() as usize, ids.len(), "numbered as declared (a bug in nin)");
+        ids.push(id);
+    }
+    for (number, data) in library.data.iter().enumerate() {
+        let writable = matches!(data.content, Content::Zeros(_));
+        let id =
+            module.declare_data(&data.symbol, Linkage::Local, writable, false).map_err(told)?;
+        assert_eq!(id.as_u32() as usize, number, "numbered as declared (a bug in nin)");
+        let mut description = DataDescription::new();
+        description.set_align(ALIGN);
+        match &data.content {
+            Content::Constant(bytes) => description.define(bytes.clone().into_boxed_slice()),
+            Content::Zeros(bytes) => description.define_zeroinit(*bytes),
+        }
+        module.define_data(id, &description).map_err(told)?;
+    }
+    for (function, id) in library.functions.iter().zip(ids) {
+        let code = &function.code;
+        let defined = module.define_function_bytes(id, code.align, &code.bytes, &code.relocs);
+        defined.map_err(told)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! What a library compiled ahead promises: through its C interface it computes the bits that a session does, whether nin
+//! linked it or the system's compiler, with weights inside or passed, and the same input gives the same file.
+#![allow(unsafe_code)]
+
+mod training;
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nin_dsl::graph::Graph;
+use nin_runtime::codegen::Isa;
+use nin_runtime::compile::{Options, compile};
+use nin_runtime::data::Normalisation;
+use nin_runtime::error::Error;
+use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
+use nin_runtime::model::Model;
+use nin_runtime::plan::Algos;
+use nin_runtime::weights::Weights;
+
+use crate::data::Data;
+use crate::models::graph;
+
+const SMALL: &str = "< input(3, 9, 10) conv(7, bias = 0) batchnorm relu conv(5, kernel = 1) elu maxpool(2) fc(4) softmax >";
+
+type Forward = unsafe extern "C" fn(*const f32, *mut f32, usize, *mut c_void);
+type ForwardPassed = unsafe extern "C" fn(*const f32, *mut f32, usize, *const c_void, *mut c_void);
+type Prepare = unsafe extern "C" fn(*const *const f32, *mut c_void, *mut c_void);
+
+/// Images of a call; one more than a chunk, where images are small.
+fn images(graph: &Graph) -> usize {
+    if graph.input().elements() < 10_000 { 5 } else { 1 }
+}
+
+fn options(isas: &[Isa], batch: usize) -> LibraryOptions {
+    let triple = platform(None).expect("a platform");
+    let (name, isas, algo) = ("net".to_owned(), isas.to_vec(), Algos::default());
+    LibraryOptions { name, batch, threads: 2, isas, algo, triple }
+}
+
+fn about(graph: &Graph) -> About {
+    let normalisation = Normalisation::identity(graph.input().channels());
+    let classes = (0..graph.output().elements()).map(|class| format!("number {class}"));
+    About { normalisation: Some(normalisation), classes: classes.collect() }
+}
+
+/// A library of a graph with the weights inside, or without.
+fn library(graph: &Graph, weights: Option<&Weights>, isas: &[Isa]) -> Library {
+    let options = options(isas, images(graph));
+    let contents = weights.map_or(Contents::Code, Contents::Weights);
+    Library::compile(graph, contents, &about(graph), &options).expect("a library")
+}
+
+/// What a session computes.
+fn by_session(graph: &Graph, isa: Isa, data: &Data) -> Vec<u32> {
+    let options = Options { batch: images(graph), threads: 1, isa, ..Options::default() };
+    let program = compile(graph, &options).expect("a program");
+    let mut session = program.session(&data.weights).expect("a session");
+    session.forward(data.images.view()).expect("an output").iter().map(|x| x.to_bits()).collect()
+}
+
+/// What a shared library with or without weights computes. Workspace and results hold numbers that are none beforehand.
+fn by_library(graph: &Graph, file: &Path, data: &Data, embedded: bool) -> Vec<u32> {
+    let images = data.images.as_slice().expect("standard layout");
+    let n = data.images.dim().0;
+    let mut results = vec![f32::NAN; n * graph.output().elements()];
+    // SAFETY: the library was just compiled and keeps to its header: the signatures are those, and all buffers have the
+    // sizes that it tells.
+    unsafe {
+        let library = libloading::Library::new(file).expect("a library that loads");
+        let supported = library.get::<unsafe extern "C" fn() -> c_int>("net_supported").unwrap();
+        assert_eq!(supported(), 1);
+        let bytes = |name: &str| {
+            let bytes = library.get::<unsafe extern "C" fn() -> usize>(name).expect(name);
+            vec![f32::NAN; bytes() / 4]
+        };
+        let mut workspace = bytes("net_workspace_bytes");
+        let workspace = workspace.as_mut_ptr().cast();
+        if embedded {
+            let forward = library.get::<Forward>("net_forward").unwrap();
+            forward(images.as_ptr(), results.as_mut_ptr(), n, workspace);
+        } else {
+            let tensors: Vec<*const f32> =
+                data.weights.tensors().iter().map(|tensor| tensor.values.as_ptr()).collect();
+            let mut prepared = bytes("net_prepared_bytes");
+            let prepare = library.get::<Prepare>("net_prepare").unwrap();
+            prepare(tensors.as_ptr(), prepared.as_mut_ptr().cast(), workspace);
+            let forward = library.get::<ForwardPassed>("net_forward").unwrap();
+            let prepared = prepared.as_ptr().cast();
+            forward(images.as_ptr(), results.as_mut_ptr(), n, prepared, workspace);
+        }
+    }
+    results.iter().map(|x| x.to_bits()).collect()
+}
+
+/// Whether there is a C compiler to link object files with; says so if not.
+#[expect(clippy::print_stderr, reason = "a check that is left out is to be seen")]
+fn has_cc() -> bool {
+    let found = Command::new("cc").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("no `cc` on this machine: object files are not linked and not tested");
+    }
+    found
+}
+
+/// Makes a shared library of an object file or archive with the system's tools.
+fn link(file: &Path, to: &Path) {
+    let whole = ["-Wl,--whole-archive", "-Wl,--no-whole-archive"];
+    let linked = Command::new("cc")
+        .args(["-shared", "-nostdlib", "-Wl,--fatal-warnings", "-Wl,-z,defs", "-o"])
+        .args([to, Path::new(whole[0]), file, Path::new(whole[1])])
+        .output()
+        .expect("a C compiler that starts");
+    assert!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+}
+
+/// Compares every way to the same bits.
+fn all_agree(name: &str, graph: &Graph) {
+    let data = Data::draw(graph, images(graph), 3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (shared, linked) = (folder.path().join("shared.so"), folder.path().join("linked.so"));
+    let has_cc = has_cc();
+    for isa in Isa::available() {
+        let expected = by_session(graph, isa, &data);
+        for embedded in [true, false] {
+            let library = library(graph, embedded.then_some(&data.weights), &[isa]);
+            fs::write(&shared, library.shared_library().unwrap()).unwrap();
+            let found = by_library(graph, &shared, &data, embedded);
+            assert!(found == expected, "{name}, {isa}, embedded: {embedded}");
+            if has_cc {
+                let (file, content) = if embedded {
+                    (folder.path().join("net.o"), library.object())
+                } else {
+                    (folder.path().join("net.a"), library.static_library())
+                };
+                fs::write(&file, content.unwrap()).unwrap();
+                link(&file, &linked);
+                let found = by_library(graph, &linked, &data, embedded);
+                assert!(found == expected, "{name}, {isa}, linked, embedded: {embedded}");
+                fs::remove_file(&linked).unwrap();
+            }
+            // A loaded library must not change under its feet.
+            fs::remove_file(&shared).unwrap();
+        }
+    }
+}
+
+/// A model of the repository.
+pub(crate) fn shipped(name: &str) -> Graph {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);
+    Model::from_file(file, &[]).expect("a model").graph().clone()
+}
+
+#[test]
+fn libraries_compute_the_bits_of_sessions() {
+    for (name, text) in [
+        ("small", SMALL),
+        ("map", "< input(2, 7, 9) elu conv(7) conv(3, kernel = 1, stride = 2) batchnorm >"),
+    ] {
+        all_agree(name, &graph(text));
+    }
+}
+
+#[test]
+fn libraries_of_the_shipped_models_compute_the_bits_of_sessions() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let names = fs::read_dir(models).unwrap().map(|file| file.unwrap().file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names.iter().filter(|name| name.ends_with(".nin")) {
+        all_agree(name, &shipped(name));
+    }
+}
+
+#[test]
+fn a_dispatching_library_computes_the_bits_of_the_fastest_instruction_set() {
+    let graph = graph(SMALL);
+    let data = Data::draw(&graph, images(&graph), 4);
+    let best = Isa::available().last().unwrap();
+    let isas = match best {
+        Isa::Avx2 | Isa::Avx512 => vec![Isa::Portable, Isa::Avx2, Isa::Avx512],
+        Isa::Auto | Isa::Portable => vec![Isa::Portable],
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for embedded in [true, false] {
+        let library = library(&graph, embedded.then_some(&data.weights), &isas);
+        let file = folder.path().join(format!("{embedded}.so"));
+        fs::write(&file, library.shared_library().unwrap()).unwrap();
+        let found = by_library(&graph, &file, &data, embedded);
+        assert!(found == by_session(&graph, best, &data), "embedded: {embedded}");
+    }
+}
+
+#[test]
+fn a_library_tells_what_it_knows_of_its_model() {
+    let graph = graph(SMALL);
+    let library = library(&graph, Some(&Data::draw(&graph, 1, 5).weights), &[Isa::Portable]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("net.so");
+    fs::write(&file, library.shared_library().unwrap()).unwrap();
+    let text = |pointer: *const c_char| {
+        // SAFETY: the library's texts end in a zero and live as long as it.
+        unsafe { CStr::from_ptr(pointer) }.to_str().unwrap().to_owned()
+    };
+    // SAFETY: as in `by_library`.
+    unsafe {
+        let library = libloading::Library::new(&file).unwrap();
+        let name = library.get::<unsafe extern "C" fn(usize) -> *const c_char>("net_class_name");
+        let name = name.unwrap();
+        assert_eq!(text(name(3)), "number 3");
+        assert!(name(4).is_null() && name(usize::MAX).is_null());
+        let version = library.get::<unsafe extern "C" fn() -> *const c_char>("net_version");
+        assert_eq!(text(version.unwrap()()), env!("CARGO_PKG_VERSION"));
+        let deviation = library.get::<unsafe extern "C" fn() -> *const f32>("net_deviation");
+        assert_eq!(*deviation.unwrap()().add(2), 1.0);
+    }
+}
+
+#[test]
+fn the_code_of_a_net_is_small() {
+    let graph = shipped("nin-mnist.nin");
+    for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+        let object = library(&graph, None, &[isa]).object().unwrap();
+        assert!(object.len() <= 150 << 10, "{isa}: {} bytes", object.len());
+    }
+}
+
+#[test]
+fn same_input_same_bytes() {
+    let graph = graph(SMALL);
+    let data = Data::draw(&graph, 1, 6);
+    let files = || {
+        let library = library(&graph, Some(&data.weights), &[Isa::Portable]);
+        [library.object(), library.static_library(), library.shared_library()].map(Result::unwrap)
+    };
+    assert!(files() == files());
+}
+
+#[test]
+fn what_cannot_be_compiled_is_told() {
+    let graph = graph(SMALL);
+    let weights = Data::draw(&graph, 1, 7).weights;
+    let good = options(&[Isa::Portable], 1);
+    let refused = |graph: &Graph, options: &LibraryOptions| {
+        let compiled =
+            Library::compile(graph, Contents::Weights(&weights), &About::default(), options);
+        compiled.err().expect("a refusal")
+    };
+    for name in ["", "3net", "my-net", "net.forward", "netz ", "nétz"] {
+        let options = LibraryOptions { name: name.to_owned(), ..good.clone() };
+        assert!(matches!(refused(&graph, &options), Error::Name { .. }), "{name}");
+    }
+    let other = self::graph("< input(3, 9, 10) fc(4) >");
+    assert!(matches!(refused(&other, &good), Error::Weights(_)));
+    for name in
+        ["x86_65-unknown-linux-gnu", "riscv64gc-unknown-linux-gnu", "wasm32-wasip1", "nowhere", ""]
+    {
+        assert!(matches!(platform(Some(name)), Err(Error::Platform { .. })), "{name}");
+    }
+    let aarch64 = platform(Some("aarch64-unknown-linux-gnu")).unwrap();
+    let options = LibraryOptions { triple: aarch64, isas: vec![Isa::Avx2], ..good.clone() };
+    assert!(matches!(refused(&graph, &options), Error::Target { .. }));
+    let windows = platform(Some("x86_64-pc-windows-msvc")).unwrap();
+    let options = LibraryOptions { triple: windows, ..good };
+    let library =
+        Library::compile(&graph, Contents::Weights(&weights), &About::default(), &options).unwrap();
+    assert!(library.object().is_ok());
+    assert!(matches!(library.shared_library(), Err(Error::Format { .. })));
+}

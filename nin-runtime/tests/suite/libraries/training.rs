@@ -1,0 +1,265 @@
+//! Steps through the C interface: the weights, momentum, losses and hits of a session's, bit for bit.
+
+use std::ffi::{c_int, c_void};
+use std::fs;
+
+use nin_dsl::graph::Graph;
+use nin_runtime::Hyper;
+use nin_runtime::codegen::Isa;
+use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::error::Error;
+use nin_runtime::exec::{Session, StepParams};
+use nin_runtime::export::{About, Contents, Library, LibraryOptions};
+use nin_runtime::plan::Algos;
+use nin_runtime::weights::Weights;
+
+use super::{SMALL, options, shipped};
+use crate::data::Data;
+use crate::models::graph;
+
+const BATCH: usize = 37;
+const SEED: u64 = 11;
+
+/// `NAME_rates`.
+#[repr(C)]
+struct Rates {
+    rate: f32,
+    momentum: f32,
+    decay: f32,
+}
+
+/// `NAME_settings`.
+#[repr(C)]
+struct Settings {
+    rates: *const Rates,
+    seed: u64,
+    step: u64,
+    clip: f32,
+}
+
+type Load = unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32);
+type Save = unsafe extern "C" fn(*const c_void, *const *mut f32, *const *mut f32);
+type Forward = super::ForwardPassed;
+type Step = unsafe extern "C" fn(
+    *mut c_void,
+    *const f32,
+    *const u32,
+    usize,
+    *const Settings,
+    *mut f32,
+    *mut u32,
+    *mut c_void,
+) -> c_int;
+
+/// A training in a loaded library.
+struct Training {
+    library: libloading::Library,
+    state: Vec<f32>,
+    workspace: Vec<f32>,
+}
+
+/// A step's losses and hits.
+type Outcome = (Vec<f32>, Vec<u32>);
+
+impl Training {
+    /// Compiles, loads and begins with weights, and momentum or none.
+    fn begin(
+        graph: &Graph,
+        isas: &[Isa],
+        weights: &Weights,
+        momentum: Option<&Weights>,
+    ) -> Training {
+        let options = LibraryOptions { batch: BATCH, ..options(isas, BATCH) };
+        let library = Library::compile(graph, Contents::Training, &About::default(), &options);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("net.so");
+        fs::write(&file, library.unwrap().shared_library().unwrap()).unwrap();
+        let pointers = |weights: &Weights| -> Vec<*const f32> {
+            weights.tensors().iter().map(|tensor| tensor.values.as_ptr()).collect()
+        };
+        // SAFETY: as in `by_library`.
+        unsafe {
+            let library = libloading::Library::new(&file).unwrap();
+            let memory = |name: &str| {
+                let bytes = library.get::<unsafe extern "C" fn() -> usize>(name).expect(name);
+                vec![f32::NAN; bytes() / 4]
+            };
+            let (mut state, workspace) = (memory("net_state_bytes"), memory("net_workspace_bytes"));
+            let momentum = momentum.map(pointers);
+            let momentum = momentum.as_ref().map_or(std::ptr::null(), |tensors| tensors.as_ptr());
+            let load = library.get::<Load>("net_load").unwrap();
+            load(state.as_mut_ptr().cast(), pointers(weights).as_ptr(), momentum);
+            Training { library, state, workspace }
+        }
+    }
+
+    fn step(
+        &mut self,
+        data: &Data,
+        n: usize,
+        labels: &[u32],
+        params: &StepParams<'_>,
+    ) -> Result<Outcome, ()> {
+        let rates = params.hyper.iter();
+        let rates = rates.map(|hyper| Rates {
+            rate: hyper.lr,
+            momentum: hyper.momentum,
+            decay: hyper.decay,
+        });
+        let rates: Vec<Rates> = rates.collect();
+        let (seed, step) = (params.seed, params.step);
+        let settings =
+            Settings { rates: rates.as_ptr(), seed, step, clip: params.clip.unwrap_or(0.0) };
+        let images = data.images.as_slice().unwrap();
+        let (mut losses, mut correct) = (vec![f32::NAN; n], vec![7; n]);
+        // SAFETY: as in `by_library`.
+        let returned = unsafe {
+            self.library.get::<Step>("net_step").unwrap()(
+                self.state.as_mut_ptr().cast(),
+                images.as_ptr(),
+                labels.as_ptr(),
+                n,
+                &raw const settings,
+                losses.as_mut_ptr(),
+                correct.as_mut_ptr(),
+                self.workspace.as_mut_ptr().cast(),
+            )
+        };
+        if returned == 0 { Ok((losses, correct)) } else { Err(()) }
+    }
+
+    /// Weights and momentum.
+    fn save(&self, graph: &Graph) -> [Weights; 2] {
+        let mut saved = [Weights::zeros(graph), Weights::zeros(graph)];
+        let pointers = saved.each_mut().map(|weights| -> Vec<*mut f32> {
+            weights.values_mut().map(<[f32]>::as_mut_ptr).collect()
+        });
+        // SAFETY: as in `by_library`.
+        unsafe {
+            let save = self.library.get::<Save>("net_save").unwrap();
+            save(self.state.as_ptr().cast(), pointers[0].as_ptr(), pointers[1].as_ptr());
+        }
+        saved
+    }
+
+    fn forward(&mut self, graph: &Graph, data: &Data) -> Vec<f32> {
+        let mut results = vec![f32::NAN; BATCH * graph.output().elements()];
+        // SAFETY: as in `by_library`.
+        unsafe {
+            self.library.get::<Forward>("net_forward").unwrap()(
+                data.images.as_slice().unwrap().as_ptr(),
+                results.as_mut_ptr(),
+                BATCH,
+                self.state.as_ptr().cast(),
+                self.workspace.as_mut_ptr().cast(),
+            );
+        }
+        results
+    }
+}
+
+fn session(graph: &Graph, isa: Isa, weights: &Weights) -> Session {
+    let options = Options {
+        batch: BATCH,
+        threads: 2,
+        isa,
+        purpose: Purpose::Training,
+        algo: Algos::default(),
+    };
+    compile(graph, &options).unwrap().session(weights).unwrap()
+}
+
+fn hyper(graph: &Graph) -> Vec<Hyper> {
+    let of_tensor = |index| Hyper { lr: 0.05 + 0.01 * index as f32, momentum: 0.9, decay: 1e-3 };
+    (0..graph.weights.len()).map(of_tensor).collect()
+}
+
+fn bits(weights: &Weights) -> Vec<Vec<u32>> {
+    let of_tensor =
+        |tensor: &nin_runtime::weights::Tensor| tensor.values.iter().map(|x| x.to_bits()).collect();
+    weights.tensors().iter().map(of_tensor).collect()
+}
+
+/// Steps with whole and partial batches, clipped and not.
+fn agree(name: &str, graph: &Graph, isa: Isa, isas: &[Isa]) {
+    let data = Data::draw(graph, BATCH, 12);
+    let mut session = session(graph, isa, &data.weights);
+    let mut training = Training::begin(graph, isas, &data.weights, None);
+    let hyper = hyper(graph);
+    for (step, (n, clip)) in
+        [(BATCH, None), (9, Some(0.05)), (1, Some(1e9))].into_iter().enumerate()
+    {
+        let params = StepParams { step: step as u64, seed: SEED, hyper: &hyper, clip };
+        let images = data.images.slice(ndarray::s![..n, .., .., ..]);
+        let labels = &data.labels[..n];
+        let expected = session.step(images, labels, &params).unwrap();
+        let (losses, correct) = training.step(&data, n, labels, &params).unwrap();
+        let loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / n as f64;
+        assert_eq!(loss.to_bits(), expected.loss.to_bits(), "{name} {isa}, step {step}");
+        assert_eq!(correct.iter().sum::<u32>() as usize, expected.correct, "{name} {isa}");
+        let [weights, momentum] = training.save(graph);
+        assert!(bits(&weights) == bits(&session.weights()), "{name} {isa}, step {step}");
+        assert!(bits(&momentum) == bits(&session.momentum().unwrap()), "{name} {isa}, step {step}");
+    }
+    let expected = session.forward(data.images.view()).unwrap();
+    let found = training.forward(graph, &data);
+    assert!(found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{name} {isa}");
+}
+
+#[test]
+fn steps_of_libraries_are_those_of_sessions() {
+    let dropping = "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
+        dropout(0.2) fc(20) elu dropout(0.5) fc(5) softmax >";
+    for isa in Isa::available() {
+        agree("small", &graph(SMALL), isa, &[isa]);
+        agree("dropping", &graph(dropping), isa, &[isa]);
+    }
+    let best = Isa::available().last().unwrap();
+    agree("digits", &shipped("digits.nin"), best, &[best]);
+    if best == Isa::Avx512 {
+        agree("dispatching", &graph(SMALL), best, &[Isa::Portable, Isa::Avx2, Isa::Avx512]);
+    }
+}
+
+#[test]
+fn a_training_goes_on_where_another_stopped() {
+    let graph = graph(SMALL);
+    let data = Data::draw(&graph, BATCH, 13);
+    let hyper = hyper(&graph);
+    let step = |training: &mut Training, step| {
+        let params = StepParams { step, seed: SEED, hyper: &hyper, clip: None };
+        training.step(&data, BATCH, &data.labels, &params).unwrap();
+    };
+    let isas = [Isa::Portable];
+    let mut whole = Training::begin(&graph, &isas, &data.weights, None);
+    step(&mut whole, 0);
+    let [weights, momentum] = whole.save(&graph);
+    let mut resumed = Training::begin(&graph, &isas, &weights, Some(&momentum));
+    step(&mut whole, 1);
+    step(&mut resumed, 1);
+    assert!(whole.save(&graph).map(|w| bits(&w)) == resumed.save(&graph).map(|w| bits(&w)));
+}
+
+#[test]
+fn a_step_that_makes_no_sense_changes_nothing() {
+    let graph = graph(SMALL);
+    let data = Data::draw(&graph, BATCH, 14);
+    let mut training = Training::begin(&graph, &[Isa::Portable], &data.weights, None);
+    let before = training.save(&graph).map(|weights| bits(&weights));
+    let hyper = hyper(&graph);
+    let params = StepParams { step: 0, seed: SEED, hyper: &hyper, clip: None };
+    let many = vec![0; BATCH + 1];
+    assert!(training.step(&data, 0, &data.labels, &params).is_err());
+    assert!(training.step(&data, BATCH + 1, &many, &params).is_err());
+    assert!(training.step(&data, 2, &[0, 4], &params).is_err());
+    assert!(training.step(&data, 2, &[u32::MAX, 0], &params).is_err());
+    assert!(training.save(&graph).map(|weights| bits(&weights)) == before);
+}
+
+#[test]
+fn a_model_that_yields_maps_is_not_trained() {
+    let graph = graph("< input(2, 7, 9) conv(7) >");
+    let options = options(&[Isa::Portable], BATCH);
+    let compiled = Library::compile(&graph, Contents::Training, &About::default(), &options);
+    assert!(matches!(compiled.err(), Some(Error::NotClassifier { .. })));
+}

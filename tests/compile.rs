@@ -1,0 +1,159 @@
+//! `nin compile` as people use it: a model in C and C++ programs, and what is said when it cannot be.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Bench, Folder, model};
+use nin::data::Normalisation;
+use nin::train::{self, Info, Recipe};
+use nin::{Model, weights};
+
+/// Weights of the digits model with the words that training leaves.
+fn digits(folder: &Folder) {
+    let digits = Model::from_file(model("digits.nin"), &[]).unwrap();
+    let fresh = train::init(digits.graph(), &Recipe::default());
+    let names = "zero one two three four five six seven eight nine";
+    let info = Info {
+        normalisation: Some(Normalisation { mean: vec![0.1307], deviation: vec![0.3081] }),
+        classes: Some(names.split(' ').map(str::to_owned).collect()),
+        ..Info::default()
+    };
+    weights::save(&folder.path("w"), fresh.tensors(), None, &info.metadata()).unwrap();
+    fs::copy(model("digits.nin"), folder.path("digits.nin")).unwrap();
+    for file in ["seven.png", "seven.raw"] {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file);
+        fs::copy(example, folder.path(file)).unwrap();
+    }
+}
+
+/// Whether a compiler is there; says so if not.
+#[expect(clippy::print_stderr, reason = "a check that is left out is to be seen")]
+fn has(compiler: &str) -> bool {
+    let found = Command::new(compiler).arg("--version").output().is_ok();
+    if !found {
+        eprintln!("no `{compiler}` on this machine: its example is not built and not tested");
+    }
+    found
+}
+
+/// What a program of the examples prints, built with the warnings of careful people.
+fn example(folder: &Folder, compiler: &str, flags: &[&str], source: &str, library: &str) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(source);
+    let program = folder.path("program");
+    let built = Command::new(compiler)
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I."])
+        .args(flags)
+        .args([&source, Path::new(library), Path::new("-o"), &program])
+        .current_dir(folder.place())
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let mut command = Command::new(program);
+    command.args(["seven.raw", "seven.raw"].iter().take(if compiler == "cc" { 1 } else { 2 }));
+    let run = command.current_dir(folder.place()).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn c_and_cplusplus_classify_as_nin_does() {
+    let folder = Folder::new();
+    digits(&folder);
+    let expected = folder.run("predict digits.nin --weights w seven.png --top 1 -q");
+    let expected = expected.replace("seven.png", "seven.raw");
+    if has("cc") {
+        folder.run("compile digits.nin -o digits --weights w --isa portable");
+        let said = example(&folder, "cc", &["-std=c99"], "classify.c", "digits.o");
+        assert_eq!(said, expected);
+    }
+    if has("c++") {
+        folder.run("compile digits.nin -o digits --weights w --emit staticlib,header");
+        let flags = ["-std=c++17", "-pthread"];
+        let said = example(&folder, "c++", &flags, "classify.cpp", "digits.a");
+        assert_eq!(said, format!("{expected}{expected}"));
+    }
+}
+
+#[test]
+fn headers_are_c_and_cplusplus() {
+    let bench = Bench::new();
+    bench.run("init m.nin -o w");
+    for (flags, declared) in [
+        ("", "void bars_prepare("),
+        ("--weights w", "bars_normalise("),
+        ("--train --batch 8", "#define BARS_BATCH 8"),
+    ] {
+        bench.run(&format!("compile m.nin -o bars.h --emit header {flags}"));
+        let header = fs::read_to_string(bench.path("bars.h")).unwrap();
+        assert!(header.contains(declared), "{header}");
+        for (compiler, flags) in [("cc", "-xc -std=c99"), ("c++", "-xc++ -std=c++11")] {
+            if has(compiler) {
+                let checked = Command::new(compiler)
+                    .args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pedantic"])
+                    .args(flags.split(' '))
+                    .arg(bench.path("bars.h"))
+                    .output()
+                    .unwrap();
+                let errors = String::from_utf8_lossy(&checked.stderr);
+                assert!(checked.status.success(), "{errors}");
+            }
+        }
+    }
+}
+
+#[test]
+fn several_kinds_have_endings_and_one_has_the_name_given() {
+    let bench = Bench::new();
+    let line = "compile m.nin -o out --emit obj,staticlib,shared,header,clif,asm,obj";
+    let (_, notes) = bench.run_with_notes(line);
+    for file in ["out.o", "out.a", "out.so", "out.h", "out.clif", "out.s"] {
+        assert!(notes.contains(file) && bench.path(file).is_file(), "{file}: {notes}");
+    }
+    bench.run("compile m.nin -o one.h --emit header --name bars8 -D width=8");
+    let header = fs::read_to_string(bench.path("one.h")).unwrap();
+    assert!(header.contains("void bars8_forward("), "{header}");
+}
+
+#[test]
+fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
+    let bench = Bench::new();
+    bench.run("init m.nin -o w");
+    bench.run("init m.nin -D width=7 -o other");
+    let bytes = fs::read(bench.path("w")).unwrap();
+    fs::write(bench.path("cut"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::create_dir(bench.path("taken.h")).unwrap();
+    fs::write(bench.path("name.nin"), fs::read(bench.path("m.nin")).unwrap()).unwrap();
+    let before = bench.contents();
+    for (line, code, says) in [
+        ("compile m.nin", 2, "--output"),
+        ("compile m.nin -o out --emit exe", 2, "staticlib"),
+        ("compile m.nin -o out --isa avx9", 2, "dispatch"),
+        ("compile m.nin -o out --batch 0", 2, "from 1 to"),
+        ("compile m.nin -o out --train --weights w", 2, "--weights"),
+        ("compile m.nin -o m.nin --emit obj", 2, "m.nin is named twice"),
+        ("compile m.nin -o w --emit obj --weights w", 2, "w is named twice"),
+        ("compile m.nin -o out --weights nothing", 1, "nothing"),
+        ("compile m.nin -o out --weights other", 1, "mlpconv1.conv.weight"),
+        ("compile m.nin -o out --weights cut", 1, "not a whole safetensors file"),
+        ("compile m.nin -o out --weights m.nin", 1, "m.nin"),
+        ("compile m.nin -o out --name 8bars", 1, "`8bars` is no name"),
+        ("compile m.nin -o out --name bars-8", 1, "`bars-8` is no name"),
+        ("compile m.nin -o out --target nowhere", 1, "`nowhere`"),
+        ("compile m.nin -o out --target riscv64gc-unknown-linux-gnu", 1, "x86-64 and aarch64"),
+        ("compile m.nin -o out --target aarch64-unknown-linux-gnu --isa avx2", 1, "avx2"),
+        (
+            "compile m.nin -o out --target x86_64-pc-windows-msvc --emit header,shared",
+            1,
+            "--emit obj",
+        ),
+        ("compile m.nin -o nowhere/out", 1, "nowhere"),
+        ("compile m.nin -o taken", 1, "taken.h"),
+    ] {
+        let errors = bench.fails(code, line);
+        assert!(errors.contains(says), "nin {line}: {errors}");
+        assert!(bench.contents() == before, "nin {line} left something");
+    }
+}
