@@ -285,10 +285,12 @@ impl Contents<'_> {
 
 /// Whether the options make sense together.
 fn check(graph: &Graph, contents: Contents<'_>, options: &LibraryOptions) -> Result<(), Error> {
-    let LibraryOptions { batch, threads, ref algo, .. } = *options;
-    let algo = algo.clone();
+    let &LibraryOptions { batch, threads, ref algo, .. } = options;
     let purpose = contents.purpose();
-    compile::check(graph, &Options { batch, threads, isa: Isa::Auto, purpose, algo })?;
+    compile::check(
+        graph,
+        &Options { batch, threads, isa: Isa::Auto, purpose, algo: algo.clone() },
+    )?;
     let name = &options.name;
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(letter) || !name.chars().all(|c| letter(c) || c.is_ascii_digit()) {

@@ -32,8 +32,9 @@ use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
 pub use spectrum::{Spectrum, SpectrumLayout};
 
-/// Images a chunk carries through the net before the next: few, so that what they leave for backward stays in cache.
-const CHUNK: usize = 4;
+/// Images a chunk carries through the net before the next: few, so that what they leave for backward takes little memory;
+/// enough that what Winograd's algorithm reads and writes once a chunk (weights, sums of gradients) is well used.
+const CHUNK: usize = 8;
 /// Slices of a large batch: enough for 8 threads, few enough that reducing their gradients costs nothing.
 const SLICES: usize = 8;
 /// Bytes of gradients all slices together may take.

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Instruction set [default: avx2 on x86-64, portable elsewhere].
     #[arg(long, value_name = "ISA", value_enum)]
     isa: Option<IsaArg>,
-    /// Algorithms of convolutions: `auto`, `direct`, `winograd`, or a list with hints for layers as in `nin bench`.
+    /// Algorithms of convolutions.
     #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", default_value = "auto")]
     algo: Algos,
     /// The platform to compile for, such as aarch64-unknown-linux-gnu [default: this machine's].

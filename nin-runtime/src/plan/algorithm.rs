@@ -159,11 +159,11 @@ const IMAGE_FLOATS: usize = 640 << 10;
 /// Multiply-adds in the time in which a float is written to the third-level cache and read again.
 const SPILL: usize = 20;
 /// Floats of a chunk in the domain that a kernel's gradient may take.
-const CHUNK_FLOATS: usize = 1536 << 10;
+const CHUNK_FLOATS: usize = 3 << 20;
 /// Floats of transformed weights that each band may read again.
 const WEIGHT_FLOATS: usize = 128 << 10;
 /// Images of a chunk, as far as costs go; batches with smaller chunks get the same algorithms.
-const CHUNK: usize = 4;
+const CHUNK: usize = 8;
 /// Lanes of the widest vector: a transform of fewer channels costs as much.
 const LANES: usize = 16;
 
@@ -252,11 +252,11 @@ fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
             transform(size, Role::Output),
             tiles * (inputs + 4) * outputs,
         ),
-        // Sums are loaded and stored once a chunk.
+        // Sums are loaded and stored once a chunk, which costs about as much as a tile of each image.
         Product::KernelGrad => (
             transform(size, Role::Input),
             transform(size, Role::OutputGrad),
-            (tiles + 4 / CHUNK) * inputs * outputs,
+            (tiles + 1) * inputs * outputs,
         ),
     };
     let spectra = size.frequencies() * tiles * (inputs + outputs);
