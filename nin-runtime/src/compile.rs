@@ -61,8 +61,8 @@ impl Default for Options {
 /// Compiles a checked graph.
 ///
 /// # Errors
-/// [`Error::Options`] for a batch or a number of threads out of range, [`Error::Algo`] for a hint that does not fit, [`Error::NotClassifier`] if a model to be trained
-/// does not yield a vector, and what the code generator or the system refuse.
+/// [`Error::Options`] for a batch or a number of threads out of range, [`Error::Algo`] for a hint that does not fit,
+/// [`Error::NotClassifier`] if a model to be trained does not yield a vector, and what the code generator or the system refuse.
 pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
     let start = Instant::now();
     let target = Target::host(options.isa)?;
