@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nin::ndarray::Array4;
 use nin::weights::WeightsFile;
-use nin::{Hyper, Model, Options, Purpose, Session, StepParams};
+use nin::{Algos, Hyper, Model, Options, Purpose, Session, StepParams};
 use nin_runtime::peak;
 
 /// What is timed, or checked.
@@ -36,9 +36,10 @@ struct Feed {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, folder, mode, threads, batch] = args.as_slice() else {
-        return Err("usage: peer FOLDER MODE THREADS BATCH".into());
+    let [_, folder, mode, threads, batch, algo @ ..] = args.as_slice() else {
+        return Err("usage: peer FOLDER MODE THREADS BATCH [ALGO]".into());
     };
+    let algo = algo.first().map_or(Ok(Algos::default()), |word| word.parse())?;
     let mode = match mode.as_str() {
         "latency" | "inference" => Mode::Forward,
         "training" => Mode::Training,
@@ -46,7 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("there is no mode `{other}`").into()),
     };
     let threads = threads.parse()?;
-    let mut feed = Feed::new(Path::new(folder), mode, threads, batch.parse()?)?;
+    let options = Options { batch: batch.parse()?, threads, algo, ..Options::default() };
+    let mut feed = Feed::new(Path::new(folder), mode, options)?;
     if mode != Mode::Losses {
         (0..3).try_for_each(|_| feed.call().map(drop))?;
     }
@@ -70,16 +72,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 impl Feed {
-    fn new(
-        folder: &Path,
-        mode: Mode,
-        threads: usize,
-        batch: usize,
-    ) -> Result<Feed, Box<dyn Error>> {
+    fn new(folder: &Path, mode: Mode, options: Options) -> Result<Feed, Box<dyn Error>> {
+        let batch = options.batch;
         let model = if mode == Mode::Losses { "without-dropout.nin" } else { "model.nin" };
         let model = Model::from_file(folder.join(model), &[])?;
         let purpose = if mode == Mode::Forward { Purpose::Inference } else { Purpose::Training };
-        let program = model.compile(&Options { batch, threads, purpose, ..Options::default() })?;
+        let program = model.compile(&Options { purpose, ..options })?;
         let weights = WeightsFile::read(&folder.join("weights.safetensors"))?;
         let session = program.session(&weights.weights(model.graph())?)?;
         let input = model.graph().input();

@@ -111,7 +111,9 @@ class Comparison:
         onnx = [BATCH[mode] for mode in self.asked.modes if mode != "training"]
         for system in self.systems:
             try:
-                if system.is_crate:
+                if system.worker == NIN.worker:
+                    self.commands[system.key] = self.commands[NIN.key]
+                elif system.is_crate:
                     say(f"building {system.title}")
                     manifest = f"benches/peers/{system.worker}/Cargo.toml"
                     self.commands[system.key] = list(map(str, build("--manifest-path", manifest).values()))

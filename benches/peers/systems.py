@@ -45,6 +45,7 @@ class System:
 
 NIN = System("nin", "nin", "nin")
 OTHERS = (
+    System("nin-direct", "nin, direct algorithm", "nin", "direct"),
     System("pytorch", "PyTorch, eager", "pytorch.py", "eager", CHECKED, KEEP_MEMORY),
     System("pytorch-compile", "PyTorch, torch.compile", "pytorch.py", "compile", TRAINING, KEEP_MEMORY),
     System("onnxruntime", "ONNX Runtime", "onnx_runtime.py", "", INFERENCE),

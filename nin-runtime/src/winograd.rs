@@ -35,8 +35,8 @@ pub struct Size {
 }
 
 impl Size {
-    /// Most inputs of a tile in each direction. Ten or more need points at which float32 loses more than it may: see
-    /// `docs/numerics.md`.
+    /// Most inputs of a tile in each direction. Errors grow with them, tenfold from four to eight: `docs/numerics.md` has the
+    /// bound.
     pub const MOST: usize = 8;
 
     /// Every size there is code for, for kernels of `taps` by `taps`: at least two outputs, at most [`Size::MOST`] inputs.

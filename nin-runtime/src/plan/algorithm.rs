@@ -1,7 +1,6 @@
 //! The algorithm of each product of a convolution, chosen by what it costs.
 //!
-//! The choice depends on the convolution's geometry alone: not on the batch, the instruction set or the machine, so that all of
-//! them give the same bits. Costs are counted in multiply-adds of one vector lane; what other operations cost beside one was
+//! The choice depends on the convolution's geometry alone: not on the batch, the instruction set or the machine. Costs are counted in multiply-adds of one vector lane; what other operations cost beside one was
 //! fitted to measurements (a vector that is stored costs two, since a core stores half as many as it multiplies).
 
 use std::fmt;
