@@ -59,6 +59,7 @@ OTHERS = (
     ),
     System("pytorch-stock", "PyTorch, eager, stock allocator", "pytorch.py", "eager", TRAINING, usual=False),
     System("burn", "burn", "burn", usual=False),
+    System("candle", "candle", "candle", "", INFERENCE, usual=False),
 )
 
 
@@ -95,7 +96,8 @@ class Worker:
         arguments = [str(folder), mode, str(threads), str(batch)]
         if system is not NIN:
             arguments.append(system.variant)
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | system.environment
+        counts = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(threads))
+        environment = os.environ | counts | system.environment
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, *arguments],
