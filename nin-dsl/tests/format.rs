@@ -316,10 +316,11 @@ proptest! {
 
 #[test]
 fn models_that_come_with_nin_are_laid_out() {
-    for entry in
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../models")).expect("models")
-    {
-        let path = entry.expect("an entry").path();
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+    let folders = [models.to_owned(), format!("{models}/ablation")];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("models"));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    for path in paths.filter(|path| path.is_file()) {
         let text = std::fs::read_to_string(&path).expect("a text");
         assert_eq!(laid_out(&text), text, "{}", path.display());
     }
