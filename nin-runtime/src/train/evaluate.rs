@@ -66,7 +66,7 @@ pub struct Answer<'a> {
 /// let images = Array4::from_shape_fn((8, 1, 6, 6), |(n, ..)| (n * 30) as u8);
 /// let split = Split::new(images, vec![0, 1, 0, 1, 0, 1, 0, 1])?;
 /// let normalise = Preparation::Normalised(nin_runtime::data::Normalisation::identity(1));
-/// let mut evaluator = Evaluator::new(model.graph(), &weights, 4, Machine::default())?;
+/// let mut evaluator = Evaluator::new(model.graph(), &weights, 4, &Machine::default())?;
 /// let mut wrong = vec![];
 /// let all: Vec<u32> = (0..8).collect();
 /// let evaluation = evaluator.evaluate_each(&split, &all, &normalise, |answer| {
