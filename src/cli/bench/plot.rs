@@ -13,14 +13,12 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::figures::{Figures, cpu};
 
 use crate::cli::check::grouped;
-use crate::cli::palette::{COLOURS, INK, MUTED, RULE};
+use crate::cli::palette::{COLOURS, INK, MUTED, RULE, name_lines};
 use crate::cli::variants::{Axis, titled};
 
 const SIZE: (u32, u32) = (760, 640);
 /// Height of the title and what is under it.
 const HEAD: u32 = 64;
-/// Most lines that are named.
-const MOST_NAMED: usize = 16;
 
 /// A variant's value on the horizontal axis, and its figures.
 type Point<'f> = (f64, &'f Figures);
@@ -124,17 +122,7 @@ fn draw(page: &Area<'_>, axes: &[Axis], variants: &[(&[Number], &Figures)]) -> a
     let (above, below) = body.split_vertically((SIZE.1 - HEAD) / 2);
     let mut speed = panel(&above, &lines, "images/s", |figures| figures.images_per_s)?;
     panel(&below, &lines, "% of peak", Figures::percent_of_peak)?;
-    // More lines than that are told apart by the table alone: their names would hide them.
-    if (2..=MOST_NAMED).contains(&lines.lines.len()) {
-        speed
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(RULE)
-            .label_font(("sans-serif", 13).into_font().color(&MUTED))
-            .draw()?;
-    }
-    Ok(())
+    name_lines(&mut speed, lines.lines.len())
 }
 
 type Area<'s> = DrawingArea<SVGBackend<'s>, Shift>;

@@ -4,13 +4,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{Variant, spread};
-use crate::cli::palette::{COLOURS, INK, MUTED, RULE};
+use crate::cli::palette::{COLOURS, INK, MUTED, RULE, name_lines};
 
 const SIZE: (u32, u32) = (760, 460);
 /// Height of the plot beside that of its highest line: the names stand above.
 const HEADROOM: f64 = 1.3;
-/// Most variants that are named.
-const MOST_NAMED: usize = 16;
 
 /// The picture, as SVG.
 pub(super) fn plot(data: &str, variants: &[Variant]) -> anyhow::Result<String> {
@@ -66,15 +64,7 @@ pub(super) fn plot(data: &str, variants: &[Variant]) -> anyhow::Result<String> {
             .label(title.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
-    if (2..=MOST_NAMED).contains(&variants.len()) {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(RULE)
-            .label_font(("sans-serif", 13).into_font().color(&INK))
-            .draw()?;
-    }
+    name_lines(&mut chart, variants.len())?;
     page.present()?;
     drop(chart);
     drop(page);
