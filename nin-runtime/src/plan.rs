@@ -27,7 +27,7 @@ pub use algos::{Algos, Hint, HintError};
 use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
 pub use cut::Run;
-pub(crate) use cut::product_of as product;
+pub(crate) use cut::product_of;
 use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
 pub use spectrum::{Spectrum, SpectrumLayout};

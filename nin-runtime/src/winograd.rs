@@ -50,6 +50,11 @@ impl Size {
         self.outputs + self.taps - 1
     }
 
+    /// Tiles of a line of outputs; the last may be cut off.
+    pub fn tiles(self, outputs: usize) -> usize {
+        outputs.div_ceil(self.outputs)
+    }
+
     /// Products that a tile takes instead of `m m k k`.
     pub fn frequencies(self) -> usize {
         self.inputs() * self.inputs()

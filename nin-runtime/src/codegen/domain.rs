@@ -10,7 +10,7 @@ use super::scope::Scope;
 use super::winograd::{self, Finish, Grid, Rows};
 use crate::fuse::Stage;
 use crate::geometry::Correlation;
-use crate::plan::{ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, Winograd};
+use crate::plan::{ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, Winograd, product_of};
 use crate::winograd::Role;
 
 /// The correlation that a product is, or of whose output it is a gradient.
@@ -72,7 +72,7 @@ impl Scope<'_> {
     /// The products of the frequencies `band.lo..band.hi`, of one image or of as many as the chunk has.
     pub(super) fn products(&self, e: &mut Emitter<'_>, stage: &Stage, together: bool, band: Band) {
         let conv = self.plan.conv(stage.node);
-        let product = crate::plan::product(stage.op);
+        let product = product_of(stage.op);
         let images = if together { Some(band.image) } else { None };
         let one = e.int(1);
         e.range(band.lo, band.hi, 1, |e, frequency| match product {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use cranelift_codegen::ir::Value;
+use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
 use crate::geometry::Axis;
@@ -54,8 +54,7 @@ impl Grid {
     /// The overlapping tiles that a correlation reads.
     pub(super) fn inputs(size: Size, y: &Axis, x: &Axis) -> Grid {
         let of = |axis: &Axis| {
-            let tiles = axis.outputs.div_ceil(size.outputs);
-            runs(tiles, size.outputs, size.inputs(), axis.offset, axis.inputs)
+            runs(size.tiles(axis.outputs), size.outputs, size.inputs(), axis.offset, axis.inputs)
         };
         Grid { size, runs: [of(y), of(x)], offset: [y.offset, x.offset], width: x.inputs }
     }
@@ -63,7 +62,7 @@ impl Grid {
     /// The tiles of a map of outputs; the last of a row or column may be cut off.
     pub(super) fn outputs(size: Size, (height, width): (usize, usize)) -> Grid {
         let m = size.outputs;
-        let of = |positions: usize| runs(positions.div_ceil(m), m, m, 0, positions);
+        let of = |positions: usize| runs(size.tiles(positions), m, m, 0, positions);
         Grid { size, runs: [of(height), of(width)], offset: [0, 0], width }
     }
 
@@ -80,7 +79,6 @@ impl Grid {
         first: Value,
         mut body: impl FnMut(&mut Emitter<'_>, [&Tiles; 2], Value, Value),
     ) {
-        use cranelift_codegen::ir::InstBuilder;
         let step = self.size.outputs;
         for y in &self.runs[0] {
             let (from, to) = (e.size(y.first), e.size(y.first + y.count));

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use nin_dsl::graph::{Graph, NodeId};
 use nin_dsl::shape::Shape;
 
+use super::CHUNK;
 use super::geometry;
 use crate::geometry::{Axis, ConvGeometry, Correlation};
 use crate::winograd::{Map, Role, Size, Straight};
@@ -161,15 +162,8 @@ const SPILL: usize = 20;
 const CHUNK_FLOATS: usize = 3 << 20;
 /// Floats of transformed weights that each band may read again.
 const WEIGHT_FLOATS: usize = 128 << 10;
-/// Images of a chunk, as far as costs go; batches with smaller chunks get the same algorithms.
-const CHUNK: usize = 8;
 /// Lanes of the widest vector: a transform of fewer channels costs as much.
 const LANES: usize = 16;
-
-/// Tiles of `m` outputs along an axis.
-fn tiles(axis: &Axis, size: Size) -> usize {
-    axis.outputs.div_ceil(size.outputs)
-}
 
 /// Chooses the algorithm of a product of a convolution.
 pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> Choice {
@@ -242,7 +236,7 @@ fn transform(size: Size, role: Role) -> usize {
 
 fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
     let Correlation { y, x, inputs, outputs, .. } = correlation;
-    let tiles = tiles(y, size) * tiles(x, size);
+    let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
     let lanes = |channels: usize| channels.next_multiple_of(LANES);
     let (of_inputs, of_outputs, passes) = match product {
         // A sum is stored once, whatever it sums.
@@ -272,7 +266,7 @@ fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
 
 fn reach(correlation: &Correlation, size: Size, product: Product) -> Reach {
     let Correlation { y, x, inputs, outputs, .. } = correlation;
-    let tiles = tiles(y, size) * tiles(x, size);
+    let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
     let spectra = size.frequencies() * tiles * (inputs + outputs);
     let weights = size.frequencies() * inputs * outputs;
     match product {

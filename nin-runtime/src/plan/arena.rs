@@ -50,8 +50,8 @@ pub struct Buffer {
     pub extent: Extent,
     /// Blocks during which it holds something.
     pub live: RangeInclusive<usize>,
-    /// The runs of steps (of all blocks, counted) in which it is first and last touched.
-    runs: RangeInclusive<usize>,
+    /// The run of steps (of all blocks, counted) in which it is first touched.
+    run: usize,
 }
 
 impl BufferKey {
@@ -205,7 +205,7 @@ fn touched_by(
         }
         Step::Products { stage, .. } => {
             let stage = &block.stages[*stage];
-            let spectra = of_products(super::product(stage.op)).into_iter();
+            let spectra = of_products(super::product_of(stage.op)).into_iter();
             spectra.map(|of| spectrum(stage.node, of, Extent::Image)).collect()
         }
     }
@@ -313,14 +313,13 @@ fn tensors(
                 }
                 BufferKey::Scratch => (Transform::SCRATCH, 0..=blocks.len()),
             };
-            let (offset, floats, runs) = (0, 0, run..=run);
-            buffers.push(Buffer { key, offset, floats, image, extent, live, runs });
+            buffers.push(Buffer { key, offset: 0, floats: 0, image, extent, live, run });
             return;
         };
         if key.node().is_none() {
             return;
         }
-        let alone = *buffer.runs.start() == run;
+        let alone = buffer.run == run;
         buffer.extent = match (buffer.extent, extent) {
             (before, now) if alone && before == now => now,
             (Extent::Chunk, _) | (_, Extent::Chunk) => Extent::Chunk,
@@ -328,7 +327,6 @@ fn tensors(
             _ => Extent::Chunk,
         };
         buffer.live = *buffer.live.start()..=block;
-        buffer.runs = *buffer.runs.start()..=run;
     };
     let mut run = 0;
     for (index, planned) in blocks.iter().enumerate() {

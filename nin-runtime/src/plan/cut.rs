@@ -1,8 +1,8 @@
 //! How a pass is cut: blocks into steps, and all of it into phases and into parts that one call can run.
 
-use nin_dsl::graph::{Graph, Op};
-
 use std::ops::Range;
+
+use nin_dsl::graph::{Graph, Op};
 
 use super::{
     BAND_BYTES, ConvPlan, Gather, Part, Phase, PlannedBlock, Product, Reach, Spectrum, Step,

@@ -6,7 +6,7 @@ use nin_dsl::graph::Graph;
 
 use super::{
     Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
-    PreparedSpectrum, Product, Spectrum, Step, Winograd, product,
+    PreparedSpectrum, Product, Spectrum, Step, Winograd, product_of,
 };
 use crate::geometry::ConvGeometry;
 use crate::kernel::TileShape;
@@ -169,7 +169,7 @@ impl Pass {
                     }
                     Step::Products { stage, together } => {
                         let stage = &planned.block.stages[*stage];
-                        let result = Spectrum::Result(product(stage.op));
+                        let result = Spectrum::Result(product_of(stage.op));
                         let images = if *together { ", all images at once" } else { "" };
                         writeln!(text, "      {result}{} = products{images}", stage.node)?;
                     }

@@ -40,7 +40,7 @@ impl SpectrumLayout {
 impl Winograd {
     /// Tiles of a map of outputs, in rows and in each row.
     pub fn tiles(&self, (height, width): (usize, usize)) -> (usize, usize) {
-        (height.div_ceil(self.size.outputs), width.div_ceil(self.size.outputs))
+        (self.size.tiles(height), self.size.tiles(width))
     }
 
     /// Rows of the matrix products for a map of outputs.

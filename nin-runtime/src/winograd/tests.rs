@@ -1,3 +1,5 @@
+//! The matrices against the correlation that they stand for, straight-line code against its matrix, and the choice of points.
+
 use super::*;
 
 /// Every size there is code for.

@@ -96,37 +96,44 @@ pub(super) trait Arithmetic: Vectors {
         x: Register,
         y: Register,
     ) -> Result<(), IcedError>;
-    /// `sum += memory`, a vector.
-    fn add_memory(
-        &self,
-        a: &mut CodeAssembler,
-        sum: Register,
-        memory: AsmMemoryOperand,
-    ) -> Result<(), IcedError>;
-    /// `to = x * factor`, a float in memory.
+    /// `to = x * element`, the element that was prepared for.
     fn multiply(
         &self,
         a: &mut CodeAssembler,
         to: Register,
         x: Register,
-        factor: AsmMemoryOperand,
+        element: AsmMemoryOperand,
     ) -> Result<(), IcedError>;
-    /// `sum += x * factor`, a float in memory.
-    fn add_product(
-        &self,
-        a: &mut CodeAssembler,
-        sum: Register,
-        x: Register,
-        factor: AsmMemoryOperand,
-    ) -> Result<(), IcedError>;
-    /// `x = x * factor + y`, the factor a float in memory.
+    /// `x = x * element + y`, the element that was prepared for.
     fn multiply_then_add(
         &self,
         a: &mut CodeAssembler,
         x: Register,
-        factor: AsmMemoryOperand,
+        element: AsmMemoryOperand,
         y: Register,
     ) -> Result<(), IcedError>;
+}
+
+/// The same instruction on whole registers or on half ones, and memory of their size.
+macro_rules! sized {
+    ($half:expr, $registers:ident, $memory:ident => $instruction:expr) => {
+        if $half {
+            let ($registers, $memory) = (YMM, ymmword_ptr::<AsmMemoryOperand>);
+            $instruction
+        } else {
+            let ($registers, $memory) = (ZMM, zmmword_ptr::<AsmMemoryOperand>);
+            $instruction
+        }
+    };
+    ($half:expr, $registers:ident => $instruction:expr) => {
+        if $half {
+            let $registers = YMM;
+            $instruction
+        } else {
+            let $registers = ZMM;
+            $instruction
+        }
+    };
 }
 
 /// The predicate "less than" of `vcmpps`; false for NaN.
@@ -233,12 +240,8 @@ impl Vectors for Avx512 {
     const SPARE: usize = 31;
 
     fn zero(&self, a: &mut CodeAssembler, register: Register) -> Result<(), IcedError> {
-        let Register { number, half } = register;
-        if half {
-            a.vpxord(YMM[number], YMM[number], YMM[number])
-        } else {
-            a.vpxord(ZMM[number], ZMM[number], ZMM[number])
-        }
+        let n = register.number;
+        sized!(register.half, r => a.vpxord(r[n], r[n], r[n]))
     }
 
     fn load(
@@ -247,12 +250,7 @@ impl Vectors for Avx512 {
         register: Register,
         from: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        let Register { number, half } = register;
-        if half {
-            a.vmovups(YMM[number], ymmword_ptr(from))
-        } else {
-            a.vmovups(ZMM[number], zmmword_ptr(from))
-        }
+        sized!(register.half, r, memory => a.vmovups(r[register.number], memory(from)))
     }
 
     fn store(
@@ -261,12 +259,7 @@ impl Vectors for Avx512 {
         register: Register,
         to: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        let Register { number, half } = register;
-        if half {
-            a.vmovups(ymmword_ptr(to), YMM[number])
-        } else {
-            a.vmovups(zmmword_ptr(to), ZMM[number])
-        }
+        sized!(register.half, r, memory => a.vmovups(memory(to), r[register.number]))
     }
 
     fn set_partial(&self, a: &mut CodeAssembler, lanes: usize) -> Result<(), IcedError> {
@@ -296,21 +289,13 @@ impl Vectors for Avx512 {
         element: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
         let element = dword_bcst(element);
-        if sum.half {
-            a.vfmadd231ps(YMM[sum.number], YMM[b.number], element)
-        } else {
-            a.vfmadd231ps(ZMM[sum.number], ZMM[b.number], element)
-        }
+        sized!(sum.half, r => a.vfmadd231ps(r[sum.number], r[b.number], element))
     }
 
     fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
-        let Register { number, half } = sum;
+        let n = sum.number;
         // Where an operand is NaN, a maximum is its second one.
-        if half {
-            a.vmaxps(YMM[number], YMM[Self::SPARE], YMM[number])
-        } else {
-            a.vmaxps(ZMM[number], ZMM[Self::SPARE], ZMM[number])
-        }
+        sized!(sum.half, r => a.vmaxps(r[n], r[Self::SPARE], r[n]))
     }
 
     fn mask(
@@ -320,14 +305,11 @@ impl Vectors for Avx512 {
         _: Register,
         mask: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        let Register { number, half } = sum;
-        if half {
-            a.vcmpps(k2, YMM[Self::SPARE], ymmword_ptr(mask), LESS)?;
-            a.vmovaps(YMM[number].k2().z(), YMM[number])
-        } else {
-            a.vcmpps(k2, ZMM[Self::SPARE], zmmword_ptr(mask), LESS)?;
-            a.vmovaps(ZMM[number].k2().z(), ZMM[number])
-        }
+        let n = sum.number;
+        sized!(sum.half, r, memory => {
+            a.vcmpps(k2, r[Self::SPARE], memory(mask), LESS)?;
+            a.vmovaps(r[n].k2().z(), r[n])
+        })
     }
 }
 
@@ -356,60 +338,25 @@ impl Arithmetic for Avx2 {
         a.vsubps(YMM[to.number], YMM[x.number], YMM[y.number])
     }
 
-    fn add_memory(
-        &self,
-        a: &mut CodeAssembler,
-        sum: Register,
-        memory: AsmMemoryOperand,
-    ) -> Result<(), IcedError> {
-        a.vaddps(YMM[sum.number], YMM[sum.number], ymmword_ptr(memory))
-    }
-
     fn multiply(
         &self,
         a: &mut CodeAssembler,
         to: Register,
         x: Register,
-        factor: AsmMemoryOperand,
+        _: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        self.broadcast(a, factor)?;
         a.vmulps(YMM[to.number], YMM[x.number], YMM[Self::SPARE])
-    }
-
-    fn add_product(
-        &self,
-        a: &mut CodeAssembler,
-        sum: Register,
-        x: Register,
-        factor: AsmMemoryOperand,
-    ) -> Result<(), IcedError> {
-        self.broadcast(a, factor)?;
-        a.vfmadd231ps(YMM[sum.number], YMM[x.number], YMM[Self::SPARE])
     }
 
     fn multiply_then_add(
         &self,
         a: &mut CodeAssembler,
         x: Register,
-        factor: AsmMemoryOperand,
+        _: AsmMemoryOperand,
         y: Register,
     ) -> Result<(), IcedError> {
-        self.broadcast(a, factor)?;
         a.vfmadd132ps(YMM[x.number], YMM[y.number], YMM[Self::SPARE])
     }
-}
-
-/// The same instruction on whole registers or on half ones.
-macro_rules! sized {
-    ($half:expr, $registers:ident => $instruction:expr) => {
-        if $half {
-            let $registers = YMM;
-            $instruction
-        } else {
-            let $registers = ZMM;
-            $instruction
-        }
-    };
 }
 
 impl Arithmetic for Avx512 {
@@ -437,47 +384,24 @@ impl Arithmetic for Avx512 {
         sized!(to.half, r => a.vsubps(r[to.number], r[x.number], r[y.number]))
     }
 
-    fn add_memory(
-        &self,
-        a: &mut CodeAssembler,
-        sum: Register,
-        memory: AsmMemoryOperand,
-    ) -> Result<(), IcedError> {
-        if sum.half {
-            a.vaddps(YMM[sum.number], YMM[sum.number], ymmword_ptr(memory))
-        } else {
-            a.vaddps(ZMM[sum.number], ZMM[sum.number], zmmword_ptr(memory))
-        }
-    }
-
     fn multiply(
         &self,
         a: &mut CodeAssembler,
         to: Register,
         x: Register,
-        factor: AsmMemoryOperand,
+        element: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
-        sized!(to.half, r => a.vmulps(r[to.number], r[x.number], dword_bcst(factor)))
-    }
-
-    fn add_product(
-        &self,
-        a: &mut CodeAssembler,
-        sum: Register,
-        x: Register,
-        factor: AsmMemoryOperand,
-    ) -> Result<(), IcedError> {
-        sized!(sum.half, r => a.vfmadd231ps(r[sum.number], r[x.number], dword_bcst(factor)))
+        sized!(to.half, r => a.vmulps(r[to.number], r[x.number], dword_bcst(element)))
     }
 
     fn multiply_then_add(
         &self,
         a: &mut CodeAssembler,
         x: Register,
-        factor: AsmMemoryOperand,
+        element: AsmMemoryOperand,
         y: Register,
     ) -> Result<(), IcedError> {
-        sized!(x.half, r => a.vfmadd132ps(r[x.number], r[y.number], dword_bcst(factor)))
+        sized!(x.half, r => a.vfmadd132ps(r[x.number], r[y.number], dword_bcst(element)))
     }
 }
 

@@ -203,12 +203,16 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
     fn finish(&mut self, x: usize, register: Register, lanes: usize) -> Result<(), IcedError> {
         let to_x = self.transform.to[1] * x as i64;
         let to = at(r11, to_x);
-        match self.transform.init {
-            Init::Zero => {}
-            Init::Bias => self.v.add_memory(&mut self.a, register, rcx + 0)?,
-            Init::Load => self.v.add_memory(&mut self.a, register, to)?,
-        }
         let [zero, scratch] = [V::SPARE, V::SCRATCH].map(|number| Register { number, ..register });
+        let start = match self.transform.init {
+            Init::Zero => None,
+            Init::Bias => Some(rcx + 0),
+            Init::Load => Some(to),
+        };
+        if let Some(start) = start {
+            self.v.load(&mut self.a, scratch, start)?;
+            self.v.add(&mut self.a, register, register, scratch)?;
+        }
         for epilogue in &self.transform.epilogue {
             self.v.zero(&mut self.a, zero)?;
             match epilogue {
@@ -297,10 +301,13 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         Ok(())
     }
 
-    fn constant(&self, factor: f32) -> AsmMemoryOperand {
+    /// Prepares to multiply with a constant.
+    fn constant(&mut self, factor: f32) -> Result<AsmMemoryOperand, IcedError> {
         let number = self.constants.iter().position(|&constant| constant == factor);
         let number = number.expect("every constant was gathered (a bug in nin)");
-        at(rsi, (Transform::CONSTANTS + number) as i64)
+        let constant = at(rsi, (Transform::CONSTANTS + number) as i64);
+        self.v.broadcast(&mut self.a, constant)?;
+        Ok(constant)
     }
 
     /// One operation, whose result is value `to`.
@@ -317,7 +324,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 registers.used(of);
                 let result = registers.take();
                 registers.of[to] = Some(result);
-                let constant = self.constant(factor);
+                let constant = self.constant(factor)?;
                 self.v.multiply(&mut self.a, result, from, constant)
             }
             Step::Sum { a, factor, b } if factor.abs() == 1.0 => {
@@ -327,7 +334,6 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 registers.used(b);
                 let result = registers.take();
                 registers.of[to] = Some(result);
-                let [result, x, y] = [result, x, y].map(|register| register);
                 if factor == 1.0 {
                     self.v.add(&mut self.a, result, x, y)
                 } else {
@@ -337,7 +343,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             Step::Sum { a, factor, b } => {
                 let [x, y] =
                     [self.register(a, registers, &input)?, self.register(b, registers, &input)?];
-                let constant = self.constant(factor);
+                let constant = self.constant(factor)?;
                 if !self.transform.is_fused() {
                     let result = registers.take();
                     registers.of[to] = Some(result);
@@ -356,12 +362,12 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 if registers.uses[a] == 1 {
                     registers.pass_on(a, to);
                     registers.used(b);
-                    return self.v.add_product(&mut self.a, x, y, constant);
+                    return self.v.multiply_add(&mut self.a, x, y, constant);
                 }
                 let result = registers.take();
                 registers.of[to] = Some(result);
                 self.v.copy(&mut self.a, result, x)?;
-                self.v.add_product(&mut self.a, result, y, constant)?;
+                self.v.multiply_add(&mut self.a, result, y, constant)?;
                 registers.used(a);
                 registers.used(b);
                 Ok(())
