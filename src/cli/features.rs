@@ -12,7 +12,7 @@ use nin::ndarray::{Array3, Axis};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, keeps_apart, preparation, read_weights};
+use super::options::{MachineArgs, ShownArgs, keeps_apart, preparation, read_weights};
 use super::terminal::Terminal;
 use super::{images, pictures};
 
@@ -29,13 +29,7 @@ pub(crate) const STRONGEST: f64 = 0.1;
 ]))]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArgs,
-    /// The model's weights.
-    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
-    weights: PathBuf,
-    /// Images (PNG); they are resized and converted to what the model reads.
-    #[arg(value_name = "IMAGE.png", required = true, value_hint = ValueHint::FilePath)]
-    images: Vec<PathBuf>,
+    shown: ShownArgs,
     /// Where to draw them, a row an image.
     #[arg(short, long, value_name = "MAPS.png", value_hint = ValueHint::FilePath)]
     output: PathBuf,
@@ -47,17 +41,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let inputs = [&*args.model.model, &*args.weights].into_iter();
-    let inputs: Vec<&Path> = inputs.chain(args.images.iter().map(|file| &**file)).collect();
+    let inputs = [&*args.shown.model.model, &*args.shown.weights].into_iter();
+    let inputs: Vec<&Path> = inputs.chain(args.shown.images.iter().map(|file| &**file)).collect();
     keeps_apart(&args.output, &inputs)?;
-    let model = args.model.load(terminal)?;
-    let (weights, info) = read_weights(&args.weights, model.graph(), terminal)?;
+    let model = args.shown.model.load(terminal)?;
+    let (weights, info) = read_weights(&args.shown.weights, model.graph(), terminal)?;
     let input = model.graph().input();
-    let preparation = preparation(&info, &args.weights, input, terminal)?;
+    let preparation = preparation(&info, &args.shown.weights, input, terminal)?;
     let mut features = FeatureMaps::new(model.graph(), &weights, args.machine.machine())?;
     let share = if args.all { 1.0 } else { STRONGEST };
     let (mut rows, mut totals) = (vec![], vec![]);
-    for file in &args.images {
+    for file in &args.shown.images {
         let mut image = images::read(file, input, terminal)?;
         let shown = pictures::levels(image.view(), (0.0, 1.0));
         preparation.apply(image.as_slice_mut().expect("images are in standard layout"), input);
@@ -74,7 +68,7 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
         false => (0..channels).map(|channel| format!("channel {channel}")).collect(),
     };
     let mut out = terminal.results();
-    for (file, totals) in args.images.iter().zip(&totals) {
+    for (file, totals) in args.shown.images.iter().zip(&totals) {
         let sum: f32 = totals.iter().sum();
         let mut ranked: Vec<usize> = (0..channels).filter(|&map| totals[map] > 0.0).collect();
         ranked.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));

@@ -47,6 +47,19 @@ pub(crate) struct ModelArgs {
     pub(crate) variant: VariantArgs,
 }
 
+/// A trained model, and what it is shown.
+#[derive(clap::Args)]
+pub(crate) struct ShownArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The model's weights.
+    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
+    pub(crate) weights: PathBuf,
+    /// Images (PNG); they are resized and converted to what the model reads.
+    #[arg(value_name = "IMAGE.png", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) images: Vec<PathBuf>,
+}
+
 /// How a model's file is read.
 #[derive(clap::Args)]
 pub(crate) struct VariantArgs {

@@ -1,11 +1,9 @@
 //! `nin predict`: the likeliest classes of PNG images.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
-use clap::ValueHint;
 use nin::Purpose;
 use nin::ndarray::{ArrayView4, Axis};
 use nin_dsl::graph::Op;
@@ -14,7 +12,7 @@ use serde_json::{Value, json};
 use super::help::examples;
 use super::images;
 use super::options::{
-    MachineArgs, ModelArgs, PerfArgs, compiled, preparation, read_weights, whole,
+    MachineArgs, PerfArgs, ShownArgs, compiled, preparation, read_weights, whole,
 };
 use super::terminal::Terminal;
 
@@ -25,13 +23,7 @@ use super::terminal::Terminal;
 ]))]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArgs,
-    /// The model's weights.
-    #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
-    weights: PathBuf,
-    /// Images (PNG); they are resized and converted to what the model reads.
-    #[arg(value_name = "IMAGE.png", required = true, value_hint = ValueHint::FilePath)]
-    images: Vec<PathBuf>,
+    shown: ShownArgs,
     /// How many classes to name.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<usize>(1..=1 << 28), allow_negative_numbers = true)]
     top: usize,
@@ -45,14 +37,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let model = args.model.load(terminal)?;
+    let model = args.shown.model.load(terminal)?;
     let graph = model.graph();
     if matches!(graph.output(), nin::Shape::Map { .. }) {
         anyhow::bail!("the model yields maps of {}, not one number a class", graph.output());
     }
-    let (weights, info) = read_weights(&args.weights, graph, terminal)?;
+    let (weights, info) = read_weights(&args.shown.weights, graph, terminal)?;
     let input = graph.input();
-    let preparation = preparation(&info, &args.weights, input, terminal)?;
+    let preparation = preparation(&info, &args.shown.weights, input, terminal)?;
     let program = model.compile(&args.machine.machine().options(1, Purpose::Inference))?;
     compiled(&program, terminal);
     args.perf.write(&program, terminal)?;
@@ -60,7 +52,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let classes = info.class_names(graph);
     let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
     let mut listed = vec![];
-    for file in &args.images {
+    for file in &args.shown.images {
         let mut image = images::read(file, input, terminal)?;
         preparation.apply(image.as_slice_mut().expect("images are in standard layout"), input);
         let image: ArrayView4<'_, f32> = image.view().insert_axis(Axis(0));
@@ -73,7 +65,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
             outputs.iter().all(|output| output.is_finite()),
             "{}: the model's outputs are not finite: they overflow with the weights of {}",
             file.display(),
-            args.weights.display()
+            args.shown.weights.display()
         );
         let mut ranked: Vec<usize> = (0..outputs.len()).collect();
         ranked.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]));
