@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 
-from case import Case
+from case import Case, Drawn
 from facts import Layer, describe
 from nin import MODEL, Nin, Variant
+from training import Settings, Start, descend, trainable
 
 MODELS = {
     # Odd sides, padding wider than the kernel, windows clipped or dropped on each side.
@@ -73,11 +76,17 @@ MODELS = {
 }
 BATCH = 9
 SEED = 3
+RATES = [0.05 * min(1, (step + 1) / 5) for step in range(21)]
+"""Of steps whose losses are stored."""
+STEADY = 1e-5
+"""What float32 may do to a stored loss."""
+SETTINGS = Settings(momentum=0.9, decay=0.01, clip=math.inf, last_rate=1.0)
 
 
 def write_golden(nin: Nin, folder: Path, work: Path) -> None:
     """Writes a safetensors file a model: `images`, `output`, `weights/...` and `gradients/...` as float32, and in the
-    metadata a `case` in JSON: `text`, `labels`, `loss`.
+    metadata a `case` in JSON: `text`, `labels`, `loss`, and if nothing is left to chance the `losses` of training steps,
+    each with its rate.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, indented in MODELS.items():
@@ -97,6 +106,20 @@ def write_golden(nin: Nin, folder: Path, work: Path) -> None:
         loss = float(gradients.pop("loss"))
         numbers |= {f"gradients/{key}": x for key, x in gradients.items()}
         words = {"text": text, "labels": drawn.labels.tolist(), "loss": loss}
+        if trainable(layers, case.facts):
+            words["steps"] = steps(case, drawn)
         tensors = {key: np.ascontiguousarray(x, np.float32) for key, x in numbers.items()}
         save_file(tensors, folder / f"{name}.safetensors", {"case": json.dumps(words)})
         print(f"{folder / name}.safetensors: {sum(x.size for x in tensors.values()):,} numbers")
+
+
+def steps(case: Case, drawn: Drawn) -> list[tuple[float, float]]:
+    """The loss before each of some steps on a case's batch, and its rate; raises `RuntimeError` if rounding shows."""
+    start = Start(drawn.weights, drawn.images, drawn.labels)
+    wide, narrow = (
+        descend(case.layers, case.names, start, SETTINGS, RATES, dtype)["losses"]
+        for dtype in (torch.float64, torch.float32)
+    )
+    if (off := float(np.abs(narrow / wide - 1).max())) > STEADY:
+        raise RuntimeError(f"rounding moves a loss by {off:.0e} of it")
+    return list(zip(wide.tolist(), RATES, strict=True))

@@ -84,10 +84,10 @@ class Nin:
             files |= {"--labels": LABELS, "--grads": "g.safetensors"}
         return words + [word for flag, name in files.items() for word in (flag, str(folder / name))]
 
-    def train(self, model: Variant, folder: Path, run: Path, isa: str) -> None:
-        """Trains from the folder's weights on the arrays in it, by its `recipe.toml`."""
+    def train(self, model: Variant, folder: Path, run: Path, isa: str, *options: str) -> None:
+        """Trains from the folder's weights on the arrays in it, by its `recipe.toml` and further options."""
         files = ["--data", f"npy:{folder}", "--recipe", str(folder / "recipe.toml"), "--weights", str(folder / WEIGHTS)]
-        self._run("train", *model.arguments(), "--isa", isa, *files, "--out", str(run))
+        self._run("train", *model.arguments(), "--isa", isa, *files, *options, "--out", str(run))
 
     def isas(self, folder: Path) -> list[str]:
         """The instruction sets that this machine has."""

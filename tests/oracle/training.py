@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,26 @@ last_layer.lr = {last_rate}
 normalisation.mean = {mean}
 normalisation.deviation = {deviation}
 """
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of a recipe PyTorch's SGD must be told, beside the rate of each step."""
+
+    momentum: float
+    decay: float
+    """Of kernels only."""
+    clip: float
+    last_rate: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights as they are in a file, and the batch that every step takes, as the model reads it."""
+
+    weights: Numbers
+    images: np.ndarray
+    labels: np.ndarray
 
 
 def trainable(layers: list[Layer], facts: list[Facts]) -> bool:
@@ -85,15 +106,16 @@ def compare(
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     nin.train(variant, folder, run, isa)
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = [line for line in lines if "step" in line]
+    losses, rates = metrics(run)
     kept = load_file(run / "last.safetensors")
     found = {name: x for name, x in kept.items() if not name.startswith("momentum/")}
-    found["losses"] = np.array([step["loss"] for step in steps])
-    rates = [step["lr"] for step in steps]
+    found["losses"] = np.array(losses)
+    images = np.load(folder / "train_images.npy").astype(np.float64)
+    start = Start(load_file(folder / WEIGHTS), (images - MEAN) / DEVIATION, np.load(folder / "train_labels.npy"))
+    settings = Settings(MOMENTUM, DECAY, clip, LAST_RATE)
 
     def trained(dtype: torch.dtype, shake: torch.Generator | None = None) -> Numbers:
-        return descend(layers, [layer.name for layer in facts], folder, rates, clip, dtype, shake)
+        return descend(layers, [layer.name for layer in facts], start, settings, rates, dtype, shake)
 
     shakes = [torch.Generator().manual_seed(seed) for seed in range(SHAKES)]
     rounded = [trained(torch.float32), *(trained(torch.float64, shake) for shake in shakes)]
@@ -104,19 +126,25 @@ def compare(
     return expected, off
 
 
+def metrics(run: Path) -> tuple[list[float], list[float]]:
+    """The loss and the learning rate of every step of a run."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "step" in line]
+    return [step["loss"] for step in steps], [step["lr"] for step in steps]
+
+
 def descend(
     layers: list[Layer],
     names: list[str],
-    folder: Path,
+    start: Start,
+    settings: Settings,
     rates: list[float],
-    clip: float,
     dtype: torch.dtype,
-    shake: torch.Generator | None,
+    shake: torch.Generator | None = None,
 ) -> Numbers:
     """The weights after a step a learning rate, and the losses before each."""
-    weights = {name: torch.from_numpy(x).to(dtype) for name, x in load_file(folder / WEIGHTS).items()}
-    images = (torch.from_numpy(np.load(folder / "train_images.npy")).to(dtype) - MEAN) / DEVIATION
-    labels = torch.from_numpy(np.load(folder / "train_labels.npy"))
+    weights = {name: torch.from_numpy(x).to(dtype, copy=True) for name, x in start.weights.items()}
+    images, labels = torch.from_numpy(start.images).to(dtype), torch.from_numpy(start.labels)
     leaves = reference.trained(weights)
     for x in leaves.values():
         x.requires_grad_()
@@ -124,12 +152,12 @@ def descend(
     groups = [
         {
             "params": [x],
-            "weight_decay": DECAY if x.dim() > 1 else 0.0,
-            "share": LAST_RATE if name.rsplit(".", 1)[0] == last else 1.0,
+            "weight_decay": settings.decay if x.dim() > 1 else 0.0,
+            "share": settings.last_rate if name.rsplit(".", 1)[0] == last else 1.0,
         }
         for name, x in leaves.items()
     ]
-    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=settings.momentum)
     losses = []
     for rate in rates:
         run = reference.forward(layers, names, weights, images, training=True, shake=shake)
@@ -137,7 +165,7 @@ def descend(
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(leaves.values()), clip)
+        torch.nn.utils.clip_grad_norm_(list(leaves.values()), settings.clip)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["share"]
         optimizer.step()
