@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 import reference
 from closeness import Disagreement, Expected, Numbers, Report, distances, scale
 from facts import Facts, Layer
-from nin import IMAGES, LABELS, WEIGHTS, Nin, Result, Variant
+from nin import IMAGES, LABELS, WEIGHTS, Nin, Result, Variant, Way
 
 DRAWS = 8
 """How often data are drawn in search of steady numbers and no close switch."""
@@ -68,6 +68,8 @@ class Case:
     grid: bool = False
     """Small whole numbers, with which float32 does not round up to the last switch: exact zeros and ties abound, and
     every decision must be the same."""
+    roundings: int = reference.ROUNDINGS
+    """How many times what rounding moves it a switch must be away not to be close."""
 
     @property
     def names(self) -> list[str]:
@@ -119,7 +121,7 @@ class Case:
             shaken = [self._differentiate(drawn, torch.float64, decisions, shake) for shake in self._shakes()]
             drawn.step = Expected.of(_numbers(wide), [_numbers(step) for step in (narrow, *others, *shaken)])
             drawn.switches = wide.switches
-            drawn.flips = reference.close_switches(wide.switches, narrow.switches)
+            drawn.flips = reference.close_switches(wide.switches, narrow.switches, self.roundings)
         return drawn
 
     def _shakes(self) -> list[torch.Generator]:
@@ -143,8 +145,8 @@ class Case:
         other = replace(drawn, images=drawn.images[order], labels=drawn.labels[order])
         return self._differentiate(other, torch.float32, [decision[order] for decision in decisions])
 
-    def compare(self, nin: Nin, folder: Path, isas: list[str], threads: list[int]) -> dict[str, Report]:
-        """Holds `nin run` against PyTorch, on each instruction set and number of threads; raises `Disagreement`, and
+    def compare(self, nin: Nin, folder: Path, ways: list[Way], threads: list[int]) -> dict[Way, Report]:
+        """Holds `nin run` against PyTorch, in each way and with each number of threads; raises `Disagreement`, and
         `Inexact` if the case is none."""
         fresh = folder / "fresh.safetensors"
         nin.init(self.variant, self.seed, fresh)
@@ -153,22 +155,22 @@ class Case:
         save_file(drawn.weights, folder / WEIGHTS, metadata)
         np.save(folder / IMAGES, drawn.images)
         np.save(folder / LABELS, drawn.labels.astype(np.int64))
-        return {isa: self._compare(nin, folder, isa, threads, drawn) for isa in isas}
+        return {way: self._compare(nin, folder, way, threads, drawn) for way in ways}
 
-    def _compare(self, nin: Nin, folder: Path, isa: str, threads: list[int], drawn: Drawn) -> Report:
+    def _compare(self, nin: Nin, folder: Path, way: Way, threads: list[int], drawn: Drawn) -> Report:
         report = Report(close=len(drawn.flips))
         for labelled in (False, True) if drawn.step else (False,):
             first = None
             for count in threads:
                 try:
-                    result = nin.run(self.variant, folder, isa, count, labelled=labelled)
+                    result = nin.run(self.variant, folder, way, count, labelled=labelled)
                     if first is None:
                         self._judge(result, drawn, report)
                         first = result
                     elif not result.same(first):
                         raise Disagreement(f"other bits than with {threads[0]} threads")
                 except Disagreement as error:
-                    words = nin.run_words(self.variant, folder, isa, count, labelled=labelled)
+                    words = nin.run_words(self.variant, folder, way, count, labelled=labelled)
                     raise Disagreement(f"$ {nin.path} {' '.join(words)}\n{error}") from None
         return report
 

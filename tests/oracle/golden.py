@@ -85,8 +85,7 @@ SETTINGS = Settings(momentum=0.9, decay=0.01, clip=math.inf, last_rate=1.0)
 
 def write_golden(nin: Nin, folder: Path, work: Path) -> None:
     """Writes a safetensors file a model: `images`, `output`, `weights/...` and `gradients/...` as float32, and in the
-    metadata a `case` in JSON: `text`, `labels`, `loss`, and if nothing is left to chance the `losses` of training steps,
-    each with its rate.
+    metadata a `case` in JSON: `text`, `labels`, `loss`, and if nothing is left to chance `steps`: losses and rates.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, indented in MODELS.items():

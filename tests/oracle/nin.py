@@ -32,6 +32,25 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Way:
+    """One of the ways in which nin computes the same."""
+
+    isa: str
+    algo: str
+
+    def __str__(self) -> str:
+        return f"{self.isa} {self.algo}"
+
+    def arguments(self) -> list[str]:
+        """As they stand on the command line."""
+        return ["--isa", self.isa, "--algo", self.algo]
+
+
+EXACT = "direct"
+"""The algorithm that does not round whole numbers."""
+
+
+@dataclass(frozen=True)
 class Result:
     """What `nin run` wrote."""
 
@@ -67,27 +86,27 @@ class Nin:
         """Writes fresh weights."""
         self._run("init", *model.arguments(), "--seed", str(seed), "-o", str(weights))
 
-    def run(self, model: Variant, folder: Path, isa: str, threads: int, *, labelled: bool) -> Result:
+    def run(self, model: Variant, folder: Path, way: Way, threads: int, *, labelled: bool) -> Result:
         """Runs the model on the folder's `x.npy`, with its `w.safetensors` and, if asked, the labels in `l.npy`."""
-        words = self.run_words(model, folder, isa, threads, labelled=labelled)
+        words = self.run_words(model, folder, way, threads, labelled=labelled)
         printed = self._run(*words)
         output = np.load(folder / "y.npy")
         if not labelled:
             return Result(output)
         return Result(output, float(printed), load_file(folder / "g.safetensors"))
 
-    def run_words(self, model: Variant, folder: Path, isa: str, threads: int, *, labelled: bool) -> list[str]:
+    def run_words(self, model: Variant, folder: Path, way: Way, threads: int, *, labelled: bool) -> list[str]:
         """The arguments of `run`, to be shown, too."""
-        words = ["run", *model.arguments(), "--isa", isa, "--threads", str(threads)]
+        words = ["run", *model.arguments(), *way.arguments(), "--threads", str(threads)]
         files = {"--weights": WEIGHTS, "--input": IMAGES, "-o": "y.npy"}
         if labelled:
             files |= {"--labels": LABELS, "--grads": "g.safetensors"}
         return words + [word for flag, name in files.items() for word in (flag, str(folder / name))]
 
-    def train(self, model: Variant, folder: Path, run: Path, isa: str, *options: str) -> None:
+    def train(self, model: Variant, folder: Path, run: Path, way: Way, *options: str) -> None:
         """Trains from the folder's weights on the arrays in it, by its `recipe.toml` and further options."""
         files = ["--data", f"npy:{folder}", "--recipe", str(folder / "recipe.toml"), "--weights", str(folder / WEIGHTS)]
-        self._run("train", *model.arguments(), "--isa", isa, *files, *options, "--out", str(run))
+        self._run("train", *model.arguments(), *way.arguments(), *files, *options, "--out", str(run))
 
     def isas(self, folder: Path) -> list[str]:
         """The instruction sets that this machine has."""
@@ -98,7 +117,7 @@ class Nin:
 
         def runs(isa: str) -> bool:
             try:
-                self.run(model, folder, isa, 1, labelled=False)
+                self.run(model, folder, Way(isa, EXACT), 1, labelled=False)
             except Failed:
                 return False
             return True

@@ -19,7 +19,7 @@ import torch
 
 from closeness import Disagreement, Report
 from golden import write_golden
-from nin import ISAS, MODEL, Failed, Nin
+from nin import ISAS, MODEL, Failed, Nin, Way
 from subject import Subject, of_file, of_seed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,17 +31,17 @@ class Session:
     """What every model is held against, and what came of all of them."""
 
     nin: Nin
-    isas: list[str]
+    ways: list[Way]
     keep: Path
     agreed: int = 0
     failed: list[str] = field(default_factory=list)
-    worst: dict[str, Report] = field(default_factory=dict)
+    worst: dict[Way, Report] = field(default_factory=dict)
 
     def hold(self, title: str, again: str, subject: Callable[[Path], Subject]) -> None:
         """Compares one model in a folder of its own, which is kept if it fails, and prints its line."""
         folder = Path(tempfile.mkdtemp(prefix="nin-oracle-"))
         try:
-            reports, said = subject(folder).compare(self.nin, folder, self.isas)
+            reports, said = subject(folder).compare(self.nin, folder, self.ways)
         except (Disagreement, Failed) as error:
             self._fail(title, again, folder, str(error))
         except Exception:
@@ -50,8 +50,8 @@ class Session:
         else:
             shutil.rmtree(folder)
             self.agreed += 1
-            for isa, report in reports.items():
-                self.worst.setdefault(isa, Report()).add(report)
+            for way, report in reports.items():
+                self.worst.setdefault(way, Report()).add(report)
             print(f"{title:<18}{line(reports)}  {said}", flush=True)
 
     def _fail(self, title: str, again: str, folder: Path, what: str) -> None:
@@ -68,11 +68,11 @@ class Session:
     def summary(self) -> int:
         """Prints what came of all; the exit code."""
         print()
-        for isa, report in self.worst.items():
+        for way, report in self.worst.items():
             errors = ", ".join(f"{kind} {report.errors.get(kind, 0.0):.1e}" for kind in KINDS)
             unsteady = ", ".join(f"{count} {part}" for part, count in report.unsteady.most_common()) or "none"
             print(
-                f"{isa:<10}worst {errors}; {report.tensors:,} tensors, of them unsteady: {unsteady}; "
+                f"{str(way):<18}worst {errors}; {report.tensors:,} tensors, of them unsteady: {unsteady}; "
                 f"{report.close:,} close switches, {report.flipped} of them taken another way; "
                 f"gradients of {report.lost} batches lost"
             )
@@ -95,14 +95,16 @@ def main() -> int:
     if missing := [isa for isa in args.isa or [] if isa not in here]:
         print(f"this machine does not run {', '.join(missing)}; it runs {', '.join(here)}", file=sys.stderr)
         return 2
-    session = Session(nin, args.isa or here, args.keep)
+    isas = args.isa or here
+    session = Session(nin, [Way(isa, algo) for isa in isas for algo in args.algos], args.keep)
+    again = f"--isa {' '.join(isas)} --algos {' '.join(args.algos)}"
     print(f"errors, of a tensor's scale: {', '.join(KINDS)}\n", flush=True)
     for file in args.models:
-        again = f"--models {file} --random 0 --seed {args.seed} --isa {' '.join(session.isas)}"
-        session.hold(file.stem, again, lambda folder, file=file: of_file(nin, file, args.seed, folder))
+        words = f"--models {file} --random 0 --seed {args.seed} {again}"
+        session.hold(file.stem, words, lambda folder, file=file: of_file(nin, file, args.seed, folder))
     for seed in range(args.seed, args.seed + args.random):
-        again = f"--models --random 1 --seed {seed} --isa {' '.join(session.isas)}"
-        session.hold(f"random {seed}", again, lambda folder, seed=seed: of_seed(nin, seed, folder))
+        words = f"--models --random 1 --seed {seed} {again}"
+        session.hold(f"random {seed}", words, lambda folder, seed=seed: of_seed(nin, seed, folder))
     return session.summary()
 
 
@@ -115,6 +117,7 @@ def arguments() -> argparse.Namespace:
     add("--random", type=int, default=50, metavar="N", help="random models [default: 50]")
     add("--seed", type=int, default=0, metavar="S", help="of the data, and of the first random model [default: 0]")
     add("--isa", nargs="+", choices=ISAS, help="instruction sets [default: those of this machine]")
+    add("--algos", nargs="+", default=["direct", "auto"], metavar="A", help="algorithms [default: direct auto]")
     add("--nin", type=Path, default=ROOT / "target/release/nin", metavar="PATH", help="the command to be tested")
     add("--keep", type=Path, default=Path("oracle-failed"), metavar="DIR", help="where a failed model's files are kept")
     add("--write-golden", type=Path, metavar="DIR", help="only write the stored cases of the Rust tests")
@@ -125,13 +128,16 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def line(reports: dict[str, Report]) -> str:
-    """The worst errors on each instruction set."""
+def line(reports: dict[Way, Report]) -> str:
+    """The worst errors of each algorithm, on whichever instruction set."""
+    worst: dict[str, Report] = {}
+    for way, report in reports.items():
+        worst.setdefault(way.algo, Report()).add(report)
 
     def cell(report: Report, kind: str) -> str:
         return f"{report.errors[kind]:.0e}" if kind in report.errors else "-----"
 
-    return "  ".join(f"{isa} {' '.join(cell(report, kind) for kind in KINDS)}" for isa, report in reports.items())
+    return "  ".join(f"{algo} {' '.join(cell(report, kind) for kind in KINDS)}" for algo, report in worst.items())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ SHAKE = 1e-6
 ROUNDINGS = 4
 """A switch is close if it is nearer than this many times what rounding to float32 moved the tensor it is in."""
 
+WINOGRAD_ROUNDINGS = 16
+"""The same where convolutions may go by Winograd's algorithm, which rounds more."""
+
 
 @dataclass
 class Switch:
@@ -44,6 +47,20 @@ class Flip:
 
 
 @dataclass
+class Convolution:
+    """One convolution of a run."""
+
+    name: str
+    """What its weights' names begin with."""
+    input: torch.Tensor
+    kernel: torch.Tensor
+    bias: torch.Tensor | None
+    stride: int
+    pad: int
+    output: torch.Tensor
+
+
+@dataclass
 class Run:
     """What a model makes of a batch."""
 
@@ -53,6 +70,7 @@ class Run:
     switches: list[Switch]
     normalised: dict[str, torch.Tensor]
     """What each `batchnorm` reads, by its name."""
+    convolutions: list[Convolution]
 
 
 def forward(
@@ -72,11 +90,18 @@ def forward(
     """
     switches: list[Switch] = []
     normalised: dict[str, torch.Tensor] = {}
+    convolutions: list[Convolution] = []
 
     def decide(layer: Layer | None, operand: torch.Tensor, natural) -> torch.Tensor:
         given = None if decisions is None else decisions[len(switches)]
         switches.append(Switch(layer, operand.detach(), natural() if given is None else given))
         return switches[-1].decision
+
+    def conv(x: torch.Tensor, name: str, stride: int, pad: int) -> torch.Tensor:
+        kernel, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+        output = F.conv2d(x, kernel, bias, stride, pad)
+        convolutions.append(Convolution(name, x, kernel, bias, stride, pad, output))
+        return output
 
     def relu(x: torch.Tensor, slope: float = 0.0) -> torch.Tensor:
         return torch.where(decide(None, x, lambda: x > 0), x, slope * x)
@@ -96,13 +121,13 @@ def forward(
             case "input" | "dropout":
                 pass
             case "conv":
-                x = rounded(_conv(x, weights, name, args["stride"], args["pad"]))
+                x = rounded(conv(x, name, args["stride"], args["pad"]))
             case "mlpconv":
-                x = relu(rounded(_conv(x, weights, f"{name}.conv", args["stride"], args["pad"])))
+                x = relu(rounded(conv(x, f"{name}.conv", args["stride"], args["pad"])))
                 for index in range(1, len(args["channels"])):
-                    x = relu(rounded(_conv(x, weights, f"{name}.cccp{index}", 1, 0)))
+                    x = relu(rounded(conv(x, f"{name}.cccp{index}", 1, 0)))
             case "maxpool":
-                places = decide(layer, x, lambda x=x, layer=layer: _winners(x, layer))
+                places = decide(layer, x, lambda x=x, layer=layer: winners(x, layer))
                 x = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
             case "avgpool":
                 window = (args["kernel"], args["stride"], args["pad"])
@@ -126,18 +151,15 @@ def forward(
                 scores, x = x, x.softmax(1)
             case kind:
                 raise ValueError(f"the oracle knows no layer `{kind}`")
-    return Run(x if scores is None else scores, x, switches, normalised)
+    return Run(x if scores is None else scores, x, switches, normalised, convolutions)
 
 
 def _shaken(x: torch.Tensor, shake: torch.Generator) -> torch.Tensor:
     return x * (1 + SHAKE * torch.randn(x.shape, generator=shake, dtype=x.dtype))
 
 
-def _conv(x: torch.Tensor, weights: Tensors, name: str, stride: int, pad: int) -> torch.Tensor:
-    return F.conv2d(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"), stride, pad)
-
-
-def _winners(x: torch.Tensor, pool: Layer) -> torch.Tensor:
+def winners(x: torch.Tensor, pool: Layer) -> torch.Tensor:
+    """The places in their planes of what a max pool takes."""
     args = pool.args
     window = {"kernel_size": args["kernel"], "stride": args["stride"], "padding": args["pad"]}
     return F.max_pool2d(x, **window, ceil_mode=bool(args["ceil"]), return_indices=True)[1]
@@ -208,7 +230,7 @@ def differentiate(
     return Step(loss.item(), dict(zip(leaves, found, strict=True)), run.switches)
 
 
-def close_switches(wide: list[Switch], narrow: list[Switch]) -> list[Flip]:
+def close_switches(wide: list[Switch], narrow: list[Switch], roundings: int) -> list[Flip]:
     """The switches of a float64 run that float32 may take another way, from how far off a float32 run with the same
     decisions is.
 
@@ -220,7 +242,7 @@ def close_switches(wide: list[Switch], narrow: list[Switch]) -> list[Flip]:
         if x.numel() == 0:
             continue
         error = (x - other.operand.double()).abs().max().item()
-        band = max(ROUNDINGS * error, 1e-7 * x.abs().max().item())
+        band = max(roundings * error, 1e-7 * x.abs().max().item())
         if switch.layer is None:
             close = (x != 0) & (x.abs() < band)
             for place in close.nonzero().tolist():

@@ -2,9 +2,9 @@
 """Holds the loss after each of the first steps of `nin train` against PyTorch's, on real images.
 
 Both start from the weights of `nin init` and take the same batch again and again, by the recipe that is meant for the
-data: forward, backward and update, end to end. Dropout is removed from the model, and the schedule's peak is lowered: at
-the recipe's own, in so few steps, PyTorch's float32 leaves its float64 behind. Prints a table a model, and exits with 1
-if a loss is off by more than `TOLERANCE`.
+data: forward, backward and update, end to end. Dropout is removed from the model, and the schedule's peak is lowered:
+at the recipe's own, in so few steps, PyTorch's float32 leaves its float64 behind. Prints a table a model, and exits
+with 1 if a loss is off by more than `TOLERANCE`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 
 import images
 from facts import Layer, describe
-from nin import MODEL, WEIGHTS, Nin, Variant
+from nin import MODEL, WEIGHTS, Nin, Variant, Way
 from training import Settings, Start, descend, metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,8 +64,8 @@ def compare(nin: Nin, data: str, args: argparse.Namespace, folder: Path) -> list
     for algo in args.algos:
         run = folder / f"run-{algo}"
         # The loss after a step is that before the next.
-        options = ["--epochs", str(args.steps + 1), "--algo", algo, "--seed", str(args.seed)]
-        nin.train(variant, folder, run, args.isa, *options)
+        options = ["--epochs", str(args.steps + 1), "--seed", str(args.seed)]
+        nin.train(variant, folder, run, Way(args.isa, algo), *options)
         columns[f"nin {algo}"], rates = metrics(run)
     shape = (1, -1, 1, 1)
     start = Start(load_file(folder / WEIGHTS), (batch - mean.reshape(shape)) / deviation.reshape(shape), labels)

@@ -6,12 +6,13 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import reference
 import training
 from case import DRAWS, Case, Inexact
 from closeness import Disagreement, Report
 from facts import Facts, Layer, describe
 from generate import Model, generate
-from nin import MODEL, Nin, Variant
+from nin import EXACT, MODEL, Nin, Variant, Way
 
 THREADS = [1, 2, 3]
 WORK = 900_000_000
@@ -35,33 +36,43 @@ class Subject:
         """Multiply-accumulates of an image."""
         return sum(layer.macs for layer in self.facts)
 
-    def compare(self, nin: Nin, folder: Path, isas: list[str]) -> tuple[dict[str, Report], str]:
-        """What came of each instruction set, and what was compared in a few words; raises `Disagreement`."""
+    def compare(self, nin: Nin, folder: Path, ways: list[Way]) -> tuple[dict[Way, Report], str]:
+        """What came of each way, and what was compared in a few words; raises `Disagreement`."""
         small = self.macs <= SMALL
-        reports = {isa: Report() for isa in isas}
+        reports = {way: Report() for way in ways}
+        exact = [way for way in ways if way.algo == EXACT]
         said = [f"batch {', '.join(map(str, self.batches))}"]
 
-        def run(batch: int, threads: list[int], *, grid: bool = False) -> None:
+        def run(batch: int, ways: list[Way], threads: list[int], *, grid: bool = False) -> None:
             draws = DRAWS if small else 1
-            case = Case(self.variant, self.layers, self.facts, batch, self.seed, draws, grid)
-            for isa, report in case.compare(nin, folder, isas, threads).items():
-                reports[isa].add(report)
+            roundings = reference.ROUNDINGS if exact == ways else reference.WINOGRAD_ROUNDINGS
+            case = Case(self.variant, self.layers, self.facts, batch, self.seed, draws, grid, roundings)
+            for way, report in case.compare(nin, folder, ways, threads).items():
+                reports[way].add(report)
 
-        for batch in self.batches:
-            run(batch, THREADS)
+        if small:
+            for batch in self.batches:
+                run(batch, ways, THREADS)
+        else:
+            for batch in self.batches if exact else ():
+                run(batch, exact, THREADS)
+            # A large model has many switches, of which more are close where more is rounded: one image has few enough.
+            if others := [way for way in ways if way not in exact]:
+                run(1, others, THREADS)
+                said.append("a single image by other algorithms")
         if small and training.trainable(self.layers, self.facts):
             clip = training.write_data(self.facts, self.seed, folder)
-            for isa in isas:
-                expected, off = training.compare(nin, self.variant, self.layers, self.facts, folder, clip, isa)
-                reports[isa].agree(expected, off, "training")
+            for way in ways:
+                expected, off = training.compare(nin, self.variant, self.layers, self.facts, folder, clip, way)
+                reports[way].agree(expected, off, "training")
             said.append("training")
-        if small and len(self.facts[-1].output) == 1:
+        if exact and small and len(self.facts[-1].output) == 1:
             try:
-                run(self.batches[0], THREADS[:1], grid=True)
+                run(self.batches[0], exact, THREADS[:1], grid=True)
                 said.append("whole numbers")
             except Inexact:
                 pass
-        report = reports[isas[0]]
+        report = reports[ways[0]]
         if report.close:
             said.append(f"{report.close} close switches, {report.flipped} taken another way")
         if report.lost:

@@ -20,7 +20,7 @@ import reference
 from case import SHAKES
 from closeness import Disagreement, Expected, Numbers, distances
 from facts import Facts, Layer
-from nin import WEIGHTS, Nin, Variant
+from nin import WEIGHTS, Nin, Variant, Way
 
 IMAGES = 24
 STEPS = 5
@@ -98,14 +98,14 @@ def write_data(facts: list[Facts], seed: int, folder: Path) -> float:
 
 
 def compare(
-    nin: Nin, variant: Variant, layers: list[Layer], facts: list[Facts], folder: Path, clip: float, isa: str
+    nin: Nin, variant: Variant, layers: list[Layer], facts: list[Facts], folder: Path, clip: float, way: Way
 ) -> tuple[Expected, dict[str, float]]:
     """What losses, weights and running statistics must be after some steps from the folder's weights on the data in
     it, and how far each is off; raises `Disagreement` if one is too far.
     """
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
-    nin.train(variant, folder, run, isa)
+    nin.train(variant, folder, run, way)
     losses, rates = metrics(run)
     kept = load_file(run / "last.safetensors")
     found = {name: x for name, x in kept.items() if not name.startswith("momentum/")}
