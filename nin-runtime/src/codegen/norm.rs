@@ -256,15 +256,14 @@ fn of_weights<const N: usize>(
     })
 }
 
-/// Rebuilds the rows that normalise by the running statistics.
+/// Rebuilds the rows that normalise by the running statistics, at `base`.
 pub(super) fn prepare(
     e: &mut Emitter<'_>,
     plan: &Plan,
     norm: &NormPlan,
     weights: Value,
-    prepared: Value,
+    base: Value,
 ) -> AffineRows {
-    let base = e.floats(prepared, norm.prepared as i64);
     let rows = AffineRows::behind(e, norm, base);
     e.lanes(norm.channels, |e, ty, i| {
         let [scale, shift, mean, variance] =

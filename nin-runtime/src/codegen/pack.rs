@@ -12,7 +12,15 @@ use super::norm::AffineRows;
 use super::{context, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
-use crate::plan::{ConvPlan, Plan, Product};
+use crate::plan::{ConvPlan, Plan, PreparedKernel, Product};
+
+/// Where weights lie, their prepared forms, and the arena in which those are made.
+#[derive(Clone, Copy)]
+struct Memory {
+    weights: Value,
+    prepared: Value,
+    arena: Value,
+}
 
 /// Rebuilds the prepared forms numbered `begin..end`.
 pub(super) fn prepare(
@@ -21,102 +29,117 @@ pub(super) fn prepare(
     context: Value,
     (begin, end): (Value, Value),
 ) {
-    let weights = context::load(e, I64, context, offset_of!(Context, weights));
-    let prepared = context::load(e, I64, context, offset_of!(Context, prepared));
+    let mut field = |offset: usize| context::load(e, I64, context, offset);
+    let memory = Memory {
+        weights: field(offset_of!(Context, weights)),
+        prepared: field(offset_of!(Context, prepared)),
+        arena: field(offset_of!(Context, arena)),
+    };
     let inside = |e: &mut Emitter<'_>, number: usize| {
         let from = e.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, begin, number as i64);
         let to = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, number as i64);
         e.b.ins().band(from, to)
     };
-    for (number, norm) in (2 * plan.convs.len()..).zip(plan.free_norms()) {
+    for (number, (norm, offset)) in (2 * plan.convs.len()..).zip(plan.free_norms()) {
         let inside = inside(e, number);
         e.when(inside, |e| {
-            norm::prepare(e, plan, norm, weights, prepared);
+            let rows = e.floats(memory.prepared, offset as i64);
+            norm::prepare(e, plan, norm, memory.weights, rows);
         });
     }
     for (number, conv) in plan.convs.iter().enumerate() {
         let forward = inside(e, 2 * number);
-        e.when(forward, |e| prepare_forward(e, plan, conv, weights, prepared));
-        if !conv.grad_panels.is_empty() {
+        e.when(forward, |e| prepare_forward(e, plan, conv, memory));
+        if let Some(kernel) = &conv.grad_kernel {
             let grad = inside(e, 2 * number + 1);
-            e.when(grad, |e| prepare_grad(e, plan, conv, weights, prepared));
+            e.when(grad, |e| prepare_grad(e, plan, conv, kernel, memory));
         }
     }
 }
 
-/// What the forward pass of a convolution reads: panels, their spectrum, the bias.
-fn prepare_forward(
-    e: &mut Emitter<'_>,
-    plan: &Plan,
-    conv: &ConvPlan,
-    weights: Value,
-    prepared: Value,
-) {
-    let norm = conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, prepared));
+/// What the forward pass of a convolution reads: its kernel, and the bias.
+fn prepare_forward(e: &mut Emitter<'_>, plan: &Plan, conv: &ConvPlan, memory: Memory) {
+    let Memory { weights, arena, .. } = memory;
+    let norm = conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, arena));
     let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
     let geometry = &conv.geometry;
-    let panels = e.floats(prepared, conv.forward_panels as i64);
     let rows = geometry.weights() / geometry.cout;
     let cols = conv.forward_tile.cols;
     let factor = norm.map(|norm| norm.factor);
-    pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
-        let row = e.at(kernel, row, geometry.cout);
-        let weight = channel.load(e, row);
-        match factor {
-            Some(factor) => {
-                let factor = channel.load(e, factor);
-                e.b.ins().fmul(weight, factor)
-            }
-            None => weight,
-        }
-    });
+    prepare_kernel(
+        e,
+        (conv, Product::Forward),
+        (&conv.forward_kernel, geometry.cin * cols),
+        memory,
+        |e, _, panels| {
+            pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
+                let row = e.at(kernel, row, geometry.cout);
+                let weight = channel.load(e, row);
+                match factor {
+                    Some(factor) => {
+                        let factor = channel.load(e, factor);
+                        e.b.ins().fmul(weight, factor)
+                    }
+                    None => weight,
+                }
+            });
+        },
+    );
     let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
     if let Some(offset) = conv.bias_panels {
-        let padded = e.floats(prepared, offset as i64);
+        let padded = e.floats(memory.prepared, offset as i64);
         pack(e, (1, geometry.cout), cols, padded, |e, _, channel| {
             merged_bias(e, bias, norm, channel)
         });
     }
-    transform(e, conv, Product::Forward, geometry.cin * cols, prepared, panels);
 }
 
-/// What the input gradient of a convolution reads: panels for each of its phases, the spectrum of a single one.
+/// What the input gradient of a convolution reads: the kernel for each of its phases.
 fn prepare_grad(
     e: &mut Emitter<'_>,
     plan: &Plan,
     conv: &ConvPlan,
-    weights: Value,
-    prepared: Value,
+    prepared: &PreparedKernel,
+    memory: Memory,
 ) {
-    let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+    let kernel = e.floats(memory.weights, plan.weights[conv.kernel.index()] as i64);
     let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
-    for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
-        let panels = e.floats(prepared, offset as i64);
-        pack_flipped(e, geometry, phase, cols, kernel, panels);
-    }
-    let panels = e.floats(prepared, conv.grad_panels[0] as i64);
-    transform(e, conv, Product::InputGrad, geometry.cout * cols, prepared, panels);
+    let phases = geometry.input_grad();
+    prepare_kernel(
+        e,
+        (conv, Product::InputGrad),
+        (prepared, geometry.cout * cols),
+        memory,
+        |e, phase, panels| pack_flipped(e, geometry, &phases[phase], cols, kernel, panels),
+    );
 }
 
-/// Brings panels of so many floats a tap into Winograd's domain, if a product works there.
-fn transform(
+/// Prepares what a product reads of a kernel. `pack` makes the panels of a correlation by its number, which have so many floats
+/// a tap; where the product reads their spectrum, they are made in the arena and brought into the domain.
+fn prepare_kernel(
     e: &mut Emitter<'_>,
-    conv: &ConvPlan,
-    product: Product,
-    floats: usize,
-    prepared: Value,
-    panels: Value,
+    (conv, product): (&ConvPlan, Product),
+    (kernel, floats): (&PreparedKernel, usize),
+    memory: Memory,
+    mut pack: impl FnMut(&mut Emitter<'_>, usize, Value),
 ) {
-    let spectrum = match product {
-        Product::Forward | Product::KernelGrad => conv.forward_spectrum,
-        Product::InputGrad => conv.grad_spectrum,
-    };
-    let Some(spectrum) = spectrum else { return };
-    let [scratch, to] =
-        [spectrum.scratch, spectrum.offset].map(|offset| e.floats(prepared, offset as i64));
-    let size = conv.transformed(product).size;
-    let count = spectrum.stride / floats;
-    winograd::transform_panels(e, size, (count, floats), (panels, scratch, to));
+    match kernel {
+        PreparedKernel::Panels(offsets) => {
+            for (number, &offset) in offsets.iter().enumerate() {
+                let panels = e.floats(memory.prepared, offset as i64);
+                pack(e, number, panels);
+            }
+        }
+        PreparedKernel::Spectrum(spectrum) => {
+            let [panels, scratch] = [spectrum.panels, spectrum.scratch]
+                .map(|offset| e.floats(memory.arena, offset as i64));
+            pack(e, 0, panels);
+            let to = e.floats(memory.prepared, spectrum.offset as i64);
+            let size = conv.transformed(product).size;
+            let count = spectrum.stride / floats;
+            winograd::transform_panels(e, size, (count, floats), (panels, scratch, to));
+        }
+    }
 }
 
 /// A channel: so many behind a panel's first.

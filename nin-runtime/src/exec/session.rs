@@ -189,7 +189,8 @@ impl Session {
             callee.track(weights, &mut training.memory, &mut self.lanes).run(&mut self.threads);
         }
         let prepared = Arc::make_mut(&mut self.prepared);
-        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
+        let (arenas, lanes) = (&mut self.arenas, &mut self.lanes);
+        callee.prepare(&self.weights, prepared, arenas, lanes).run(&mut self.threads);
         Ok(outcome)
     }
 
@@ -337,8 +338,8 @@ impl Session {
         from_file_layout(graph, self.program.plan(), weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
         let prepared = Arc::make_mut(&mut self.prepared);
-        let threads = self.threads.count();
-        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
+        let (arenas, lanes) = (&mut self.arenas, &mut self.lanes);
+        callee.prepare(&self.weights, prepared, arenas, lanes).run(&mut self.threads);
         Ok(())
     }
 

@@ -152,7 +152,7 @@ fn declaration(interface: &Interface, export: Export, name: &str, upper: &str) -
                 "Begins a training in {upper}_STATE_BYTES with the model's tensors. With momentum, a tensor for each of them, an\n * earlier one goes on; it may be NULL."
             ),
             "void ",
-            "void *state, const float *const *tensors, const float *const *momentum",
+            "void *state, const float *const *tensors, const float *const *momentum, void *workspace",
         ),
         Export::Step => (
             format!(

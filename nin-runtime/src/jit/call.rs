@@ -171,32 +171,34 @@ impl<'a> Callee<'a> {
         Calls { code: self.code, entry, lanes, barrier: None, borrowed: PhantomData }
     }
 
-    /// Rebuilds every prepared form of the weights.
+    /// Rebuilds every prepared form of the weights, on a thread for each arena.
     pub(crate) fn prepare(
         self,
         weights: &'a Floats,
         prepared: &'a mut Floats,
-        threads: usize,
+        arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
         let work = |number: usize| match self.plan.convs.get(number / 2) {
-            Some(conv) if number % 2 == 1 && conv.grad_panels.is_empty() => 0,
+            Some(conv) if number % 2 == 1 && conv.grad_kernel.is_none() => 0,
             Some(conv) => conv.geometry.weights(),
             None => 0,
         };
         let load = |lane: &Vec<Option<Context>>| -> usize {
             lane.iter().flatten().map(|context| work(context.begin as usize)).sum()
         };
-        let cleared = lanes.cleared(threads);
+        let cleared = lanes.cleared(arenas.len());
         for number in 0..self.plan.preparations() {
-            let least = cleared.iter_mut().min_by_key(|lane| load(lane));
-            let least = least.expect("at least one thread");
-            least.push(Some(base.over(number..number + 1)));
+            let least = cleared.iter().enumerate().min_by_key(|(_, lane)| load(lane));
+            let (thread, _) = least.expect("at least one thread");
+            let context = base.alone_in(&mut arenas[thread]);
+            cleared[thread].push(Some(context.over(number..number + 1)));
         }
         self.calls(Entry::Prepare, lanes)
     }

@@ -37,7 +37,7 @@ struct Settings {
     clip: f32,
 }
 
-type Load = unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32);
+type Load = unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32, *mut c_void);
 type Save = unsafe extern "C" fn(*const c_void, *const *mut f32, *const *mut f32);
 type Forward = super::ForwardPassed;
 type Step = unsafe extern "C" fn(
@@ -84,11 +84,13 @@ impl Training {
                 let bytes = library.get::<unsafe extern "C" fn() -> usize>(name).expect(name);
                 vec![f32::NAN; bytes() / 4]
             };
-            let (mut state, workspace) = (memory("net_state_bytes"), memory("net_workspace_bytes"));
+            let (mut state, mut workspace) =
+                (memory("net_state_bytes"), memory("net_workspace_bytes"));
             let momentum = momentum.map(pointers);
             let momentum = momentum.as_ref().map_or(std::ptr::null(), |tensors| tensors.as_ptr());
             let load = library.get::<Load>("net_load").unwrap();
-            load(state.as_mut_ptr().cast(), pointers(weights).as_ptr(), momentum);
+            let (tensors, room) = (pointers(weights), workspace.as_mut_ptr().cast());
+            load(state.as_mut_ptr().cast(), tensors.as_ptr(), momentum, room);
             Training { library, state, workspace }
         }
     }
