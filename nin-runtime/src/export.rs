@@ -227,10 +227,7 @@ impl Library {
     }
 
     /// The wrapper for Rust: the items of a module, to be included.
-    ///
-    /// # Errors
-    /// [`Error::Format`] of a library that trains: Rust has [`Trainer`](crate::train::Trainer).
-    pub fn rust(&self) -> Result<String, Error> {
+    pub fn rust(&self) -> String {
         rust::write(self)
     }
 
@@ -270,6 +267,14 @@ pub fn platform(name: Option<&str>) -> Result<Triple, Error> {
 }
 
 impl Contents<'_> {
+    /// Images of a call or a step unless it is said.
+    pub fn usual_batch(self) -> usize {
+        match self {
+            Contents::Weights(_) | Contents::Code => 1,
+            Contents::Training => 128,
+        }
+    }
+
     fn prepared(self) -> Prepared {
         match self {
             Contents::Weights(_) => Prepared::Embedded,
@@ -457,7 +462,12 @@ fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (S
             (format!("{name}.{body}tile.{}x{}.{position}", tile.rows, tile.cols), false)
         }
         Kernel::Transform(_) => (format!("{name}.{body}transform.{position}"), false),
-        Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) | Kernel::Machine(_) => {
+        Kernel::Block { .. }
+        | Kernel::Step { .. }
+        | Kernel::Strip
+        | Kernel::Follow { .. }
+        | Kernel::Entry(_)
+        | Kernel::Machine(_) => {
             (format!("{name}.{body}{}", kernel.to_string().replace(' ', ".")), false)
         }
     }

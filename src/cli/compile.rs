@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
+use nin::Isa;
 use nin::export::{self, About, Contents, Library, LibraryOptions};
-use nin::{Algos, Isa};
 use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
 use super::help::examples;
-use super::options::{ModelArgs, batch, keeps_apart, read_weights};
+use super::options::{AlgoArgs, MACHINE_OPTIONS, ModelArgs, batch, keeps_apart, read_weights};
 use super::terminal::Terminal;
 
 #[derive(clap::Args)]
@@ -46,13 +46,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = batch(), allow_negative_numbers = true)]
     batch: Option<usize>,
     /// Instruction set [default: avx2 on x86-64, portable elsewhere].
-    #[arg(long, value_name = "ISA", value_enum)]
+    #[arg(long, value_name = "ISA", value_enum, help_heading = MACHINE_OPTIONS)]
     isa: Option<IsaArg>,
-    /// Algorithms of convolutions.
-    #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", default_value = "auto")]
-    algo: Algos,
+    #[command(flatten)]
+    algo: AlgoArgs,
     /// The platform to compile for, such as aarch64-unknown-linux-gnu [default: this machine's].
-    #[arg(long, value_name = "TRIPLE")]
+    #[arg(long, value_name = "TRIPLE", help_heading = MACHINE_OPTIONS)]
     target: Option<String>,
 }
 
@@ -141,20 +140,20 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let triple = export::platform(args.target.as_deref())?;
     let weights = args.weights.as_deref().map(|file| read_weights(file, graph, terminal));
     let (weights, info) = weights.transpose()?.unzip();
-    let options = LibraryOptions {
-        name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
-        batch: args.batch.unwrap_or(if args.train { 128 } else { 1 }),
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
-        algo: args.algo.clone(),
-        triple,
-    };
-    let about = About::of(info.as_ref(), graph)?;
     let contents = match &weights {
         Some(weights) => Contents::Weights(weights),
         None if args.train => Contents::Training,
         None => Contents::Code,
     };
+    let options = LibraryOptions {
+        name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
+        batch: args.batch.unwrap_or(contents.usual_batch()),
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
+        algo: args.algo.given.clone().unwrap_or_default(),
+        triple,
+    };
+    let about = About::of(info.as_ref(), graph)?;
     let library = Library::compile(graph, contents, &about, &options)?;
     let contents = files.iter().map(|(kind, _)| kind.content(&library));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;

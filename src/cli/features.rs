@@ -12,7 +12,7 @@ use nin::ndarray::{Array3, Axis};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ShownArgs, keeps_apart, preparation, read_weights};
+use super::options::{MachineArgs, PerfArgs, ShownArgs, keeps_apart, preparation, read_weights};
 use super::terminal::Terminal;
 use super::{images, pictures};
 
@@ -38,6 +38,8 @@ pub(crate) struct Args {
     all: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -49,6 +51,7 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
     let input = model.graph().input();
     let preparation = preparation(&info, &args.shown.weights, input, terminal)?;
     let mut features = FeatureMaps::new(model.graph(), &weights, args.machine.machine())?;
+    args.perf.write(features.program(), terminal)?;
     let share = if args.all { 1.0 } else { STRONGEST };
     let (mut rows, mut totals) = (vec![], vec![]);
     for file in &args.shown.images {

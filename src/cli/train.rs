@@ -115,7 +115,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             if machine.isa != Isa::Auto && machine.isa != isa {
                 return Err(began(format!("--isa {isa}")).into());
             }
-            if args.machine.algo.as_ref().is_some_and(|given| *given != algo) {
+            if args.machine.algo.given.as_ref().is_some_and(|given| *given != algo) {
                 return Err(began(format!("--algo {algo}")).into());
             }
             let data = load(&data.parse()?, terminal)?;

@@ -191,29 +191,25 @@ pub(super) fn inverse(
     });
 }
 
-/// Brings panels of a kernel, `[panel][ky][kx][floats]`, into the domain, `[frequency][panel][floats]`.
-pub(super) fn transform_panels(
+/// Brings a strip of a kernel's panel, `[ky][kx][channels]`, into the domain, with so many floats from one frequency to the next.
+pub(super) fn transform_kernel(
     e: &mut Emitter<'_>,
     size: Size,
-    (panels, floats): (usize, usize),
+    (channels, stride): (usize, usize),
     (from, scratch, to): (Value, Value, Value),
 ) {
-    let stride = (panels * floats) as i64;
+    let stride = stride as i64;
     let transform = Transform {
         map: Map { size, role: Role::Kernel },
-        channels: floats,
-        from: [(size.taps * floats) as i64, floats as i64],
+        channels,
+        from: [(size.taps * channels) as i64, channels as i64],
         real: [0..size.taps, 0..size.taps],
         to: [size.inputs() as i64 * stride, stride],
         wanted: [size.inputs(); 2],
         init: Init::Zero,
         epilogue: Vec::new(),
     };
-    e.count(panels, |e, panel| {
-        let from = e.at(from, panel, size.taps * size.taps * floats);
-        let to = e.at(to, panel, floats);
-        e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
-    });
+    e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
 }
 
 /// Brings the sums of a kernel's gradient, `[frequency][in][out]`, back to the kernel's `[ky][kx][in][out]`.
