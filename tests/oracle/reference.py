@@ -7,7 +7,7 @@ down and given to another run, so that two precisions can be compared, and so th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,8 @@ class Flip:
     switch: int
     place: tuple[int, ...]
     decision: int
+    along: tuple[Flip, ...] = ()
+    """Maxima that go with it."""
 
 
 @dataclass
@@ -246,19 +248,39 @@ def close_switches(wide: list[Switch], narrow: list[Switch], roundings: int) -> 
         if switch.layer is None:
             close = (x != 0) & (x.abs() < band)
             for place in close.nonzero().tolist():
-                flips.append(Flip(index, tuple(place), int(not switch.decision[tuple(place)])))
+                on = not switch.decision[tuple(place)]
+                pool = wide[index + 1] if on and index + 1 < len(wide) else None
+                along = _won(index + 1, pool, tuple(place)) if pool and pool.operand.shape == x.shape else ()
+                flips.append(Flip(index, tuple(place), int(on), along))
         else:
             flips += _close_winners(index, switch, band)
     return flips
 
 
+def _won(index: int, pool: Switch, place: tuple[int, ...]) -> tuple[Flip, ...]:
+    """The windows of zeros alone, if this is a max pool, in which a pixel wins once its ReLU lets it through."""
+    if pool.layer is None:
+        return ()
+    args = pool.layer.args
+    image, channel, *pixel = place
+    width = pool.operand.shape[3]
+
+    def windows(at: int, count: int) -> list[int]:
+        return [i for i in range(count) if 0 <= at - (i * args["stride"] - args["pad"]) < args["kernel"]]
+
+    rows, columns = (windows(at, count) for at, count in zip(pixel, pool.decision.shape[2:], strict=True))
+    won = [(image, channel, row, column) for row in rows for column in columns]
+    plane = pool.operand[image, channel].flatten()
+    return tuple(Flip(index, at, pixel[0] * width + pixel[1]) for at in won if plane[pool.decision[at]] == 0)
+
+
 def _close_winners(index: int, switch: Switch, band: float) -> list[Flip]:
-    """Pixels that nearly win a window of a pool."""
+    """Pixels that nearly win a window of a pool: from one and the same pixel they win all windows that see both."""
     x, args = switch.operand, switch.layer.args
     kernel, stride, pad = args["kernel"], args["stride"], args["pad"]
     (h, w), (rows, columns) = x.shape[2:], switch.decision.shape[2:]
     best = x.flatten(2).gather(2, switch.decision.flatten(2)).view(switch.decision.shape)
-    flips = []
+    won: dict[tuple[int, ...], list[Flip]] = {}
     for i in range(kernel):
         for j in range(kernel):
             # The pixel that stands at tap (i, j) of each window, where there is one.
@@ -269,14 +291,16 @@ def _close_winners(index: int, switch: Switch, band: float) -> list[Flip]:
             lead = best - x.flatten(2)[:, :, place.flatten()].view(best.shape)
             close = real & (lead > 0) & (lead < band)
             for at in close.nonzero().tolist():
-                flips.append(Flip(index, tuple(at), int(place[at[2], at[3]])))
-    return flips
+                flip = Flip(index, tuple(at), int(place[at[2], at[3]]))
+                pixels = (*at[:2], int(switch.decision[flip.place]), flip.decision)
+                won.setdefault(pixels, []).append(flip)
+    return [replace(first, along=tuple(others)) for first, *others in won.values()]
 
 
 def flipped(switches: list[Switch], flips: list[Flip]) -> list[torch.Tensor]:
     """The decisions of a run with some turned round."""
     decisions = [switch.decision for switch in switches]
-    for flip in flips:
+    for flip in [one for flip in flips for one in (flip, *flip.along)]:
         if decisions[flip.switch] is switches[flip.switch].decision:
             decisions[flip.switch] = decisions[flip.switch].clone()
         decisions[flip.switch][flip.place] = flip.decision
