@@ -1,18 +1,11 @@
 //! Winograd's algorithm against the interpreter in f64: every size, border and instruction set, each product of a
 //! convolution by itself, within the bound that `docs/numerics.md` promises.
 //!
-//! The model is a 1x1 convolution of a unit matrix, so that its kernel *is* the map (before its bias) that the
-//! convolution in question reads, and the gradient of that kernel is the map's gradient. The ReLU between them has a
-//! mask that no rounding in Winograd's domain reaches. After it a head with small weights makes the gradient of the
-//! convolution's output, nearly the same whatever that output is.
+//! The ReLU before the convolution has a mask that no rounding in Winograd's domain reaches.
 
-use ndarray::{Array4, ArrayD};
-use nin_dsl::graph::{Graph, Op, WeightId};
-use nin_runtime::autodiff::Tensor;
+use nin_dsl::graph::{Graph, WeightId};
 use nin_runtime::codegen::Isa;
-use nin_runtime::compile::{Options, Purpose, compile};
-use nin_runtime::interp::{self, Inputs};
-use nin_runtime::plan::{Algo, Algorithm};
+use nin_runtime::plan::Algo;
 use nin_runtime::weights::Weights;
 use nin_runtime::winograd::Size;
 use proptest::prelude::*;
@@ -21,12 +14,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::differential::config;
-use crate::models::graph;
-
-/// Root mean square error relative to that of the result, at most: sizes beyond it do not exist.
-const BOUND: f64 = 2e-5;
-/// Classes of the head.
-const CLASSES: usize = 5;
+use crate::products::{BOUND, CLASSES, Expected, NAMES, Places, Strayed, errors, model, places};
 
 /// A convolution and what it is given.
 #[derive(Clone, Copy, Debug)]
@@ -48,30 +36,11 @@ impl Case {
         (sides.0 > 0 && sides.1 > 0).then_some(sides)
     }
 
-    fn text(&self, (height, width): (usize, usize)) -> String {
+    fn graph(&self, (height, width): (usize, usize)) -> Graph {
         let Case { size: Size { taps, .. }, pad, channels: (cin, cout), images, .. } = *self;
-        let units = images * height * width;
-        format!(
-            "< input({units}, {height}, {width}) conv({cin}, kernel = 1) relu \
-             conv({cout}, kernel = {taps}, pad = {pad}) fc({CLASSES}) >"
-        )
+        let conv = format!("conv({cout}, kernel = {taps}, pad = {pad})");
+        model(images, [cin, height, width], "relu", &conv)
     }
-}
-
-/// The nodes of the convolution in question, its kernel and that of the 1x1 convolution before it.
-struct Places {
-    conv: nin_dsl::graph::NodeId,
-    kernel: WeightId,
-    map: WeightId,
-}
-
-fn places(graph: &Graph) -> Places {
-    let convs = graph.ids().filter_map(|id| match graph.node(id).op {
-        Op::Conv { weight, .. } => Some((id, weight)),
-        _ => None,
-    });
-    let convs: Vec<_> = convs.collect();
-    Places { conv: convs[1].0, kernel: convs[1].1, map: convs[0].1 }
 }
 
 /// What numbers a case is made of.
@@ -124,104 +93,12 @@ fn weights(graph: &Graph, numbers: Numbers, rng: &mut impl Rng) -> Weights {
     weights
 }
 
-/// Image `i` is one in channel `i p + q` at pixel `q` of `p`, and zero elsewhere.
-fn unit_images(graph: &Graph, images: usize) -> Array4<f32> {
-    let input = graph.input();
-    let (units, height, width) = (input.channels(), input.height(), input.width());
-    Array4::from_shape_fn((images, units, height, width), |(image, channel, y, x)| {
-        f32::from(u8::from(channel == (image * height + y) * width + x))
-    })
-}
-
-/// Root mean square and largest error, relative to the root mean square of what was expected.
-#[derive(Clone, Copy, Debug)]
-struct Strayed {
-    rms: f64,
-    max: f64,
-}
-
-fn strayed(found: &ArrayD<f32>, expected: &ArrayD<f64>) -> Strayed {
-    assert_eq!(found.shape(), expected.shape());
-    let errors =
-        || found.iter().zip(expected).map(|(&found, expected)| f64::from(found) - expected);
-    let rms = |values: &mut dyn Iterator<Item = f64>| {
-        (values.map(|x| x * x).sum::<f64>() / expected.len() as f64).sqrt()
-    };
-    let scale = rms(&mut expected.iter().copied()).max(f64::MIN_POSITIVE);
-    let max = errors().fold(0.0, |most: f64, error| most.max(error.abs()));
-    Strayed { rms: rms(&mut errors()) / scale, max: max / scale }
-}
-
-/// What the interpreter makes of a case: the convolution's output, its input's gradient (as that of the kernel before
-/// it) and its kernel's gradient.
-struct Expected {
-    graph: Graph,
-    weights: Weights,
-    images: Array4<f32>,
-    labels: Vec<u32>,
-    products: [ArrayD<f64>; 3],
-}
-
 fn expected(case: &Case, input: (usize, usize), numbers: Numbers) -> Expected {
-    let graph = graph(&case.text(input));
+    let graph = case.graph(input);
     let mut rng = ChaCha8Rng::seed_from_u64(case.seed);
     let weights = weights(&graph, numbers, &mut rng);
-    let images = unit_images(&graph, case.images);
-    let labels: Vec<u32> = (0..case.images).map(|_| rng.random_range(0..CLASSES as u32)).collect();
-    let (wide, arrays) = (images.mapv(f64::from), interp::arrays(&weights));
-    let inputs = Inputs { weights: &arrays, images: wide.view(), labels: &labels, dropout: None };
-    let mut done = interp::loss_and_gradients(&graph, inputs);
-    let Places { conv, kernel, map } = places(&graph);
-    let output = done.values.remove(&Tensor::Value(conv)).expect("it is evaluated");
-    let products =
-        [output, done.gradients[map.index()].clone(), done.gradients[kernel.index()].clone()];
-    Expected { graph, weights, images, labels, products }
-}
-
-/// How far a program's three products are from the interpreter's.
-fn errors(expected: &Expected, isa: Isa, algo: Algo) -> [Strayed; 3] {
-    let Expected { graph, weights, images, labels, products } = expected;
-    let batch = labels.len();
-    let purpose = Purpose::Training;
-    let options = Options { batch, threads: 1, isa, purpose, algo: algo.into() };
-    let program = compile(graph, &options).expect("a program");
-    let Places { conv, kernel, map } = places(graph);
-    let plan = program.plan().convs.iter().find(|plan| plan.node == conv).expect("it is planned");
-    if let Algo::Outputs(outputs) = algo {
-        for choice in [plan.forward, plan.input_grad, plan.kernel_grad] {
-            let size = match choice.algorithm {
-                Algorithm::Winograd(winograd) => Some(winograd.size.outputs),
-                Algorithm::Direct => None,
-            };
-            assert_eq!(size, Some(outputs), "the size that was asked for");
-        }
-    }
-    let mut session = program.session(weights).expect("a session");
-    let (_, gradients) = session.gradients(images.view(), labels).expect("gradients");
-    let gradients = interp::arrays::<f32>(&gradients);
-    let [output, input_grad, kernel_grad] = products;
-    // A program for the map alone: what follows the convolution is another program's.
-    let head = nin_dsl::graph::NodeId(conv.0 + 1);
-    assert!(matches!(graph.node(head).op, Op::Conv { .. }));
-    let mut map_graph = graph.clone();
-    map_graph.nodes.truncate(head.index());
-    let layers = map_graph.layers.len() - 1;
-    map_graph.layers.truncate(layers);
-    map_graph.weights.retain(|weight| weight.node.index() < head.index());
-    let purpose = Purpose::Inference;
-    let program =
-        compile(&map_graph, &Options { batch, threads: 1, isa, purpose, algo: algo.into() });
-    let mut map_weights = Weights::zeros(&map_graph);
-    for (values, tensor) in map_weights.values_mut().zip(weights.tensors()) {
-        values.copy_from_slice(&tensor.values);
-    }
-    let mut session = program.expect("a program").session(&map_weights).expect("a session");
-    let found = session.forward(images.view()).expect("an output").to_owned();
-    [
-        strayed(&found, output),
-        strayed(&gradients[map.index()], input_grad),
-        strayed(&gradients[kernel.index()], kernel_grad),
-    ]
+    let labels = (0..case.images).map(|_| rng.random_range(0..CLASSES as u32)).collect();
+    Expected::of(graph, weights, labels)
 }
 
 /// Checks a case on every instruction set.
@@ -230,8 +107,7 @@ fn check(case: &Case, isas: &[Isa]) -> Result<(), String> {
     let expected = expected(case, input, Numbers::Random);
     for &isa in isas {
         let errors = errors(&expected, isa, Algo::Outputs(case.size.outputs));
-        let names = ["forward", "input gradient", "kernel gradient"];
-        for (name, Strayed { rms, max }) in names.into_iter().zip(errors) {
+        for (name, Strayed { rms, max }) in NAMES.into_iter().zip(errors) {
             if rms.is_nan() || rms > BOUND {
                 return Err(format!(
                     "{} on {isa}, {name}: {rms:e} rms, {max:e} at most; {case:?}",
