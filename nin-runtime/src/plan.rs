@@ -10,6 +10,7 @@ mod arena;
 mod cut;
 mod display;
 mod norm;
+mod rivals;
 mod spectrum;
 
 use std::ops::Range;
@@ -27,9 +28,10 @@ pub use algos::{Algos, Hint, HintError};
 use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
 pub use cut::Run;
-pub(crate) use cut::product_of;
+pub(crate) use cut::{product, product_of};
 use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
+pub use rivals::Rivals;
 pub use spectrum::{Spectrum, SpectrumLayout};
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward takes little memory;
