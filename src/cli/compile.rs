@@ -9,13 +9,14 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
 use nin::export::{self, About, Contents, Library, LibraryOptions};
-use nin::{Algos, Isa};
+use nin::{Algos, Isa, Model, Purpose};
 use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
 use super::help::examples;
-use super::options::{ModelArgs, batch, keeps_apart, read_weights};
+use super::options::{ModelArgs, Usage, batch, keeps_apart, read_weights};
 use super::terminal::Terminal;
+use super::tuned::AlgoArg;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
@@ -49,8 +50,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ISA", value_enum)]
     isa: Option<IsaArg>,
     /// Algorithms of convolutions.
+    ///
+    /// `tuned` is the list that `nin bench --tune` measured for this CPU and the instruction set.
     #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", default_value = "auto")]
-    algo: Algos,
+    algo: AlgoArg,
     /// The platform to compile for, such as aarch64-unknown-linux-gnu [default: this machine's].
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
@@ -141,12 +144,13 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let triple = export::platform(args.target.as_deref())?;
     let weights = args.weights.as_deref().map(|file| read_weights(file, graph, terminal));
     let (weights, info) = weights.transpose()?.unzip();
+    let isas = IsaArg::isas(args.isa, export::is_x86_64(&triple));
     let options = LibraryOptions {
         name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
         batch: args.batch.unwrap_or(if args.train { 128 } else { 1 }),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
-        algo: args.algo.clone(),
+        algo: algos(args, &model, &isas)?,
+        isas,
         triple,
     };
     let about = About::of(info.as_ref(), graph)?;
@@ -170,6 +174,23 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         names.join(", ")
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The algorithms asked for; those measured are of one instruction set, on this CPU.
+fn algos(args: &Args, model: &Model, isas: &[Isa]) -> anyhow::Result<Algos> {
+    match (&args.algo, isas) {
+        (AlgoArg::Given(algos), _) => Ok(algos.clone()),
+        (AlgoArg::Tuned(_), &[isa]) if args.target.is_none() => {
+            let purpose = if args.train { Purpose::Training } else { Purpose::Inference };
+            args.algo.algos(model, isa, purpose)
+        }
+        (AlgoArg::Tuned(_), _) => Err(Usage(
+            "`--algo tuned` is what was measured on this CPU for one instruction set: leave `--target` out, and take \
+             another `--isa` than `dispatch`"
+                .to_owned(),
+        )
+        .into()),
+    }
 }
 
 /// Each file to write, once.
