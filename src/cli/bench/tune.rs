@@ -31,6 +31,9 @@ const BUDGET: Duration = Duration::from_secs(6);
 /// Fewest and most rounds of either.
 const ROUNDS: (usize, usize) = (7, 40);
 
+/// From how long on people are told how long it takes.
+const WAIT: Duration = Duration::from_secs(2);
+
 /// What was measured, and the list that comes of it.
 pub(super) struct Tuning {
     graph: Graph,
@@ -98,7 +101,7 @@ impl Tuning {
         compiled(&program, terminal);
         let rivals = program.plan().rivals(graph);
         let chunk = program.plan().chunk;
-        let times = race(model, (args.mode, chunk, &machine), &rivals, terminal)?;
+        let times = race(model, args, (&machine, chunk), &rivals, terminal)?;
         let products: Vec<Timed> = rivals
             .into_iter()
             .zip(times)
@@ -117,7 +120,7 @@ impl Tuning {
             let suggested = Algos { rest: Algo::Auto, hints };
             terminal.note("timing whole calls by `auto` and by what these times suggest");
             let lists = [Algos::default(), suggested.clone()];
-            let [auto_ms, suggested_ms] = pit(model, args, &machine, lists)?;
+            let [auto_ms, suggested_ms] = pit(model, args, &machine, lists, terminal)?;
             Some(Call { suggested, auto_ms, suggested_ms })
         };
         Ok(Tuning {
@@ -240,7 +243,8 @@ impl Tuning {
 /// Times each product by each of its algorithms, in microseconds an image on one thread.
 fn race(
     model: &Model,
-    (mode, chunk, machine): (Mode, usize, &Machine),
+    args: &Args,
+    (machine, chunk): (&Machine, usize),
     rivals: &[Rivals],
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Vec<(Algo, f64)>>> {
@@ -264,12 +268,12 @@ fn race(
     });
     let machine = Machine { threads: 1, ..machine.clone() };
     let sessions =
-        lists.map(|algo| start(model, &Machine { algo, ..machine.clone() }, chunk, mode));
+        lists.map(|algo| start(model, &Machine { algo, ..machine.clone() }, chunk, args.mode));
     let mut sessions: Vec<Session> = sessions.collect::<anyhow::Result<_>>()?;
-    let feed = Feed::new(graph, mode, chunk)?;
+    let feed = Feed::new(graph, args.mode, chunk)?;
     let mut samples = vec![vec![vec![]; rivals.len()]; sessions.len()];
-    let begin = Instant::now();
-    while goes_on(samples[0][0].len(), begin) {
+    let mut rounds = Rounds::begin(args.runs);
+    while rounds.go_on(terminal) {
         for (session, samples) in sessions.iter_mut().zip(&mut samples) {
             let parts = feed.parts(session, 1)?;
             for (rivals, samples) in rivals.iter().zip(samples) {
@@ -293,6 +297,7 @@ fn pit(
     args: &Args,
     machine: &Machine,
     lists: [Algos; 2],
+    terminal: &Terminal,
 ) -> anyhow::Result<[f64; 2]> {
     let session = |algo| start(model, &Machine { algo, ..machine.clone() }, args.batch, args.mode);
     let [first, second] = lists;
@@ -302,8 +307,8 @@ fn pit(
         feed.time(session)?;
     }
     let mut times = [vec![], vec![]];
-    let begin = Instant::now();
-    while goes_on(times[0].len(), begin) {
+    let mut rounds = Rounds::begin(args.runs);
+    while rounds.go_on(terminal) {
         let first = times[0].len() % 2;
         for number in [first, 1 - first] {
             times[number].push(feed.time(&mut sessions[number])?);
@@ -318,10 +323,36 @@ fn start(model: &Model, machine: &Machine, batch: usize, mode: Mode) -> anyhow::
     Ok(program.session(&init(model.graph(), &Recipe::default()))?)
 }
 
-/// Whether there is to be another round.
-fn goes_on(done: usize, begin: Instant) -> bool {
-    let (fewest, most) = ROUNDS;
-    done < fewest || done < most && begin.elapsed() < BUDGET
+/// Rounds of measurement: so many, or as many as fit the budget.
+struct Rounds {
+    runs: Option<u32>,
+    done: usize,
+    begin: Instant,
+}
+
+impl Rounds {
+    fn begin(runs: Option<u32>) -> Rounds {
+        Rounds { runs, done: 0, begin: Instant::now() }
+    }
+
+    /// Whether there is to be another; after the first it is known how long all take.
+    fn go_on(&mut self, terminal: &Terminal) -> bool {
+        let (fewest, most) = ROUNDS;
+        let spent = self.begin.elapsed();
+        if self.done == 1 {
+            let fit = (BUDGET.as_secs_f64() / spent.as_secs_f64()) as usize;
+            let rounds = self.runs.map_or(fit.clamp(fewest, most), |runs| runs as usize);
+            let left = spent.as_secs_f64() * (rounds - 1) as f64;
+            if left > WAIT.as_secs_f64() {
+                terminal.note(format_args!("  {rounds} rounds, about {left:.0} s"));
+            }
+        }
+        self.done += 1;
+        match self.runs {
+            Some(runs) => self.done <= runs as usize,
+            None => self.done <= fewest || self.done <= most && spent < BUDGET,
+        }
+    }
 }
 
 /// The median of some times, at least one.
