@@ -12,6 +12,7 @@ mod display;
 mod norm;
 mod rivals;
 mod spectrum;
+mod strips;
 
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ use nin_dsl::shape::Shape;
 use crate::autodiff::{self, Tensor};
 use crate::fuse::{self, Block, Purpose, Stage, StageOp};
 use crate::geometry::ConvGeometry;
-use crate::kernel::{Registers, Tile, TileShape, Transform};
+use crate::kernel::{Registers, Tile, TileShape};
 
 pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
 pub use algos::{Algos, Hint, HintError};
@@ -33,6 +34,7 @@ use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
 pub use rivals::Rivals;
 pub use spectrum::{Spectrum, SpectrumLayout};
+pub use strips::{StripGroup, StripOwner};
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward takes little memory;
 /// enough that what Winograd's algorithm reads and writes once a chunk (weights, sums of gradients) is well used.
@@ -90,8 +92,6 @@ pub struct PreparedSpectrum {
     pub offset: usize,
     /// From one frequency to the next.
     pub stride: usize,
-    /// Scratch of the transform.
-    pub scratch: usize,
 }
 
 /// A part of a block's work on one image (or, in a chunk block, on all).
@@ -382,9 +382,7 @@ impl ConvPlan {
                 Algorithm::Direct => None,
                 Algorithm::Winograd(Winograd { size, .. }) => {
                     let stride = panels / (size.taps * size.taps);
-                    let (offset, scratch) =
-                        (place(size.frequencies() * stride), place(Transform::SCRATCH));
-                    Some(PreparedSpectrum { offset, stride, scratch })
+                    Some(PreparedSpectrum { offset: place(size.frequencies() * stride), stride })
                 }
             };
         let panels = |channels: usize, cols: usize, panel: usize| channels.div_ceil(cols) * panel;
@@ -447,12 +445,6 @@ impl Plan {
     pub fn free_norms(&self) -> impl Iterator<Item = &NormPlan> {
         let merged = |norm: &NormPlan| self.convs.iter().any(|conv| conv.norm == Some(norm.node));
         self.norms.iter().filter(move |norm| !merged(norm))
-    }
-
-    /// Parts of the prepared weights that can be rebuilt on their own: two for each convolution, what its forward pass and what
-    /// its input gradient reads, then the free norms.
-    pub fn preparations(&self) -> usize {
-        2 * self.convs.len() + self.free_norms().count()
     }
 
     /// Phases of a training step.

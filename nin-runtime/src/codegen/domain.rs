@@ -99,7 +99,7 @@ impl Scope<'_> {
             Product::InputGrad => (conv.grad_spectrum, conv.grad_tile),
             Product::Forward | Product::KernelGrad => (conv.forward_spectrum, conv.forward_tile),
         };
-        let PreparedSpectrum { offset, stride, .. } =
+        let PreparedSpectrum { offset, stride } =
             panels.expect("the panels are prepared (a bug in nin)");
         let chunk = self.plan.chunk;
         let [operand, result] =

@@ -116,7 +116,7 @@ impl FrontBody<'_> {
 
     /// Prepares all weights.
     fn prepare(&self, e: &mut Emitter<'_>, context: Value, weights: Value, prepared: Value) {
-        let (zero, all) = (e.int(0), e.size(self.plan.preparations()));
+        let (zero, all) = (e.int(0), e.size(self.plan.strips()));
         for (value, offset) in [
             (weights, offset_of!(Context, weights)),
             (prepared, offset_of!(Context, prepared)),

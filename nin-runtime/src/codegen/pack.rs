@@ -1,181 +1,186 @@
-//! Prepared forms of the weights: panels for the forward pass and, flipped and transposed, for the input gradient; rows of
-//! batch normalisations.
+//! Prepared forms of the weights, strip by strip: panels for the forward pass and, flipped and transposed, for the input
+//! gradient; rows of batch normalisations.
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::Emitter;
 use super::norm::AffineRows;
+use super::winograd::PanelPart;
 use super::{context, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
-use crate::plan::{ConvPlan, Plan, Product};
+use crate::kernel::Transform;
+use crate::plan::{ConvPlan, Plan, PreparedSpectrum, Product, StripOwner};
 
-/// Rebuilds the prepared forms numbered `begin..end`.
-pub(super) fn prepare(
-    e: &mut Emitter<'_>,
-    plan: &Plan,
-    context: Value,
-    (begin, end): (Value, Value),
-) {
-    let weights = context::load(e, I64, context, offset_of!(Context, weights));
-    let prepared = context::load(e, I64, context, offset_of!(Context, prepared));
-    let inside = |e: &mut Emitter<'_>, number: usize| {
-        let from = e.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, begin, number as i64);
-        let to = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, number as i64);
-        e.b.ins().band(from, to)
+/// Writes the function that rebuilds what is prepared of one strip.
+pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
+    let [context, number] = *e.arguments() else {
+        unreachable!("a strip takes two arguments (a bug in nin)")
     };
-    for (number, norm) in (2 * plan.convs.len()..).zip(plan.free_norms()) {
-        let inside = inside(e, number);
-        e.when(inside, |e| {
-            norm::prepare(e, plan, norm, weights, prepared);
-        });
-    }
-    for (number, conv) in plan.convs.iter().enumerate() {
-        let forward = inside(e, 2 * number);
-        e.when(forward, |e| prepare_forward(e, plan, conv, weights, prepared));
-        if !conv.grad_panels.is_empty() {
-            let grad = inside(e, 2 * number + 1);
-            e.when(grad, |e| prepare_grad(e, plan, conv, weights, prepared));
+    let pack = Pack {
+        weights: context::load(e, I64, context, offset_of!(Context, weights)),
+        prepared: context::load(e, I64, context, offset_of!(Context, prepared)),
+        scratch: e.stack(Transform::SCRATCH),
+        plan,
+    };
+    let end = e.add(number, 1);
+    each(e, plan, (number, end), |e, strip| match strip.owner {
+        StripOwner::Conv(conv) => {
+            pack.forward(e, conv, strip);
+            pack.grad(e, conv, strip);
         }
-    }
-}
-
-/// What the forward pass of a convolution reads: panels, their spectrum, the bias.
-fn prepare_forward(
-    e: &mut Emitter<'_>,
-    plan: &Plan,
-    conv: &ConvPlan,
-    weights: Value,
-    prepared: Value,
-) {
-    let norm = conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, prepared));
-    let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
-    let geometry = &conv.geometry;
-    let panels = e.floats(prepared, conv.forward_panels as i64);
-    let rows = geometry.weights() / geometry.cout;
-    let cols = conv.forward_tile.cols;
-    let factor = norm.map(|norm| norm.factor);
-    pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
-        let row = e.at(kernel, row, geometry.cout);
-        let weight = channel.load(e, row);
-        match factor {
-            Some(factor) => {
-                let factor = channel.load(e, factor);
-                e.b.ins().fmul(weight, factor)
-            }
-            None => weight,
+        StripOwner::Norm(norm) => {
+            norm::prepare(e, plan, norm, (pack.weights, pack.prepared), strip);
         }
     });
-    let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
-    if let Some(offset) = conv.bias_panels {
-        let padded = e.floats(prepared, offset as i64);
-        pack(e, (1, geometry.cout), cols, padded, |e, _, channel| {
-            merged_bias(e, bias, norm, channel)
-        });
-    }
-    transform(e, conv, Product::Forward, geometry.cin * cols, prepared, panels);
 }
 
-/// What the input gradient of a convolution reads: panels for each of its phases, the spectrum of a single one.
-fn prepare_grad(
+/// A strip at run time, and what is known of it while code is written.
+#[derive(Clone, Copy)]
+pub(super) struct Strip<'a> {
+    /// Whose weights it has.
+    pub(super) owner: StripOwner<'a>,
+    /// Its number.
+    pub(super) number: Value,
+    /// Its number among the strips of its owner.
+    index: Value,
+    /// Its first channel.
+    pub(super) first: Value,
+    /// Its channels.
+    pub(super) channels: usize,
+}
+
+/// Runs `body` for each of the strips `begin..end`; it is written once for each kind of them.
+pub(super) fn each<'p>(
     e: &mut Emitter<'_>,
-    plan: &Plan,
-    conv: &ConvPlan,
+    plan: &'p Plan,
+    (begin, end): (Value, Value),
+    mut body: impl FnMut(&mut Emitter<'_>, Strip<'p>),
+) {
+    for group in plan.strip_groups() {
+        for (numbers, channels) in group.runs() {
+            if numbers.is_empty() {
+                continue;
+            }
+            let [first, last] = [numbers.start, numbers.end].map(|number| e.size(number));
+            let (from, to) = (e.max(begin, first), e.min(end, last));
+            e.range(from, to, 1, |e, number| {
+                let index = e.add(number, -(group.first as i64));
+                let first = e.mul(index, group.width as i64);
+                body(e, Strip { owner: group.owner, number, index, first, channels });
+            });
+        }
+    }
+}
+
+/// What strips are prepared from and to.
+struct Pack<'a> {
+    plan: &'a Plan,
     weights: Value,
     prepared: Value,
-) {
-    let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
-    let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
-    for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
-        let panels = e.floats(prepared, offset as i64);
-        pack_flipped(e, geometry, phase, cols, kernel, panels);
+    /// Scratch of transforms.
+    scratch: Value,
+}
+
+impl Pack<'_> {
+    /// What the forward pass of a convolution reads of a strip: its panel, the panel's spectrum, its biases.
+    fn forward(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
+        let Pack { plan, weights, prepared, .. } = *self;
+        let norm = conv
+            .norm
+            .map(|norm| norm::prepare(e, plan, plan.norm(norm), (weights, prepared), strip));
+        let geometry = &conv.geometry;
+        let (rows, cols) = (conv.rows(), conv.forward_tile.cols);
+        let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+        let kernel = e.at(kernel, strip.first, 1);
+        let panels = e.floats(prepared, conv.forward_panels as i64);
+        let panel = e.at(panels, strip.index, rows * cols);
+        e.count(rows, |e, row| {
+            let (from, to) = (e.at(kernel, row, geometry.cout), e.at(panel, row, cols));
+            fill(e, strip.channels, cols, to, |e, ty, i| {
+                let at = e.at(from, i, 1);
+                let weight = e.load(ty, at, 0);
+                match norm {
+                    Some(AffineRows { factor, .. }) => {
+                        let factor = of_row(e, ty, factor, strip, i);
+                        e.b.ins().fmul(weight, factor)
+                    }
+                    None => weight,
+                }
+            });
+        });
+        let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
+        if let Some(offset) = conv.bias_panels {
+            let padded = e.floats(prepared, offset as i64);
+            let to = e.at(padded, strip.index, cols);
+            fill(e, strip.channels, cols, to, |e, ty, i| {
+                merged_bias(e, ty, (bias, norm), strip, i)
+            });
+        }
+        if let Some(PreparedSpectrum { offset, stride }) = conv.forward_spectrum {
+            let size = conv.transformed(Product::Forward).size;
+            let channels = geometry.cin * cols;
+            let spectrum = e.floats(prepared, offset as i64);
+            let to = e.at(spectrum, strip.index, channels);
+            let part = PanelPart { tap: channels, channels, stride };
+            winograd::transform_panel(e, size, &part, (panel, self.scratch, to));
+        }
     }
-    let panels = e.floats(prepared, conv.grad_panels[0] as i64);
-    transform(e, conv, Product::InputGrad, geometry.cout * cols, prepared, panels);
-}
 
-/// Brings panels of so many floats a tap into Winograd's domain, if a product works there.
-fn transform(
-    e: &mut Emitter<'_>,
-    conv: &ConvPlan,
-    product: Product,
-    floats: usize,
-    prepared: Value,
-    panels: Value,
-) {
-    let spectrum = match product {
-        Product::Forward | Product::KernelGrad => conv.forward_spectrum,
-        Product::InputGrad => conv.grad_spectrum,
-    };
-    let Some(spectrum) = spectrum else { return };
-    let [scratch, to] =
-        [spectrum.scratch, spectrum.offset].map(|offset| e.floats(prepared, offset as i64));
-    let size = conv.transformed(product).size;
-    let count = spectrum.stride / floats;
-    winograd::transform_panels(e, size, (count, floats), (panels, scratch, to));
-}
-
-/// A channel: so many behind a panel's first.
-#[derive(Clone, Copy)]
-struct Channel {
-    /// Offset of the panel's first channel in a row of them, in bytes.
-    panel: Value,
-    /// Its number in the panel.
-    column: usize,
-}
-
-impl Channel {
-    /// The channel's number in a row.
-    fn load(self, e: &mut Emitter<'_>, row: Value) -> Value {
-        let panel = e.b.ins().iadd(row, self.panel);
-        e.load(F32, panel, self.column as i64)
+    /// What the input gradient of a convolution reads of a strip: rows of the panels of each of its phases, the spectrum of a
+    /// single one.
+    fn grad(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
+        let Pack { plan, weights, prepared, .. } = *self;
+        let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+        let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
+        for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
+            let panels = e.floats(prepared, offset as i64);
+            pack_flipped(e, geometry, phase, cols, (kernel, panels), strip);
+        }
+        let Some(PreparedSpectrum { offset, stride }) = conv.grad_spectrum else { return };
+        let size = conv.transformed(Product::InputGrad).size;
+        let (tap, channels) = (geometry.cout * cols, strip.channels * cols);
+        let [panels, spectrum] = [conv.grad_panels[0], offset].map(|offset| {
+            let base = e.floats(prepared, offset as i64);
+            e.at(base, strip.first, cols)
+        });
+        e.count(geometry.cin.div_ceil(cols), |e, panel| {
+            let from = e.at(panels, panel, size.taps * size.taps * tap);
+            let to = e.at(spectrum, panel, tap);
+            let part = PanelPart { tap, channels, stride };
+            winograd::transform_panel(e, size, &part, (from, self.scratch, to));
+        });
     }
+}
+
+/// Numbers of a row of channels for those from channel `i` of a strip on.
+fn of_row(e: &mut Emitter<'_>, ty: Type, row: Value, strip: Strip<'_>, i: Value) -> Value {
+    let channel = e.b.ins().iadd(strip.first, i);
+    let at = e.at(row, channel, 1);
+    e.load(ty, at, 0)
 }
 
 /// The bias of a channel with a merged batch normalisation: `(bias - mean) * factor + shift`.
 fn merged_bias(
     e: &mut Emitter<'_>,
-    bias: Option<Value>,
-    norm: Option<AffineRows>,
-    channel: Channel,
+    ty: Type,
+    (bias, norm): (Option<Value>, Option<AffineRows>),
+    strip: Strip<'_>,
+    i: Value,
 ) -> Value {
     let bias = match bias {
-        Some(bias) => channel.load(e, bias),
-        None => e.float(F32, 0.0),
+        Some(bias) => of_row(e, ty, bias, strip, i),
+        None => e.float(ty, 0.0),
     };
     let Some(AffineRows { mean, factor, shift }) = norm else { return bias };
-    let [mean, factor, shift] = [mean, factor, shift].map(|row| channel.load(e, row));
+    let [mean, factor, shift] = [mean, factor, shift].map(|row| of_row(e, ty, row, strip, i));
     let around = e.b.ins().fsub(bias, mean);
     // Never fused, so that weights can be prepared for another CPU than this: the bits are the same on all.
     let scaled = e.b.ins().fmul(around, factor);
     e.b.ins().fadd(scaled, shift)
-}
-
-/// Fills panels `[columns / cols][rows][cols]` with a number for each row and channel, the last one up with zeros.
-fn pack(
-    e: &mut Emitter<'_>,
-    (rows, columns): (usize, usize),
-    cols: usize,
-    to: Value,
-    mut number: impl FnMut(&mut Emitter<'_>, Value, Channel) -> Value,
-) {
-    let mut copy = |e: &mut Emitter<'_>, panel: Value, used: usize| {
-        let first = e.mul(panel, 4 * cols as i64);
-        let to = e.at(to, panel, rows * cols);
-        e.count(rows, |e, row| {
-            let to = e.at(to, row, cols);
-            fill(e, used, cols, to, |e, column| number(e, row, Channel { panel: first, column }));
-        });
-    };
-    e.count(columns / cols, |e, panel| copy(e, panel, cols));
-    if !columns.is_multiple_of(cols) {
-        let last = e.size(columns / cols);
-        copy(e, last, columns % cols);
-    }
 }
 
 /// Stores `used` floats and zeros up to `cols`.
@@ -184,23 +189,28 @@ fn fill(
     used: usize,
     cols: usize,
     to: Value,
-    mut float: impl FnMut(&mut Emitter<'_>, usize) -> Value,
+    mut float: impl FnMut(&mut Emitter<'_>, Type, Value) -> Value,
 ) {
-    for column in 0..cols {
-        let value = if column < used { float(e, column) } else { e.float(F32, 0.0) };
-        e.store(value, to, column as i64);
+    e.lanes(used, |e, ty, i| {
+        let at = e.at(to, i, 1);
+        let value = float(e, ty, i);
+        e.store(value, at, 0);
+    });
+    let zero = e.float(F32, 0.0);
+    for column in used..cols {
+        e.store(zero, to, column as i64);
     }
 }
 
-/// The panels of one phase of the input gradient, `[cin / cols][ky][kx][cout][cols]`: the phase's taps last first, input
-/// and output channels exchanged.
+/// A strip of the panels of one phase of the input gradient, `[cin / cols][ky][kx][cout][cols]`: the phase's taps last first,
+/// input and output channels exchanged.
 fn pack_flipped(
     e: &mut Emitter<'_>,
     geometry: &ConvGeometry,
     phase: &GradPhase,
     cols: usize,
-    kernel: Value,
-    panels: Value,
+    (kernel, panels): (Value, Value),
+    strip: Strip<'_>,
 ) {
     let ConvGeometry { cin, cout, stride, .. } = *geometry;
     let (rows, columns) = (phase.correlation.y.taps, phase.correlation.x.taps);
@@ -222,9 +232,16 @@ fn pack_flipped(
                 let number = e.b.ins().iadd(row, kx);
                 let from = e.at(kernel, number, cin * cout);
                 let from = e.at(from, panel, cols * cout);
-                e.count(cout, |e, output| {
+                e.count(strip.channels, |e, index| {
+                    let output = e.b.ins().iadd(strip.first, index);
                     let (from, to) = (e.at(from, output, 1), e.at(to, output, cols));
-                    fill(e, used, cols, to, |e, column| e.load(F32, from, (column * cout) as i64));
+                    for column in 0..cols {
+                        let value = match column < used {
+                            true => e.load(F32, from, (column * cout) as i64),
+                            false => e.float(F32, 0.0),
+                        };
+                        e.store(value, to, column as i64);
+                    }
                 });
             });
         });

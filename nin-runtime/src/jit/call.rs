@@ -90,23 +90,19 @@ const NOTHING: Context = Context {
     gradients: std::ptr::null_mut(),
     momentum: std::ptr::null_mut(),
     squares: std::ptr::null_mut(),
+    coefficients: std::ptr::null(),
     begin: 0,
     end: 0,
     part: 0,
     first: 0,
     image: 0,
     dropout: 0,
+    reduced: 0,
     step: 0,
     seed: 0,
     per_image: 0.0,
     smoothing: 0.0,
     scale: 1.0,
-    lr: 0.0,
-    momentum_rate: 0.0,
-    decay: 0.0,
-    shrink: 0.0,
-    square_rate: 0.0,
-    epsilon: 0.0,
 };
 
 impl Context {
@@ -184,19 +180,8 @@ impl<'a> Callee<'a> {
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
-        let work = |number: usize| match self.plan.convs.get(number / 2) {
-            Some(conv) if number % 2 == 1 && conv.grad_panels.is_empty() => 0,
-            Some(conv) => conv.geometry.weights(),
-            None => 0,
-        };
-        let load = |lane: &Vec<Option<Context>>| -> usize {
-            lane.iter().flatten().map(|context| work(context.begin as usize)).sum()
-        };
-        let cleared = lanes.cleared(threads);
-        for number in 0..self.plan.preparations() {
-            let least = cleared.iter_mut().min_by_key(|lane| load(lane));
-            let least = least.expect("at least one thread");
-            least.push(Some(base.over(number..number + 1)));
+        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            lane.push(Some(base.over(self.plan.strips_of(part, threads))));
         }
         self.calls(Entry::Prepare, lanes)
     }

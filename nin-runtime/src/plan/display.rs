@@ -41,7 +41,7 @@ impl Plan {
                 norm.node, norm.channels, norm.prepared
             )?;
         }
-        writeln!(text, "  entry prepare: {} parts, any order", self.preparations())?;
+        writeln!(text, "  entry prepare: a range of {} strips of the weights", self.strips())?;
         writeln!(
             text,
             "  entry infer: chunks of a range of images, arena {} floats",
@@ -62,7 +62,8 @@ impl Plan {
             training.write(graph, text)?;
             writeln!(
                 text,
-                "  entry update: a range of one weight, gradients of {} slices summed as a tree",
+                "  entry update: a range of {} strips, each: gradients of {} slices summed as a tree, weights, prepared forms",
+                self.strips(),
                 self.slices
             )?;
         }
