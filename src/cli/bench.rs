@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Images a call.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch(), allow_negative_numbers = true)]
     batch: usize,
-    /// Calls to time, or rounds of `--tune` [default: as many as fit three seconds, or a dozen].
+    /// Calls to time, or rounds of `--tune` [default: as many as fit a few seconds].
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     runs: Option<u32>,
     /// Time every part of the generated code, too, on one thread.
@@ -53,9 +53,9 @@ pub(crate) struct Args {
     sweep: Vec<Axis>,
     /// Measure which algorithms of convolutions are fastest here, and keep the list for `--algo tuned`.
     ///
-    /// Each product of each convolution is timed by those that cost about what the one does that `auto` takes, and keeps
-    /// `auto`'s unless another is faster by 3 % and the whole call by 1 %. The list is kept in `$XDG_CACHE_HOME/nin` or
-    /// `~/.cache/nin`, for this model, CPU, instruction set and mode.
+    /// Each product of each convolution is timed by the algorithm that `auto` takes and by those that cost about as much.
+    /// Others than `auto`'s count if they save 3 % of a product's time, and 1 % of the whole call's. The list is kept in
+    /// `$XDG_CACHE_HOME/nin` or `~/.cache/nin`, for this model, CPU, instruction set and mode.
     #[arg(long, conflicts_with_all = ["sweep", "layers", "algo", "perf_map"])]
     tune: bool,
     /// Draw the sweep: speed and share of the peak against the parameter.
