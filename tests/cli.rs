@@ -392,15 +392,19 @@ fn codes_are_explained() {
 #[test]
 fn a_perf_map_names_generated_functions() {
     let bench = Bench::new();
-    let (_, notes) = bench.run_with_notes("bench m.nin --batch 1 --runs 1 --perf-map");
-    let line = notes.lines().find(|line| line.starts_with("/tmp/perf-")).expect("the file's name");
-    let file = line.split(':').next().unwrap();
-    let map = fs::read_to_string(file).unwrap();
-    fs::remove_file(file).unwrap();
-    assert!(map.lines().any(|line| line.ends_with(" nin: infer block 0 step 1")), "{map}");
-    for line in map.lines() {
-        let mut words = line.split(' ');
-        let [address, bytes] = [(); 2].map(|()| usize::from_str_radix(words.next().unwrap(), 16));
-        assert!(address.unwrap() != 0 && bytes.unwrap() != 0, "{line}");
+    bench.run("init m.nin -o w");
+    for line in ["bench m.nin --batch 1 --runs 1", "eval m.nin --weights w --data mnist:data"] {
+        let (_, notes) = bench.run_with_notes(&format!("{line} --perf-map"));
+        let said = notes.lines().find(|line| line.starts_with("/tmp/perf-"));
+        let file = said.expect("the file's name").split(':').next().unwrap();
+        let map = fs::read_to_string(file).unwrap();
+        fs::remove_file(file).unwrap();
+        assert!(map.lines().any(|line| line.ends_with(" nin: infer block 0 step 1")), "{map}");
+        assert!(map.lines().any(|line| line.contains(" nin: tile ")), "{map}");
+        for line in map.lines() {
+            let mut words = line.split(' ');
+            let mut number = || usize::from_str_radix(words.next().unwrap(), 16).unwrap();
+            assert!(number() != 0 && number() != 0, "{line}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::{Bench, Folder, model};
 use nin::Model;
-use nin::data::{Normalisation, Preprocessing};
+use nin::data::{Images, Normalisation, Preprocessing, Spec};
 use nin::train::{self, Info, Recipe};
 use nin::weights::{self, Moments};
 
@@ -42,7 +42,12 @@ fn has(compiler: &str) -> bool {
 }
 
 /// What a program of the examples prints, built with the warnings of careful people.
-fn example(folder: &Folder, compiler: &str, flags: &[&str], source: &str, library: &str) -> String {
+fn example(
+    folder: &Folder,
+    (compiler, flags): (&str, &[&str]),
+    (source, library): (&str, &str),
+    arguments: &[&str],
+) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(source);
     let program = folder.path("program");
     let built = Command::new(compiler)
@@ -54,8 +59,7 @@ fn example(folder: &Folder, compiler: &str, flags: &[&str], source: &str, librar
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let mut command = Command::new(program);
-    command.args(["seven.raw", "seven.raw"].iter().take(if compiler == "cc" { 1 } else { 2 }));
-    let run = command.current_dir(folder.place()).output().unwrap();
+    let run = command.args(arguments).current_dir(folder.place()).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     String::from_utf8(run.stdout).unwrap()
 }
@@ -68,15 +72,52 @@ fn c_and_cplusplus_classify_as_nin_does() {
     let expected = expected.replace("seven.png", "seven.raw");
     if has("cc") {
         folder.run("compile digits.nin -o digits --weights w --isa portable");
-        let said = example(&folder, "cc", &["-std=c99"], "classify.c", "digits.o");
+        let made = ("classify.c", "digits.o");
+        let said = example(&folder, ("cc", &["-std=c99"]), made, &["seven.raw"]);
         assert_eq!(said, expected);
     }
     if has("c++") {
         folder.run("compile digits.nin -o digits --weights w --emit staticlib,header");
-        let flags = ["-std=c++17", "-pthread"];
-        let said = example(&folder, "c++", &flags, "classify.cpp", "digits.a");
+        let (flags, made) = (["-std=c++17", "-pthread"], ("classify.cpp", "digits.a"));
+        let said = example(&folder, ("c++", &flags), made, &["seven.raw"; 2]);
         assert_eq!(said, format!("{expected}{expected}"));
     }
+}
+
+/// Training images and labels of `mnist-10k` as files of MNIST's form.
+fn mnist(folder: &Folder) {
+    let data = "mnist-10k".parse::<Spec>().unwrap().load().unwrap();
+    let Images::Bytes(images) = data.train().images() else { panic!("pictures are bytes") };
+    let labels = data.train().labels().iter().map(|&label| label as u8);
+    let write = |name: &str, head: &[u32], body: Vec<u8>| {
+        let head = head.iter().flat_map(|word| word.to_be_bytes());
+        fs::write(folder.path(name), head.chain(body).collect::<Vec<u8>>()).unwrap();
+    };
+    let count = images.dim().0 as u32;
+    write("images", &[0x803, count, 28, 28], images.iter().copied().collect());
+    write("labels", &[0x801, count], labels.collect());
+}
+
+#[test]
+fn c_trains_what_nin_runs() {
+    let folder = Folder::new();
+    if !has("cc") {
+        return;
+    }
+    mnist(&folder);
+    fs::copy(model("digits.nin"), folder.path("digits.nin")).unwrap();
+    folder.run("init digits.nin -o w");
+    folder.run("compile digits.nin -o digits --train --batch 32");
+    let arguments = ["w", "images", "labels", "150"];
+    let said = example(&folder, ("cc", &["-std=c99"]), ("train.c", "digits.o"), &arguments);
+    let loss = |line: &str| -> f64 {
+        let (_, rest) = line.split_once("loss ").unwrap();
+        rest.split(',').next().unwrap().parse().unwrap()
+    };
+    let losses: Vec<f64> = said.lines().map(loss).collect();
+    assert!(losses.len() == 10 && losses[9] < 0.7 * losses[0], "{said}");
+    let evaluation = folder.json("eval digits.nin --weights w --data mnist-10k --json -q");
+    assert!(evaluation["accuracy"].as_f64().unwrap() > 0.5, "{said}{evaluation}");
 }
 
 #[test]

@@ -42,12 +42,15 @@ use nin_runtime::weights::WeightsFile;
 pub struct Options {
     /// A safetensors file whose weights become part of the program; without, the program passes them.
     pub weights: Option<PathBuf>,
+    /// Whether the program trains the model; it then passes weights to begin with.
+    pub train: bool,
     /// What functions and the wrapper's file are called; the model's name in small letters by default.
     pub name: Option<String>,
     /// Other values for the model's parameters.
     pub params: Vec<(String, Number)>,
-    /// Images that a call usually holds; it may hold any number.
-    pub batch: usize,
+    /// Images that a call usually holds (it may hold any number), 1 by default; of a program that trains, the most that a step
+    /// holds, 128 by default.
+    pub batch: Option<usize>,
     /// Instruction sets, the fastest last: a call takes the fastest that its CPU has. Empty for AVX2 on x86-64, and elsewhere
     /// for what every CPU has.
     pub isas: Vec<Isa>,
@@ -58,8 +61,15 @@ pub struct Options {
 impl Default for Options {
     /// No weights, single images, AVX2 where there is x86-64.
     fn default() -> Options {
-        let (params, isas) = (Vec::new(), Vec::new());
-        Options { weights: None, name: None, params, batch: 1, isas, algo: Algos::default() }
+        Options {
+            weights: None,
+            train: false,
+            name: None,
+            params: Vec::new(),
+            batch: None,
+            isas: Vec::new(),
+            algo: Algos::default(),
+        }
     }
 }
 
@@ -91,6 +101,16 @@ fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
     let weights = read.as_ref().map(|read| read.weights(graph)).transpose()?;
     let info = options.weights.as_deref().zip(read.as_ref());
     let info = info.map(|(file, read)| Info::read(file, read)).transpose()?;
+    let contents = match &weights {
+        Some(_) if options.train => {
+            return Err(
+                "a program that trains passes weights of its own: `weights` or `train`".into()
+            );
+        }
+        Some(weights) => Contents::Weights(weights),
+        None if options.train => Contents::Training,
+        None => Contents::Code,
+    };
     let name = options.name.clone().unwrap_or_else(|| export::default_name(graph));
     let triple = export::platform(Some(&target))?;
     let isas = match &*options.isas {
@@ -101,19 +121,18 @@ fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let settings = LibraryOptions {
         name: name.clone(),
-        batch: options.batch,
+        batch: options.batch.unwrap_or(contents.usual_batch()),
         threads,
         isas,
         algo: options.algo.clone(),
         triple,
     };
-    let contents = weights.as_ref().map_or(Contents::Code, Contents::Weights);
     let about = About::of(info.as_ref(), graph)?;
     let library = Library::compile(graph, contents, &about, &settings)?;
     let msvc = target.ends_with("msvc");
     let archive = if msvc { format!("{name}.lib") } else { format!("lib{name}.a") };
     fs::write(folder.join(archive), library.static_library()?)?;
-    fs::write(folder.join(format!("{name}.rs")), library.rust()?)?;
+    fs::write(folder.join(format!("{name}.rs")), library.rust())?;
     let mut lines = vec![
         format!("cargo::rustc-link-search=native={}", folder.display()),
         format!("cargo::rustc-link-lib=static={name}"),

@@ -19,7 +19,7 @@ pub struct Context {
     pub results: *mut f32,
     /// Train: 1 for an image whose largest logit is its label's, else 0, `[N]`.
     pub correct: *mut u32,
-    /// This thread's arena.
+    /// This thread's arena; prepare: what prepared forms are made in.
     pub arena: *mut f32,
     /// The arena that holds whole images: this thread's, or that of a team which works on one image together.
     pub shared: *mut f32,

@@ -227,10 +227,7 @@ impl Library {
     }
 
     /// The wrapper for Rust: the items of a module, to be included.
-    ///
-    /// # Errors
-    /// [`Error::Format`] of a library that trains: Rust has [`Trainer`](crate::train::Trainer).
-    pub fn rust(&self) -> Result<String, Error> {
+    pub fn rust(&self) -> String {
         rust::write(self)
     }
 
@@ -270,6 +267,14 @@ pub fn platform(name: Option<&str>) -> Result<Triple, Error> {
 }
 
 impl Contents<'_> {
+    /// Images of a call or a step unless it is said.
+    pub fn usual_batch(self) -> usize {
+        match self {
+            Contents::Weights(_) | Contents::Code => 1,
+            Contents::Training => 128,
+        }
+    }
+
     fn prepared(self) -> Prepared {
         match self {
             Contents::Weights(_) => Prepared::Embedded,

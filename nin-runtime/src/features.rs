@@ -5,7 +5,7 @@ use nin_dsl::graph::Graph;
 
 use crate::compile::{Purpose, compile};
 use crate::error::Error;
-use crate::exec::Session;
+use crate::exec::{Program, Session};
 use crate::train::Machine;
 use crate::weights::Weights;
 
@@ -45,6 +45,11 @@ impl FeatureMaps {
         let weights = Weights::from_tensors(&graph, tensors)?;
         let options = machine.options(1, Purpose::Inference);
         Ok(FeatureMaps { session: compile(&graph, &options)?.session(&weights)? })
+    }
+
+    /// The program that makes the maps.
+    pub fn program(&self) -> &Program {
+        self.session.program()
     }
 
     /// The maps `[C, H, W]` of an image `[C, H, W]` that is prepared as the model reads it.

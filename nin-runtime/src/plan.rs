@@ -10,6 +10,7 @@ mod arena;
 mod cut;
 mod display;
 mod norm;
+mod prepared;
 mod rivals;
 mod spectrum;
 mod strips;
@@ -32,6 +33,8 @@ pub use cut::Run;
 pub(crate) use cut::{product, product_of};
 use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
+use prepared::Room;
+pub use prepared::{PreparedKernel, PreparedSpectrum};
 pub use rivals::Rivals;
 pub use spectrum::{Spectrum, SpectrumLayout};
 pub use strips::{StripGroup, StripOwner};
@@ -73,25 +76,12 @@ pub struct ConvPlan {
     pub grad_tile: TileShape,
     /// Tile of the kernel gradient.
     pub kernel_tile: TileShape,
-    /// Kernel in panels for the forward pass.
-    pub forward_panels: usize,
+    /// What the forward pass reads of its kernel.
+    pub forward_kernel: PreparedKernel,
     /// Bias, padded to whole panels.
     pub bias_panels: Option<usize>,
-    /// Flipped, transposed kernel in panels for each phase of the input gradient; empty if nothing asks for it.
-    pub grad_panels: Vec<usize>,
-    /// The forward panels in Winograd's domain, if the forward pass works there.
-    pub forward_spectrum: Option<PreparedSpectrum>,
-    /// The input gradient's panels in Winograd's domain, if it works there.
-    pub grad_spectrum: Option<PreparedSpectrum>,
-}
-
-/// Panels in Winograd's domain, `[frequency][panel][in][col]` (offsets in the prepared buffer, in floats).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PreparedSpectrum {
-    /// The first panel of the first frequency.
-    pub offset: usize,
-    /// From one frequency to the next.
-    pub stride: usize,
+    /// What the input gradient reads of its kernel, flipped and transposed; `None` if nothing asks for it.
+    pub grad_kernel: Option<PreparedKernel>,
 }
 
 /// A part of a block's work on one image (or, in a chunk block, on all).
@@ -195,8 +185,10 @@ pub struct Plan {
     pub norms: Vec<NormPlan>,
     /// Size of the statistics of one batch, in floats.
     pub statistics_floats: usize,
-    /// Size of the prepared weights, in floats.
+    /// Size of the prepared weights, in floats: forms that runs read, and nothing that those are only made of.
     pub prepared_floats: usize,
+    /// Size of what they are made in, in the arena of a thread that prepares them, in floats.
+    pub preparing_floats: usize,
     /// Forward with dropout off.
     pub inference: Pass,
     /// Forward, loss and backward; `None` in a plan for inference.
@@ -220,15 +212,10 @@ pub fn plan(
     let weight_floats = (end + Tile::OVERREAD).next_multiple_of(ALIGN);
     let slices = if training { slices(batch, weight_floats) } else { 1 };
     let chunk = batch.div_ceil(slices).min(CHUNK);
-    let mut prepared = 0;
-    let mut place = |floats: usize| {
-        let offset = prepared;
-        prepared += floats.next_multiple_of(ALIGN);
-        offset
-    };
+    let mut room = Room::default();
     let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
-    let convs = convs(graph, &stages.collect::<Vec<_>>(), (registers, algos), chunk, &mut place);
-    let Norms { norms, moments, statistics } = norm::norms(graph, training, place);
+    let convs = convs(graph, &stages.collect::<Vec<_>>(), (registers, algos), chunk, &mut room);
+    let Norms { norms, moments, statistics } = norm::norms(graph, training, &convs, &mut room);
     let images = Images { chunk, batch };
     Plan {
         algos: algos.clone(),
@@ -243,7 +230,8 @@ pub fn plan(
         convs,
         statistics_floats: statistics,
         norms,
-        prepared_floats: prepared + Tile::OVERREAD,
+        prepared_floats: room.prepared + Tile::OVERREAD,
+        preparing_floats: room.arena,
     }
 }
 
@@ -285,13 +273,13 @@ fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
 }
 
 /// Plans every convolution. The stages of all passes tell which input gradients are wanted and which batch normalisations
-/// are merged; `place` takes floats of the prepared weights.
+/// are merged.
 fn convs(
     graph: &Graph,
     stages: &[&Stage],
     (registers, algos): (&Registers, &Algos),
     chunk: usize,
-    mut place: impl FnMut(usize) -> usize,
+    room: &mut Room,
 ) -> Vec<ConvPlan> {
     let mut convs = Vec::new();
     for id in graph.ids() {
@@ -330,13 +318,11 @@ fn convs(
                 &geometry,
                 (Product::KernelGrad, kernel_grad),
             ),
-            forward_panels: 0,
+            forward_kernel: PreparedKernel::Panels(Vec::new()),
             bias_panels: None,
-            grad_panels: Vec::new(),
-            forward_spectrum: None,
-            grad_spectrum: None,
+            grad_kernel: None,
         };
-        conv.place_panels(stages.iter().any(is_wanted), &mut place);
+        conv.place_weights(stages.iter().any(is_wanted), room);
         convs.push(conv);
     }
     convs
@@ -369,38 +355,6 @@ fn tile(
         Algorithm::Direct => rows.1,
     };
     registers.shape(rows, columns)
-}
-
-impl ConvPlan {
-    /// Takes room for the prepared forms of its weights.
-    fn place_panels(&mut self, grad_is_wanted: bool, place: &mut impl FnMut(usize) -> usize) {
-        let geometry = self.geometry;
-        let spectrum =
-            |choice: Choice, panels: usize, place: &mut dyn FnMut(usize) -> usize| match choice
-                .algorithm
-            {
-                Algorithm::Direct => None,
-                Algorithm::Winograd(Winograd { size, .. }) => {
-                    let stride = panels / (size.taps * size.taps);
-                    Some(PreparedSpectrum { offset: place(size.frequencies() * stride), stride })
-                }
-            };
-        let panels = |channels: usize, cols: usize, panel: usize| channels.div_ceil(cols) * panel;
-        let cols = self.forward_tile.cols;
-        let floats = panels(geometry.cout, cols, geometry.forward().panel(cols));
-        self.forward_panels = place(floats);
-        self.forward_spectrum = spectrum(self.forward, floats, place);
-        let biased = self.bias.is_some() || self.norm.is_some();
-        self.bias_panels = biased.then(|| place(panels(geometry.cout, cols, cols)));
-        if grad_is_wanted {
-            let cols = self.grad_tile.cols;
-            for phase in geometry.input_grad() {
-                let floats = panels(geometry.cin, cols, phase.correlation.panel(cols));
-                self.grad_panels.push(place(floats));
-                self.grad_spectrum = spectrum(self.input_grad, floats, place);
-            }
-        }
-    }
 }
 
 /// How many images are worked on together.
@@ -441,10 +395,9 @@ impl Plan {
         found.expect("every batch normalisation is planned (a bug in nin)")
     }
 
-    /// The batch normalisations that are merged into no convolution.
-    pub fn free_norms(&self) -> impl Iterator<Item = &NormPlan> {
-        let merged = |norm: &NormPlan| self.convs.iter().any(|conv| conv.norm == Some(norm.node));
-        self.norms.iter().filter(move |norm| !merged(norm))
+    /// The batch normalisations that are merged into no convolution, with where their rows lie in the prepared weights.
+    pub fn free_norms(&self) -> impl Iterator<Item = (&NormPlan, usize)> {
+        self.norms.iter().filter_map(|norm| Some((norm, norm.prepared?)))
     }
 
     /// Phases of a training step.
@@ -472,9 +425,10 @@ impl Plan {
         found.expect("every convolution is planned (a bug in nin)")
     }
 
-    /// Floats of one thread's arena, for either pass.
+    /// Floats of one thread's arena, for either pass and for preparing weights.
     pub fn arena(&self) -> usize {
-        self.training.as_ref().map_or(0, |pass| pass.arena).max(self.inference.arena)
+        let training = self.training.as_ref().map_or(0, |pass| pass.arena);
+        training.max(self.inference.arena).max(self.preparing_floats)
     }
 }
 

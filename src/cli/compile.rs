@@ -14,7 +14,9 @@ use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
 use super::help::examples;
-use super::options::{ModelArgs, Usage, batch, keeps_apart, read_weights};
+use super::options::{
+    AlgoArgs, MACHINE_OPTIONS, ModelArgs, Usage, batch, keeps_apart, read_weights,
+};
 use super::terminal::Terminal;
 use super::tuned::AlgoArg;
 
@@ -47,15 +49,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = batch(), allow_negative_numbers = true)]
     batch: Option<usize>,
     /// Instruction set [default: avx2 on x86-64, portable elsewhere].
-    #[arg(long, value_name = "ISA", value_enum)]
+    #[arg(long, value_name = "ISA", value_enum, help_heading = MACHINE_OPTIONS)]
     isa: Option<IsaArg>,
-    /// Algorithms of convolutions.
-    ///
-    /// `tuned` is the list that `nin bench --tune` measured for this CPU and the instruction set.
-    #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", default_value = "auto")]
-    algo: AlgoArg,
+    #[command(flatten)]
+    algo: AlgoArgs,
     /// The platform to compile for, such as aarch64-unknown-linux-gnu [default: this machine's].
-    #[arg(long, value_name = "TRIPLE")]
+    #[arg(long, value_name = "TRIPLE", help_heading = MACHINE_OPTIONS)]
     target: Option<String>,
 }
 
@@ -144,21 +143,21 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let triple = export::platform(args.target.as_deref())?;
     let weights = args.weights.as_deref().map(|file| read_weights(file, graph, terminal));
     let (weights, info) = weights.transpose()?.unzip();
+    let contents = match &weights {
+        Some(weights) => Contents::Weights(weights),
+        None if args.train => Contents::Training,
+        None => Contents::Code,
+    };
     let isas = IsaArg::isas(args.isa, export::is_x86_64(&triple));
     let options = LibraryOptions {
         name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
-        batch: args.batch.unwrap_or(if args.train { 128 } else { 1 }),
+        batch: args.batch.unwrap_or(contents.usual_batch()),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         algo: algos(args, &model, &isas)?,
         isas,
         triple,
     };
     let about = About::of(info.as_ref(), graph)?;
-    let contents = match &weights {
-        Some(weights) => Contents::Weights(weights),
-        None if args.train => Contents::Training,
-        None => Contents::Code,
-    };
     let library = Library::compile(graph, contents, &about, &options)?;
     let contents = files.iter().map(|(kind, _)| kind.content(&library));
     let contents = contents.collect::<Result<Vec<_>, _>>()?;
@@ -178,11 +177,12 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
 
 /// The algorithms asked for; those measured are of one instruction set, on this CPU.
 fn algos(args: &Args, model: &Model, isas: &[Isa]) -> anyhow::Result<Algos> {
-    match (&args.algo, isas) {
+    let Some(given) = &args.algo.given else { return Ok(Algos::default()) };
+    match (given, isas) {
         (AlgoArg::Given(algos), _) => Ok(algos.clone()),
         (AlgoArg::Tuned(_), &[isa]) if args.target.is_none() => {
             let purpose = if args.train { Purpose::Training } else { Purpose::Inference };
-            args.algo.algos(model, isa, purpose)
+            given.algos(model, isa, purpose)
         }
         (AlgoArg::Tuned(_), _) => Err(Usage(
             "`--algo tuned` is what was measured on this CPU for one instruction set: leave `--target` out, and take \

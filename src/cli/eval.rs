@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::check::grouped;
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, batch, read_weights};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, read_weights};
 use super::terminal::Terminal;
 use super::train::load;
 
@@ -43,6 +43,8 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -84,6 +86,7 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
     }
     let machine = args.machine.machine(&model, Purpose::Inference)?;
     let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, &machine)?;
+    args.perf.write(evaluator.program(), terminal)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();
     let evaluation = evaluator.evaluate(split, &all, &preparation)?;
     ensure!(

@@ -13,7 +13,7 @@ use nin::ndarray::{Array3, Axis};
 use nin_runtime::file::write_atomically;
 
 use super::help::examples;
-use super::options::{MachineArgs, ShownArgs, keeps_apart, preparation, read_weights};
+use super::options::{MachineArgs, PerfArgs, ShownArgs, keeps_apart, preparation, read_weights};
 use super::terminal::Terminal;
 use super::{images, pictures};
 
@@ -39,6 +39,8 @@ pub(crate) struct Args {
     all: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    perf: PerfArgs,
 }
 
 pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -51,6 +53,7 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
     let preparation = preparation(&info, &args.shown.weights, input, terminal)?;
     let machine = args.machine.machine(&model, Purpose::Inference)?;
     let mut features = FeatureMaps::new(model.graph(), &weights, machine)?;
+    args.perf.write(features.program(), terminal)?;
     let share = if args.all { 1.0 } else { STRONGEST };
     let (mut rows, mut totals) = (vec![], vec![]);
     for file in &args.shown.images {

@@ -24,7 +24,7 @@ use super::tuned::AlgoArg;
 /// Heading of the options that make a variant of a model.
 pub(crate) const MODEL_OPTIONS: &str = "Model options";
 /// Heading of the options that say what generated code runs on.
-const MACHINE_OPTIONS: &str = "Machine options";
+pub(crate) const MACHINE_OPTIONS: &str = "Machine options";
 
 /// A mistake on the command line that only shows when the verb looks at it.
 #[derive(Debug)]
@@ -87,14 +87,21 @@ pub(crate) struct MachineArgs {
     /// Instruction set.
     #[arg(long, value_name = "ISA", default_value = "auto", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
     pub(crate) isa: Isa,
+    #[command(flatten)]
+    pub(crate) algo: AlgoArgs,
+}
+
+/// What convolutions are computed by.
+#[derive(clap::Args)]
+pub(crate) struct AlgoArgs {
     /// Algorithms of convolutions [default: auto; of `nin run`: direct].
     ///
     /// `auto` takes whichever costs least, for each product of each convolution; `direct` goes tap by tap; `winograd` is
     /// Winograd's wherever a convolution has stride 1 and more than one tap, `winograd4` the same with tiles of 4x4 outputs.
     /// For a layer: `auto,mlpconv2=direct`; for one of its products: `mlpconv1.forward=winograd2`, or `input-grad` or
     /// `kernel-grad` in place of `forward`. `tuned` is the list that `nin bench --tune` measured.
-    #[arg(long, value_name = "ALGO[,LAYER=ALGO...]", help_heading = MACHINE_OPTIONS)]
-    pub(crate) algo: Option<AlgoArg>,
+    #[arg(long = "algo", value_name = "ALGO[,LAYER=ALGO...]", help_heading = MACHINE_OPTIONS)]
+    pub(crate) given: Option<AlgoArg>,
 }
 
 /// What profilers are told.
@@ -191,7 +198,7 @@ impl MachineArgs {
     /// # Errors
     /// As [`MachineArgs::machine`].
     pub(crate) fn algos(&self, model: &Model, purpose: Purpose) -> anyhow::Result<Option<Algos>> {
-        let algo = self.algo.as_ref();
+        let algo = self.algo.given.as_ref();
         algo.map(|algo| algo.algos(model, self.isa, purpose)).transpose()
     }
 }

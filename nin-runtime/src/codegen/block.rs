@@ -245,7 +245,7 @@ impl Scope<'_> {
                     let conv = self.plan.conv(stage.node);
                     let operands = Operands {
                         input: at(e, stage.reads[0]),
-                        panels: self.prepared(e, conv.grad_panels[0]),
+                        panels: self.prepared(e, conv.grad_kernel().panels()[0]),
                         output: at(e, stage.writes),
                         bias: None,
                         mask: mask.map(|mask| at(e, mask)),
@@ -345,7 +345,7 @@ impl Scope<'_> {
         input: Value,
         output: Value,
     ) -> Operands {
-        let panels = self.prepared(e, conv.forward_panels);
+        let panels = self.prepared(e, conv.forward_kernel.panels()[0]);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
         Operands { input, panels, output, bias, mask: None }
     }
@@ -402,7 +402,8 @@ impl Scope<'_> {
         if let Some(winograd) = conv.winograd(Product::InputGrad) {
             return self.winograd_input_grad(e, conv, (winograd, image), result, mask);
         }
-        for (phase, &offset) in geometry.input_grad().iter().zip(&conv.grad_panels) {
+        let offsets = conv.grad_kernel().panels();
+        for (phase, &offset) in geometry.input_grad().iter().zip(offsets) {
             let panels = self.prepared(e, offset);
             let operands = Operands { input: grad, panels, output: result, bias: None, mask };
             if geometry.is_pointwise() {

@@ -95,12 +95,11 @@ impl Scope<'_> {
         frequency: Value,
         images: Option<Value>,
     ) {
-        let (panels, tile) = match product {
-            Product::InputGrad => (conv.grad_spectrum, conv.grad_tile),
-            Product::Forward | Product::KernelGrad => (conv.forward_spectrum, conv.forward_tile),
+        let (kernel, tile) = match product {
+            Product::InputGrad => (conv.grad_kernel(), conv.grad_tile),
+            Product::Forward | Product::KernelGrad => (&conv.forward_kernel, conv.forward_tile),
         };
-        let PreparedSpectrum { offset, stride } =
-            panels.expect("the panels are prepared (a bug in nin)");
+        let PreparedSpectrum { offset, stride, .. } = kernel.spectrum();
         let chunk = self.plan.chunk;
         let [operand, result] =
             [Spectrum::Operand(product), Spectrum::Result(product)].map(|spectrum| {

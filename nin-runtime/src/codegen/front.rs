@@ -73,8 +73,10 @@ pub(super) fn signature(call_conv: CallConv, export: Export) -> Signature {
         Export::Forward(Prepared::State) => (&[POINTER, POINTER, SIZE, POINTER, POINTER], None),
         // Where each tensor lies, the prepared weights, and memory to work in.
         Export::Prepare => (&[POINTER, POINTER, POINTER], None),
-        // The state of a training, and where each tensor and each one's momentum lie.
-        Export::Load | Export::Save => (&[POINTER, POINTER, POINTER], None),
+        // The state of a training, where each tensor and each one's momentum lie, and memory to work in.
+        Export::Load => (&[POINTER, POINTER, POINTER, POINTER], None),
+        // The same without that memory.
+        Export::Save => (&[POINTER, POINTER, POINTER], None),
         // The state, images, labels, their number, the step's settings, losses, hits, and memory to work in.
         Export::Step => {
             (&[POINTER, POINTER, POINTER, SIZE, POINTER, POINTER, POINTER, POINTER], Some(INT))
@@ -114,12 +116,18 @@ impl FrontBody<'_> {
         }
     }
 
-    /// Prepares all weights.
-    fn prepare(&self, e: &mut Emitter<'_>, context: Value, weights: Value, prepared: Value) {
+    /// Prepares all weights, in an arena.
+    fn prepare(
+        &self,
+        e: &mut Emitter<'_>,
+        context: Value,
+        (weights, prepared, arena): (Value, Value, Value),
+    ) {
         let (zero, all) = (e.int(0), e.size(self.plan.strips()));
         for (value, offset) in [
             (weights, offset_of!(Context, weights)),
             (prepared, offset_of!(Context, prepared)),
+            (arena, offset_of!(Context, arena)),
             (zero, offset_of!(Context, begin)),
             (all, offset_of!(Context, end)),
         ] {
@@ -141,8 +149,10 @@ impl Front<'_> {
         let of_body = |body: &FrontBody<'_>| match size {
             Size::Workspace => match self.prepared {
                 Prepared::Embedded => body.plan.arena(),
-                // Weights lie there on their way from the caller's tensors to prepared ones.
-                Prepared::Passed => body.plan.arena().max(body.plan.weight_floats),
+                Prepared::Passed => {
+                    let preparing = preparing_arena(body.plan) + body.plan.preparing_floats;
+                    body.plan.arena().max(preparing)
+                }
                 Prepared::State => train::Workspace::of(body.plan).floats,
             },
             Size::Prepared => body.plan.prepared_floats,
@@ -224,7 +234,10 @@ impl Front<'_> {
         });
         flushed(e, |e| {
             let context = context::on_stack(e);
-            self.on_body(e, |e, _, body| body.prepare(e, context, workspace, prepared));
+            self.on_body(e, |e, _, body| {
+                let arena = e.floats(workspace, preparing_arena(body.plan) as i64);
+                body.prepare(e, context, (workspace, prepared, arena));
+            });
         });
     }
 
@@ -335,6 +348,11 @@ impl Front<'_> {
         e.b.seal_block(exit);
         name
     }
+}
+
+/// Where passed weights are prepared in a workspace, in floats: before it they lie on their way from the caller's tensors.
+fn preparing_arena(plan: &Plan) -> usize {
+    plan.weight_floats.next_multiple_of(plan::ALIGN)
 }
 
 /// Runs `body` with denormals flushed to zero.

@@ -257,15 +257,14 @@ fn of_weights<const N: usize>(
     })
 }
 
-/// Rebuilds the rows that normalise by the running statistics, at the channels of a strip.
+/// Rebuilds the rows that normalise by the running statistics, at `base` and the channels of a strip.
 pub(super) fn prepare(
     e: &mut Emitter<'_>,
     plan: &Plan,
     norm: &NormPlan,
-    (weights, prepared): (Value, Value),
+    (weights, base): (Value, Value),
     strip: Strip<'_>,
 ) -> AffineRows {
-    let base = e.floats(prepared, norm.prepared as i64);
     let rows = AffineRows::behind(e, norm, base);
     e.lanes(strip.channels, |e, ty, i| {
         let i = e.b.ins().iadd(strip.first, i);

@@ -140,7 +140,10 @@ impl Scope<'_> {
     /// The rows by which a batch normalisation normalises: of the running statistics, or of the batch's.
     pub(super) fn affine(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> AffineRows {
         let base = match self.kind {
-            PassKind::Inference => self.prepared(e, norm.prepared),
+            PassKind::Inference => {
+                let offset = norm.prepared.expect("a merged norm runs nowhere (a bug in nin)");
+                self.prepared(e, offset)
+            }
             PassKind::Training => {
                 let first = norm.statistic(Row::Affine(Affine::Mean)) as i64;
                 let statistics = self.statistics(e);

@@ -55,7 +55,7 @@ pub(super) fn emit(
                 follow(conv.kernel, conv.rows(), channels);
                 conv.bias.into_iter().for_each(|bias| follow(bias, 1, channels));
             }
-            StripOwner::Norm(norm) => {
+            StripOwner::Norm(norm, _) => {
                 for id in [norm.weights.scale, norm.weights.shift] {
                     follow(id, 1, norm.channels);
                 }

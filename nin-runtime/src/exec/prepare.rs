@@ -28,6 +28,7 @@ pub(crate) fn prepare(graph: &Graph, plan: &Plan, weights: &Weights) -> Result<F
     from_file_layout(graph, plan, weights, &mut master);
     let mut prepared = Floats::zeroed(plan.prepared_floats)?;
     let (callee, mut lanes) = (Callee { code: &code, graph, plan }, Lanes::default());
-    callee.prepare(&master, &mut prepared, 1, &mut lanes).run(&mut Threads::new(1)?);
+    let mut arenas = [Floats::zeroed(plan.arena())?];
+    callee.prepare(&master, &mut prepared, &mut arenas, &mut lanes).run(&mut Threads::new(1)?);
     Ok(prepared)
 }

@@ -195,7 +195,14 @@ impl Session {
         }
         let update = UpdateStep { optimizer, hyper, scale, reduced: clip.is_some(), step };
         callee
-            .update(&update, memory, (weights, prepared), moments, threads, &mut self.lanes)
+            .update(
+                &update,
+                memory,
+                (weights, prepared),
+                moments,
+                &mut self.arenas,
+                &mut self.lanes,
+            )
             .run(&mut self.threads);
         Ok(outcome)
     }
@@ -346,8 +353,8 @@ impl Session {
         from_file_layout(graph, self.program.plan(), weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
         let prepared = Arc::make_mut(&mut self.prepared);
-        let threads = self.threads.count();
-        callee.prepare(&self.weights, prepared, threads, &mut self.lanes).run(&mut self.threads);
+        let (arenas, lanes) = (&mut self.arenas, &mut self.lanes);
+        callee.prepare(&self.weights, prepared, arenas, lanes).run(&mut self.threads);
         Ok(())
     }
 

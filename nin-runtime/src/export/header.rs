@@ -111,16 +111,26 @@ fn tensors(interface: &Interface, upper: &str) -> String {
     if interface.prepared == Prepared::Embedded {
         return String::new();
     }
-    let count = interface.tensors.len();
+    let tensors = &interface.tensors;
+    let count = tensors.len();
     let mut text = format!(
         "/* The model's weights, in the order in which they are passed; each lies as a safetensors file has it. */\n\
          #define {upper}_TENSORS {count}\n"
     );
-    for (number, (name, dims)) in interface.tensors.iter().enumerate() {
+    for (number, (name, dims)) in tensors.iter().enumerate() {
         let constant = name.to_ascii_uppercase().replace('.', "_");
         let _ = writeln!(text, "#define {upper}_{constant} {number} /* {name} {dims:?} */");
     }
-    text + "\n"
+    let names: Vec<String> = tensors.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let floats = tensors.iter().map(|(_, dims)| dims.iter().product::<usize>().to_string());
+    let floats: Vec<String> = floats.collect();
+    text += &format!(
+        "/* Name and floats of each, to begin arrays with. */\n\
+         #define {upper}_TENSOR_NAMES {{ {} }}\n#define {upper}_TENSOR_FLOATS {{ {} }}\n\n",
+        names.join(", "),
+        floats.join(", ")
+    );
+    text
 }
 
 /// A function with what is to be said of it.
@@ -152,7 +162,7 @@ fn declaration(interface: &Interface, export: Export, name: &str, upper: &str) -
                 "Begins a training in {upper}_STATE_BYTES with the model's tensors. With momentum, a tensor for each of them, an\n * earlier one goes on; it may be NULL."
             ),
             "void ",
-            "void *state, const float *const *tensors, const float *const *momentum",
+            "void *state, const float *const *tensors, const float *const *momentum, void *workspace",
         ),
         Export::Step => (
             format!(

@@ -1,14 +1,14 @@
 //! A library's wrapper for Rust: types in place of pointers and counts, so that its calls are safe.
 
+mod texts;
+
 use super::{Interface, Library};
 use crate::data::Normalisation;
-use crate::error::Error;
 use crate::kernel::Prepared;
 
 /// The text of a library's wrapper, the items of a module.
-pub(super) fn write(library: &Library) -> Result<String, Error> {
+pub(super) fn write(library: &Library) -> String {
     let Library { options, about, interface, .. } = library;
-    let name = options.name.as_str();
     let (input, output) = (interface.input, interface.output);
     let mut text = format!(
         "// {}, compiled by nin {} for {}.\n\n\
@@ -33,29 +33,36 @@ pub(super) fn write(library: &Library) -> Result<String, Error> {
     if let Some(normalisation) = &about.normalisation {
         text += &normalise(normalisation, input.pixels());
     }
-    match interface.prepared {
-        Prepared::Embedded => text += EMBEDDED,
-        Prepared::Passed => {
-            text += &tensors(interface);
-            text += PASSED;
-        }
-        Prepared::State => {
-            let reason =
-                "a library that trains has no wrapper for Rust; nin's `Trainer` trains there";
-            return Err(Error::Format { reason: reason.to_owned() });
-        }
+    if interface.prepared == Prepared::State {
+        text +=
+            &format!("/// Most images of a step.\npub const BATCH: usize = {};\n", interface.batch);
+    }
+    if interface.prepared != Prepared::Embedded {
+        text += &tensors(interface);
     }
     let lines = |bytes: usize| bytes.div_ceil(LINE).to_string();
+    for part in texts(interface.prepared) {
+        text += &part
+            .replace("NAME", &options.name)
+            .replace("WORKSPACE_LINES", &lines(interface.workspace_bytes))
+            .replace("PREPARED_LINES", &lines(interface.prepared_bytes))
+            .replace("STATE_LINES", &lines(interface.state_bytes));
+    }
     let quiet = |line: &str| match line.starts_with("pub ") || line.starts_with("impl ") {
         // Whether callers use and pass on an item is their affair.
         true => format!("#[allow(dead_code, unreachable_pub)]\n{line}\n"),
         false => format!("{line}\n"),
     };
-    let text: String = text.lines().map(quiet).collect();
-    Ok(text
-        .replace("NAME", name)
-        .replace("WORKSPACE_LINES", &lines(interface.workspace_bytes))
-        .replace("PREPARED_LINES", &lines(interface.prepared_bytes)))
+    text.lines().map(quiet).collect()
+}
+
+/// What follows the constants.
+fn texts(prepared: Prepared) -> &'static [&'static str] {
+    match prepared {
+        Prepared::Embedded => &[texts::MEMORY, texts::EMBEDDED],
+        Prepared::Passed => &[texts::MEMORY, texts::CHECK, texts::PASSED],
+        Prepared::State => &[texts::MEMORY, texts::CHECK, texts::TRAINING],
+    }
 }
 
 /// Bytes of a cache line.
@@ -82,133 +89,3 @@ fn tensors(interface: &Interface) -> String {
         sized.len()
     )
 }
-
-/// A net that carries its weights.
-const EMBEDDED: &str = r#"
-#[allow(unsafe_code)]
-mod code {
-    unsafe extern "C" {
-        pub(super) safe fn NAME_supported() -> std::ffi::c_int;
-        pub(super) fn NAME_forward(
-            images: *const f32,
-            results: *mut f32,
-            n: usize,
-            workspace: *mut std::ffi::c_void,
-        );
-    }
-}
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
-
-/// The model, and memory for one call at a time. Calls allocate nothing; threads take a net each.
-pub struct Net {
-    workspace: Box<[Line]>,
-}
-
-impl Net {
-    /// Room for calls, or `None` where the CPU lacks the instructions that the model was compiled to.
-    pub fn new() -> Option<Net> {
-        let workspace = || vec![Line([0.0; 16]); WORKSPACE_LINES].into_boxed_slice();
-        (code::NAME_supported() != 0).then(|| Net { workspace: workspace() })
-    }
-
-    /// Carries images, any number, to their results.
-    ///
-    /// # Panics
-    /// If there is not a result for each image.
-    #[allow(unsafe_code)]
-    pub fn forward(&mut self, images: &[[f32; IMAGE]], results: &mut [[f32; OUTPUT]]) {
-        assert_eq!(images.len(), results.len(), "a result for each image");
-        let workspace = self.workspace.as_mut_ptr().cast();
-        // SAFETY: the CPU runs the code, and all memory is as large as the types say.
-        unsafe {
-            code::NAME_forward(
-                images.as_ptr().cast(),
-                results.as_mut_ptr().cast(),
-                images.len(),
-                workspace,
-            );
-        }
-    }
-}
-"#;
-
-/// A net that is given its weights.
-const PASSED: &str = r#"
-#[allow(unsafe_code)]
-mod code {
-    unsafe extern "C" {
-        pub(super) safe fn NAME_supported() -> std::ffi::c_int;
-        pub(super) fn NAME_prepare(
-            tensors: *const *const f32,
-            prepared: *mut std::ffi::c_void,
-            workspace: *mut std::ffi::c_void,
-        );
-        pub(super) fn NAME_forward(
-            images: *const f32,
-            results: *mut f32,
-            n: usize,
-            prepared: *const std::ffi::c_void,
-            workspace: *mut std::ffi::c_void,
-        );
-    }
-}
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
-
-/// The model with weights, and memory for one call at a time. Calls allocate nothing; threads take a clone each, which
-/// shares the weights.
-#[derive(Clone)]
-pub struct Net {
-    prepared: std::sync::Arc<[Line]>,
-    workspace: Box<[Line]>,
-}
-
-impl Net {
-    /// The model with its tensors, in the order of [`TENSORS`], as a safetensors file has them; or `None` where the CPU
-    /// lacks the instructions that the model was compiled to.
-    ///
-    /// # Panics
-    /// If a tensor has another length than the model's.
-    #[allow(unsafe_code)]
-    pub fn new(tensors: [&[f32]; TENSORS.len()]) -> Option<Net> {
-        for ((name, length), tensor) in TENSORS.into_iter().zip(tensors) {
-            assert_eq!(tensor.len(), length, "the length of {name}");
-        }
-        if code::NAME_supported() == 0 {
-            return None;
-        }
-        let mut prepared = vec![Line([0.0; 16]); PREPARED_LINES];
-        let mut workspace = vec![Line([0.0; 16]); WORKSPACE_LINES].into_boxed_slice();
-        let tensors = tensors.map(<[f32]>::as_ptr);
-        let (to, room) = (prepared.as_mut_ptr().cast(), workspace.as_mut_ptr().cast());
-        // SAFETY: the CPU runs the code, tensors have their lengths, and all memory is as large as the model says.
-        unsafe { code::NAME_prepare(tensors.as_ptr(), to, room) };
-        Some(Net { prepared: prepared.into(), workspace })
-    }
-
-    /// Carries images, any number, to their results.
-    ///
-    /// # Panics
-    /// If there is not a result for each image.
-    #[allow(unsafe_code)]
-    pub fn forward(&mut self, images: &[[f32; IMAGE]], results: &mut [[f32; OUTPUT]]) {
-        assert_eq!(images.len(), results.len(), "a result for each image");
-        let (prepared, workspace) = (self.prepared.as_ptr().cast(), self.workspace.as_mut_ptr().cast());
-        // SAFETY: the CPU runs the code, and all memory is as large as the types say.
-        unsafe {
-            code::NAME_forward(
-                images.as_ptr().cast(),
-                results.as_mut_ptr().cast(),
-                images.len(),
-                prepared,
-                workspace,
-            );
-        }
-    }
-}
-"#;

@@ -167,21 +167,24 @@ impl<'a> Callee<'a> {
         Calls { code: self.code, entry, lanes, barrier: None, borrowed: PhantomData }
     }
 
-    /// Rebuilds every prepared form of the weights.
+    /// Rebuilds every prepared form of the weights, on a thread for each arena.
     pub(crate) fn prepare(
         self,
         weights: &'a Floats,
         prepared: &'a mut Floats,
-        threads: usize,
+        arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
-        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
-            lane.push(Some(base.over(self.plan.strips_of(part, threads))));
+        let threads = arenas.len();
+        for (thread, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            let context = base.alone_in(&mut arenas[thread]);
+            lane.push(Some(context.over(self.plan.strips_of(thread, threads))));
         }
         self.calls(Entry::Prepare, lanes)
     }

@@ -6,7 +6,7 @@ use nin_dsl::graph::Graph;
 
 use super::{
     Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
-    PreparedSpectrum, Product, Spectrum, Step, Winograd, product_of,
+    PreparedKernel, Product, Spectrum, Step, Winograd, product_of,
 };
 use crate::geometry::ConvGeometry;
 use crate::kernel::TileShape;
@@ -33,15 +33,22 @@ impl Plan {
             conv.write(self.training.is_some(), text)?;
         }
         for norm in &self.norms {
+            write!(text, "  norm {} {} channels", norm.node, norm.channels)?;
+            if let Some(offset) = norm.prepared {
+                write!(text, " @{offset}")?;
+            }
             let conv = self.convs.iter().find(|conv| conv.norm == Some(norm.node));
-            let merged = conv.map_or(String::new(), |conv| format!(", merged into {}", conv.node));
-            writeln!(
-                text,
-                "  norm {} {} channels @{}{merged}",
-                norm.node, norm.channels, norm.prepared
-            )?;
+            if let Some(conv) = conv {
+                write!(text, ", merged into {}", conv.node)?;
+            }
+            writeln!(text)?;
         }
-        writeln!(text, "  entry prepare: a range of {} strips of the weights", self.strips())?;
+        writeln!(
+            text,
+            "  entry prepare: a range of {} strips of the weights, arena {} floats",
+            self.strips(),
+            self.preparing_floats
+        )?;
         writeln!(
             text,
             "  entry infer: chunks of a range of images, arena {} floats",
@@ -77,46 +84,50 @@ impl ConvPlan {
         let ConvGeometry { kernel, stride, pad, cin, cout, .. } = self.geometry;
         let (ky, kx) = kernel;
         writeln!(text, "  conv {} {ky}x{kx} s{stride} p{pad} {cin} -> {cout}", self.node)?;
-        let panels: Vec<String> = self.grad_panels.iter().map(|at| format!(" @{at}")).collect();
-        let (forward, spectrum) = (format!(" @{}", self.forward_panels), self.forward_spectrum);
-        product_line(text, "forward", self.forward, (self.forward_tile, &forward, spectrum))?;
-        if !self.grad_panels.is_empty() {
-            let panels = (self.grad_tile, &*panels.concat(), self.grad_spectrum);
-            product_line(text, "input gradient", self.input_grad, panels)?;
+        let (kernel, tile) = (Some(&self.forward_kernel), self.forward_tile);
+        product_line(text, "forward", self.forward, tile, kernel)?;
+        if let Some(kernel) = &self.grad_kernel {
+            product_line(text, "input gradient", self.input_grad, self.grad_tile, Some(kernel))?;
         }
         if training {
-            let tile = (self.kernel_tile, "", None);
-            product_line(text, "kernel gradient", self.kernel_grad, tile)?;
+            product_line(text, "kernel gradient", self.kernel_grad, self.kernel_tile, None)?;
         }
         Ok(())
     }
 }
 
-/// A product: its algorithm, its tile and panels, and its cost beside the direct algorithm's.
+/// A product: its algorithm, its tile, what it reads of the kernel, and its cost beside the direct algorithm's.
 fn product_line(
     text: &mut String,
     name: &str,
     Choice { algorithm, cost, direct }: Choice,
-    (tile, panels, spectrum): (TileShape, &str, Option<PreparedSpectrum>),
+    tile: TileShape,
+    kernel: Option<&PreparedKernel>,
 ) -> fmt::Result {
     write!(text, "    {name:<15} ")?;
     match algorithm {
-        Algorithm::Direct => {
-            write!(text, "direct, tile {tile}{panels}, costs {}", thousands(direct))
+        Algorithm::Direct => write!(text, "direct")?,
+        Algorithm::Winograd(Winograd { size, reach }) => write!(text, "{size} {reach}")?,
+    }
+    write!(text, ", tile {tile}")?;
+    match kernel {
+        None => {}
+        Some(PreparedKernel::Panels(offsets)) => {
+            offsets.iter().try_for_each(|at| write!(text, " @{at}"))?;
         }
-        Algorithm::Winograd(Winograd { size, reach }) => {
-            write!(text, "{size} {reach}, tile {tile}{panels}")?;
-            if let Some(spectrum) = spectrum {
-                write!(text, " to @{}", spectrum.offset)?;
-            }
+        Some(PreparedKernel::Spectrum(spectrum)) => write!(text, " @{}", spectrum.offset)?,
+    }
+    match algorithm {
+        Algorithm::Direct => write!(text, ", costs {}", thousands(direct))?,
+        Algorithm::Winograd(_) => {
             let [total, products, transforms, direct] =
                 [cost.total(), cost.products, cost.transforms, direct].map(thousands);
             write!(
                 text,
                 ", costs {total} (products {products}, transforms {transforms}) instead of {direct}"
-            )
+            )?;
         }
-    }?;
+    }
     writeln!(text)
 }
 

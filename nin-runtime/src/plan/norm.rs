@@ -2,7 +2,7 @@
 
 use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op};
 
-use super::ALIGN;
+use super::{ALIGN, ConvPlan, Room};
 
 /// A batch normalisation's geometry and places (offsets in floats).
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +19,9 @@ pub struct NormPlan {
     pub momentum: f64,
     /// Its weights.
     pub weights: BatchNormWeights,
-    /// Three [`Affine`] rows in the prepared weights, from the running statistics.
-    pub prepared: usize,
+    /// Three [`Affine`] rows in the prepared weights, from the running statistics; `None` if it is merged into a convolution, whose
+    /// kernel and bias are all that is read of it.
+    pub prepared: Option<usize>,
     /// The rows of a training step.
     pub training: Option<StepRows>,
 }
@@ -83,7 +84,7 @@ impl Row {
 
 impl Affine {
     /// Rows that normalise.
-    const COUNT: usize = 3;
+    pub(super) const COUNT: usize = 3;
 
     fn number(self) -> usize {
         match self {
@@ -130,8 +131,8 @@ pub(super) struct Norms {
     pub(super) statistics: usize,
 }
 
-/// Plans every batch normalisation. `place` takes floats of the prepared weights.
-pub(super) fn norms(graph: &Graph, training: bool, mut place: impl FnMut(usize) -> usize) -> Norms {
+/// Plans every batch normalisation.
+pub(super) fn norms(graph: &Graph, training: bool, convs: &[ConvPlan], room: &mut Room) -> Norms {
     let mut all = Norms { norms: Vec::new(), moments: 0, statistics: 0 };
     for id in graph.ids() {
         let Op::BatchNorm { eps, momentum, weights } = graph.node(id).op else { continue };
@@ -139,7 +140,8 @@ pub(super) fn norms(graph: &Graph, training: bool, mut place: impl FnMut(usize) 
         let (channels, pixels) = (shape.channels(), shape.pixels());
         let row = channels.next_multiple_of(ALIGN);
         let rows = StepRows { moments: all.moments, statistics: all.statistics };
-        let prepared = place(Affine::COUNT * row);
+        let is_merged = convs.iter().any(|conv| conv.norm == Some(id));
+        let prepared = (!is_merged).then(|| room.place(Affine::COUNT * row));
         let training = training.then_some(rows);
         if training.is_some() {
             all.moments += StepRows::MOMENTS * row;

@@ -27,8 +27,8 @@ pub struct StripGroup<'a> {
 pub enum StripOwner<'a> {
     /// A convolution's, with the statistics of the batch normalisation that is merged into it.
     Conv(&'a ConvPlan),
-    /// Those of a batch normalisation that is merged into no convolution.
-    Norm(&'a NormPlan),
+    /// Those of a batch normalisation that is merged into no convolution, whose rows lie there in the prepared weights.
+    Norm(&'a NormPlan, usize),
 }
 
 impl StripGroup<'_> {
@@ -50,7 +50,7 @@ impl StripGroup<'_> {
     fn rows(&self) -> usize {
         match self.owner {
             StripOwner::Conv(conv) => conv.rows(),
-            StripOwner::Norm(_) => 1,
+            StripOwner::Norm(..) => 1,
         }
     }
 }
@@ -69,8 +69,9 @@ impl Plan {
             .convs
             .iter()
             .map(|conv| (StripOwner::Conv(conv), conv.geometry.cout, conv.forward_tile.cols));
-        let norms =
-            self.free_norms().map(|norm| (StripOwner::Norm(norm), norm.channels, norm.channels));
+        let norms = self
+            .free_norms()
+            .map(|(norm, rows)| (StripOwner::Norm(norm, rows), norm.channels, norm.channels));
         convs.chain(norms).scan(0, |first, (owner, channels, width)| {
             let group = StripGroup { first: *first, owner, channels, width };
             *first += group.count();

@@ -7,7 +7,7 @@ use super::trainer::Machine;
 use crate::compile::{Purpose, compile};
 use crate::data::{Preparation, Split};
 use crate::error::Error;
-use crate::exec::{Session, zeroed_images};
+use crate::exec::{Program, Session, zeroed_images};
 use crate::weights::Weights;
 
 /// What a model makes of labelled images.
@@ -99,6 +99,11 @@ impl Evaluator {
         let session = compile(&graph.without_softmax(), &options)?.session(weights)?;
         let batch = zeroed_images(batch, graph.input())?;
         Ok(Evaluator { session, batch, labels: Vec::new() })
+    }
+
+    /// The program that runs the model.
+    pub fn program(&self) -> &Program {
+        self.session.program()
     }
 
     /// Replaces the weights.

@@ -33,10 +33,16 @@ fn images(graph: &Graph) -> usize {
     if graph.input().elements() < 10_000 { 5 } else { 1 }
 }
 
-fn options(isas: &[Isa], batch: usize) -> LibraryOptions {
+fn options(isas: &[Isa], batch: usize, algo: &Algos) -> LibraryOptions {
     let triple = platform(None).expect("a platform");
-    let (name, isas, algo) = ("net".to_owned(), isas.to_vec(), Algos::default());
+    let (name, isas, algo) = ("net".to_owned(), isas.to_vec(), algo.clone());
     LibraryOptions { name, batch, threads: 2, isas, algo, triple }
+}
+
+/// Choices of algorithms beside nin's own: one for all, and hints for a layer and for single products.
+fn choices() -> [Algos; 3] {
+    ["direct", "winograd", "winograd2,mlpconv2.forward=direct,mlpconv2.input-grad=winograd4"]
+        .map(|choice| choice.parse().expect("a choice"))
 }
 
 fn about(graph: &Graph) -> About {
@@ -46,15 +52,16 @@ fn about(graph: &Graph) -> About {
 }
 
 /// A library of a graph with the weights inside, or without.
-fn library(graph: &Graph, weights: Option<&Weights>, isas: &[Isa]) -> Library {
-    let options = options(isas, images(graph));
+fn library(graph: &Graph, weights: Option<&Weights>, isas: &[Isa], algo: &Algos) -> Library {
+    let options = options(isas, images(graph), algo);
     let contents = weights.map_or(Contents::Code, Contents::Weights);
     Library::compile(graph, contents, &about(graph), &options).expect("a library")
 }
 
 /// What a session computes.
-fn by_session(graph: &Graph, isa: Isa, data: &Data) -> Vec<u32> {
-    let options = Options { batch: images(graph), threads: 1, isa, ..Options::default() };
+fn by_session(graph: &Graph, isa: Isa, algo: &Algos, data: &Data) -> Vec<u32> {
+    let (batch, algo) = (images(graph), algo.clone());
+    let options = Options { batch, threads: 1, isa, algo, ..Options::default() };
     let program = compile(graph, &options).expect("a program");
     let mut session = program.session(&data.weights).expect("a session");
     session.forward(data.images.view()).expect("an output").iter().map(|x| x.to_bits()).collect()
@@ -116,18 +123,18 @@ fn link(file: &Path, to: &Path) {
 }
 
 /// Compares every way to the same bits.
-fn all_agree(name: &str, graph: &Graph) {
+fn all_agree(name: &str, graph: &Graph, algo: &Algos) {
     let data = Data::draw(graph, images(graph), 3);
     let folder = tempfile::tempdir().expect("a folder");
     let (shared, linked) = (folder.path().join("shared.so"), folder.path().join("linked.so"));
     let has_cc = has_cc();
     for isa in Isa::available() {
-        let expected = by_session(graph, isa, &data);
+        let expected = by_session(graph, isa, algo, &data);
         for embedded in [true, false] {
-            let library = library(graph, embedded.then_some(&data.weights), &[isa]);
+            let library = library(graph, embedded.then_some(&data.weights), &[isa], algo);
             fs::write(&shared, library.shared_library().unwrap()).unwrap();
             let found = by_library(graph, &shared, &data, embedded);
-            assert!(found == expected, "{name}, {isa}, embedded: {embedded}");
+            assert!(found == expected, "{name}, {isa}, {algo}, embedded: {embedded}");
             if has_cc {
                 let (file, content) = if embedded {
                     (folder.path().join("net.o"), library.object())
@@ -137,7 +144,7 @@ fn all_agree(name: &str, graph: &Graph) {
                 fs::write(&file, content.unwrap()).unwrap();
                 link(&file, &linked);
                 let found = by_library(graph, &linked, &data, embedded);
-                assert!(found == expected, "{name}, {isa}, linked, embedded: {embedded}");
+                assert!(found == expected, "{name}, {isa}, {algo}, linked, embedded: {embedded}");
                 fs::remove_file(&linked).unwrap();
             }
             // A loaded library must not change under its feet.
@@ -158,7 +165,7 @@ fn libraries_compute_the_bits_of_sessions() {
         ("small", SMALL),
         ("map", "< input(2, 7, 9) elu conv(7) conv(3, kernel = 1, stride = 2) batchnorm >"),
     ] {
-        all_agree(name, &graph(text));
+        all_agree(name, &graph(text), &Algos::default());
     }
 }
 
@@ -169,13 +176,20 @@ fn libraries_of_the_shipped_models_compute_the_bits_of_sessions() {
     let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     assert!(names.len() >= 8, "{names:?}");
     for name in names.iter().filter(|name| name.ends_with(".nin")) {
-        all_agree(name, &shipped(name));
+        all_agree(name, &shipped(name), &Algos::default());
+    }
+}
+
+#[test]
+fn libraries_of_every_algorithm_compute_the_bits_of_sessions() {
+    for algo in choices() {
+        all_agree("digits", &shipped("digits.nin"), &algo);
     }
 }
 
 #[test]
 fn a_dispatching_library_computes_the_bits_of_the_fastest_instruction_set() {
-    let graph = graph(SMALL);
+    let graph = shipped("digits.nin");
     let data = Data::draw(&graph, images(&graph), 4);
     let best = Isa::available().last().unwrap();
     let isas = match best {
@@ -183,19 +197,23 @@ fn a_dispatching_library_computes_the_bits_of_the_fastest_instruction_set() {
         Isa::Auto | Isa::Portable => vec![Isa::Portable],
     };
     let folder = tempfile::tempdir().unwrap();
-    for embedded in [true, false] {
-        let library = library(&graph, embedded.then_some(&data.weights), &isas);
-        let file = folder.path().join(format!("{embedded}.so"));
-        fs::write(&file, library.shared_library().unwrap()).unwrap();
-        let found = by_library(&graph, &file, &data, embedded);
-        assert!(found == by_session(&graph, best, &data), "embedded: {embedded}");
+    for algo in choices().into_iter().chain([Algos::default()]) {
+        let expected = by_session(&graph, best, &algo, &data);
+        for embedded in [true, false] {
+            let library = library(&graph, embedded.then_some(&data.weights), &isas, &algo);
+            let file = folder.path().join(format!("{algo}.{embedded}.so"));
+            fs::write(&file, library.shared_library().unwrap()).unwrap();
+            let found = by_library(&graph, &file, &data, embedded);
+            assert!(found == expected, "{algo}, embedded: {embedded}");
+        }
     }
 }
 
 #[test]
 fn a_library_tells_what_it_knows_of_its_model() {
     let graph = graph(SMALL);
-    let library = library(&graph, Some(&Data::draw(&graph, 1, 5).weights), &[Isa::Portable]);
+    let weights = Data::draw(&graph, 1, 5).weights;
+    let library = library(&graph, Some(&weights), &[Isa::Portable], &Algos::default());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("net.so");
     fs::write(&file, library.shared_library().unwrap()).unwrap();
@@ -221,7 +239,7 @@ fn a_library_tells_what_it_knows_of_its_model() {
 fn the_code_of_a_net_is_small() {
     let graph = shipped("nin-mnist.nin");
     for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
-        let object = library(&graph, None, &[isa]).object().unwrap();
+        let object = library(&graph, None, &[isa], &Algos::default()).object().unwrap();
         assert!(object.len() <= 150 << 10, "{isa}: {} bytes", object.len());
     }
 }
@@ -231,7 +249,8 @@ fn same_input_same_bytes() {
     let graph = graph(SMALL);
     let data = Data::draw(&graph, 1, 6);
     let files = || {
-        let library = library(&graph, Some(&data.weights), &[Isa::Portable]);
+        let weights = Some(&data.weights);
+        let library = library(&graph, weights, &[Isa::Portable], &Algos::default());
         [library.object(), library.static_library(), library.shared_library()].map(Result::unwrap)
     };
     assert!(files() == files());
@@ -241,7 +260,7 @@ fn same_input_same_bytes() {
 fn what_cannot_be_compiled_is_told() {
     let graph = graph(SMALL);
     let weights = Data::draw(&graph, 1, 7).weights;
-    let good = options(&[Isa::Portable], 1);
+    let good = options(&[Isa::Portable], 1, &Algos::default());
     let refused = |graph: &Graph, options: &LibraryOptions| {
         let compiled =
             Library::compile(graph, Contents::Weights(&weights), &About::default(), options);

@@ -82,8 +82,8 @@ struct Step {
 impl Front<'_> {
     /// Fills a state with tensors, with their momentum or none, and prepares the weights.
     pub(super) fn load(&self, e: &mut Emitter<'_>, arguments: &[Value]) {
-        let [state, tensors, momentum] = *arguments else {
-            unreachable!("load takes three arguments (a bug in nin)")
+        let [state, tensors, momentum, workspace] = *arguments else {
+            unreachable!("load takes four arguments (a bug in nin)")
         };
         let copy = |e: &mut Emitter<'_>, in_file: Value, in_plan: Value| {
             let number = e.load(F32, in_file, 0);
@@ -99,7 +99,7 @@ impl Front<'_> {
             let context = context::on_stack(e);
             self.on_body(e, |e, _, body| {
                 let prepared = e.floats(state, State::of(body.plan).prepared as i64);
-                body.prepare(e, context, state, prepared);
+                body.prepare(e, context, (state, prepared, workspace));
             });
         });
     }

@@ -202,14 +202,15 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Reduce, lanes)
     }
 
-    /// One optimizer step of every weight by the sums of the slices' gradients; then weights are prepared for the next step.
+    /// One optimizer step of every weight by the sums of the slices' gradients; then weights are prepared for the next step,
+    /// on a thread for each arena.
     pub(crate) fn update(
         self,
         step: &UpdateStep<'_>,
         memory: &'a StepMemory,
         (weights, prepared): (&'a mut Floats, &'a mut Floats),
         moments: &'a mut Moments,
-        threads: usize,
+        arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         let UpdateStep { optimizer, hyper, scale, reduced, step } = *step;
@@ -218,6 +219,7 @@ impl<'a> Callee<'a> {
         self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
         assert_eq!(momentum.len(), self.plan.weight_floats);
         let squares = squares.as_mut().filter(|_| optimizer.keeps_squares());
         assert_eq!(squares.is_some(), optimizer.keeps_squares());
@@ -235,8 +237,10 @@ impl<'a> Callee<'a> {
             scale,
             ..NOTHING
         };
-        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
-            lane.push(Some(base.over(self.plan.strips_of(part, threads))));
+        let threads = arenas.len();
+        for (thread, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            let context = base.alone_in(&mut arenas[thread]);
+            lane.push(Some(context.over(self.plan.strips_of(thread, threads))));
         }
         self.calls(Entry::Update { rule: optimizer.update() }, lanes)
     }

@@ -9,11 +9,11 @@ use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::error::Error;
 use nin_runtime::exec::{Session, StepParams};
-use nin_runtime::export::{About, Contents, Library, LibraryOptions};
+use nin_runtime::export::{About, Contents, Library};
 use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
 
-use super::{SMALL, options, shipped};
+use super::{SMALL, choices, options, shipped};
 use crate::data::Data;
 use crate::models::graph;
 
@@ -37,7 +37,7 @@ struct Settings {
     clip: f32,
 }
 
-type Load = unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32);
+type Load = unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32, *mut c_void);
 type Save = unsafe extern "C" fn(*const c_void, *const *mut f32, *const *mut f32);
 type Forward = super::ForwardPassed;
 type Step = unsafe extern "C" fn(
@@ -65,11 +65,11 @@ impl Training {
     /// Compiles, loads and begins with weights, and momentum or none.
     fn begin(
         graph: &Graph,
-        isas: &[Isa],
+        (isas, algo): (&[Isa], &Algos),
         weights: &Weights,
         momentum: Option<&Weights>,
     ) -> Training {
-        let options = LibraryOptions { batch: BATCH, ..options(isas, BATCH) };
+        let options = options(isas, BATCH, algo);
         let library = Library::compile(graph, Contents::Training, &About::default(), &options);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("net.so");
@@ -84,11 +84,13 @@ impl Training {
                 let bytes = library.get::<unsafe extern "C" fn() -> usize>(name).expect(name);
                 vec![f32::NAN; bytes() / 4]
             };
-            let (mut state, workspace) = (memory("net_state_bytes"), memory("net_workspace_bytes"));
+            let (mut state, mut workspace) =
+                (memory("net_state_bytes"), memory("net_workspace_bytes"));
             let momentum = momentum.map(pointers);
             let momentum = momentum.as_ref().map_or(std::ptr::null(), |tensors| tensors.as_ptr());
             let load = library.get::<Load>("net_load").unwrap();
-            load(state.as_mut_ptr().cast(), pointers(weights).as_ptr(), momentum);
+            let (tensors, room) = (pointers(weights), workspace.as_mut_ptr().cast());
+            load(state.as_mut_ptr().cast(), tensors.as_ptr(), momentum, room);
             Training { library, state, workspace }
         }
     }
@@ -158,14 +160,9 @@ impl Training {
     }
 }
 
-fn session(graph: &Graph, isa: Isa, weights: &Weights) -> Session {
-    let options = Options {
-        batch: BATCH,
-        threads: 2,
-        isa,
-        purpose: Purpose::Training,
-        algo: Algos::default(),
-    };
+fn session(graph: &Graph, isa: Isa, algo: &Algos, weights: &Weights) -> Session {
+    let (purpose, algo) = (Purpose::Training, algo.clone());
+    let options = Options { batch: BATCH, threads: 2, isa, purpose, algo };
     compile(graph, &options).unwrap().session(weights).unwrap()
 }
 
@@ -181,10 +178,10 @@ fn bits(weights: &Weights) -> Vec<Vec<u32>> {
 }
 
 /// Steps with whole and partial batches, clipped and not.
-fn agree(name: &str, graph: &Graph, isa: Isa, isas: &[Isa]) {
+fn agree(name: &str, graph: &Graph, isa: Isa, isas: &[Isa], algo: &Algos) {
     let data = Data::draw(graph, BATCH, 12);
-    let mut session = session(graph, isa, &data.weights);
-    let mut training = Training::begin(graph, isas, &data.weights, None);
+    let mut session = session(graph, isa, algo, &data.weights);
+    let mut training = Training::begin(graph, (isas, algo), &data.weights, None);
     let hyper = hyper(graph);
     for (step, (n, clip)) in
         [(BATCH, None), (9, Some(0.05)), (1, Some(1e9))].into_iter().enumerate()
@@ -201,29 +198,39 @@ fn agree(name: &str, graph: &Graph, isa: Isa, isas: &[Isa]) {
         let expected = session.step(images, labels, &params).unwrap();
         let (losses, correct) = training.step(&data, n, labels, &params).unwrap();
         let loss = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / n as f64;
-        assert_eq!(loss.to_bits(), expected.loss.to_bits(), "{name} {isa}, step {step}");
-        assert_eq!(correct.iter().sum::<u32>() as usize, expected.correct, "{name} {isa}");
+        assert_eq!(loss.to_bits(), expected.loss.to_bits(), "{name} {isa} {algo}, step {step}");
+        assert_eq!(correct.iter().sum::<u32>() as usize, expected.correct, "{name} {isa} {algo}");
         let [weights, momentum] = training.save(graph);
-        assert!(bits(&weights) == bits(&session.weights()), "{name} {isa}, step {step}");
-        assert!(bits(&momentum) == bits(&session.momentum().unwrap()), "{name} {isa}, step {step}");
+        assert!(bits(&weights) == bits(&session.weights()), "{name} {isa} {algo}, step {step}");
+        assert!(
+            bits(&momentum) == bits(&session.momentum().unwrap()),
+            "{name} {isa} {algo}, step {step}"
+        );
     }
     let expected = session.forward(data.images.view()).unwrap();
     let found = training.forward(graph, &data);
-    assert!(found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{name} {isa}");
+    assert!(
+        found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()),
+        "{name} {isa} {algo}"
+    );
 }
 
 #[test]
 fn steps_of_libraries_are_those_of_sessions() {
     let dropping = "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
         dropout(0.2) fc(20) elu dropout(0.5) fc(5) softmax >";
+    let auto = Algos::default();
     for isa in Isa::available() {
-        agree("small", &graph(SMALL), isa, &[isa]);
-        agree("dropping", &graph(dropping), isa, &[isa]);
+        agree("small", &graph(SMALL), isa, &[isa], &auto);
+        agree("dropping", &graph(dropping), isa, &[isa], &auto);
     }
     let best = Isa::available().last().unwrap();
-    agree("digits", &shipped("digits.nin"), best, &[best]);
+    for algo in choices().iter().chain([&auto]) {
+        agree("digits", &shipped("digits.nin"), best, &[best], algo);
+    }
     if best == Isa::Avx512 {
-        agree("dispatching", &graph(SMALL), best, &[Isa::Portable, Isa::Avx2, Isa::Avx512]);
+        let isas = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+        agree("dispatching", &shipped("digits.nin"), best, &isas, &auto);
     }
 }
 
@@ -236,11 +243,11 @@ fn a_training_goes_on_where_another_stopped() {
         let params = StepParams { step, seed: SEED, hyper: &hyper, ..StepParams::default() };
         training.step(&data, BATCH, &data.labels, &params).unwrap();
     };
-    let isas = [Isa::Portable];
-    let mut whole = Training::begin(&graph, &isas, &data.weights, None);
+    let code = (&[Isa::Portable][..], &Algos::default());
+    let mut whole = Training::begin(&graph, code, &data.weights, None);
     step(&mut whole, 0);
     let [weights, momentum] = whole.save(&graph);
-    let mut resumed = Training::begin(&graph, &isas, &weights, Some(&momentum));
+    let mut resumed = Training::begin(&graph, code, &weights, Some(&momentum));
     step(&mut whole, 1);
     step(&mut resumed, 1);
     assert!(whole.save(&graph).map(|w| bits(&w)) == resumed.save(&graph).map(|w| bits(&w)));
@@ -250,7 +257,8 @@ fn a_training_goes_on_where_another_stopped() {
 fn a_step_that_makes_no_sense_changes_nothing() {
     let graph = graph(SMALL);
     let data = Data::draw(&graph, BATCH, 14);
-    let mut training = Training::begin(&graph, &[Isa::Portable], &data.weights, None);
+    let code = (&[Isa::Portable][..], &Algos::default());
+    let mut training = Training::begin(&graph, code, &data.weights, None);
     let before = training.save(&graph).map(|weights| bits(&weights));
     let hyper = hyper(&graph);
     let params = StepParams { seed: SEED, hyper: &hyper, ..StepParams::default() };
@@ -265,7 +273,7 @@ fn a_step_that_makes_no_sense_changes_nothing() {
 #[test]
 fn a_model_that_yields_maps_is_not_trained() {
     let graph = graph("< input(2, 7, 9) conv(7) >");
-    let options = options(&[Isa::Portable], BATCH);
+    let options = options(&[Isa::Portable], BATCH, &Algos::default());
     let compiled = Library::compile(&graph, Contents::Training, &About::default(), &options);
     assert!(matches!(compiled.err(), Some(Error::NotClassifier { .. })));
 }
