@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Each product of each convolution is timed by the algorithm that `auto` takes and by those that cost about as much.
     /// Others than `auto`'s count if they save 3 % of a product's time, and 1 % of the whole call's. The list is kept in
     /// `$XDG_CACHE_HOME/nin` or `~/.cache/nin`, for this model, CPU, instruction set and mode.
-    #[arg(long, conflicts_with_all = ["sweep", "layers", "algo", "perf_map"])]
+    #[arg(long, conflicts_with_all = ["sweep", "layers", "given", "perf_map"])]
     tune: bool,
     /// Draw the sweep: speed and share of the peak against the parameter.
     #[arg(long, value_name = "OUT.svg", value_hint = ValueHint::FilePath, requires = "sweep")]
