@@ -4,7 +4,7 @@
 //! The file, whose bytes lie in memory as in the file:
 //!
 //! ```text
-//! read           headers, hash table, symbols for the loader, constants
+//! read           headers, hash table, symbols for the loader, constants, frames
 //! read, execute  code
 //! read, write    the loader's table, variables
 //! not loaded     symbols and section headers for tools
@@ -12,19 +12,24 @@
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_module::{ModuleReloc, ModuleRelocTarget};
+use gimli::{DW_EH_PE_omit, DW_EH_PE_pcrel, DW_EH_PE_sdata4};
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, SectionIndex, Sym, Writer};
 use object::{Endianness, write};
 use target_lexicon::{Architecture, BinaryFormat};
 
+use super::frames::{self, Frames};
 use super::{ALIGN, Content, Function, Library};
 use crate::error::Error;
 
 /// Entries of the loader's table.
 const DYNAMIC: usize = 7;
-/// Segments: three that are loaded, the loader's table, and a stack that is not executed.
-const SEGMENTS: u32 = 5;
+/// Bytes before the frames that say where they are, and after them that say that they end.
+const FRAMES_HEAD: u64 = 8;
+const FRAMES_END: u64 = 4;
+/// Segments: three that are loaded, the loader's table, the frames, and a stack that is not executed.
+const SEGMENTS: u32 = 6;
 
 /// Names in the file's tables.
 struct Names {
@@ -34,6 +39,7 @@ struct Names {
     /// Of each public function, for the loader.
     public: Vec<StringId>,
     constants: StringId,
+    frames: StringId,
     code: StringId,
     variables: StringId,
 }
@@ -44,6 +50,8 @@ struct Layout {
     dynsym: u64,
     dynstr: u64,
     constants: Span,
+    /// Their head first.
+    frames: Span,
     code: Span,
     dynamic: Span,
     variables: Span,
@@ -80,9 +88,11 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
     let soname = format!("lib{}.so", library.options.name);
     let mut bytes = Vec::new();
     let mut w = Writer::new(Endianness::Little, true, &mut bytes);
+    let frames = frames::write(&library.functions, library.target.isa());
+    let frames = frames.expect("ELF platforms unwind in one way (a bug in nin)");
     let names = add_names(&mut w, library, &soname);
-    let layout = reserve(&mut w, library, names.public.len());
-    let written = emit(&mut w, library, &names, &layout);
+    let layout = reserve(&mut w, library, names.public.len(), frames.bytes.len());
+    let written = emit(&mut w, library, &names, frames, &layout);
     written.map_err(|error| Error::Format { reason: error.to_string() })?;
     Ok(bytes)
 }
@@ -97,6 +107,7 @@ fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library, soname: &'a str) -> N
         data,
         public,
         constants: w.add_section_name(b".rodata"),
+        frames: w.add_section_name(b".eh_frame"),
         code: w.add_section_name(b".text"),
         variables: w.add_section_name(b".bss"),
     }
@@ -116,7 +127,7 @@ fn page(library: &Library) -> usize {
 }
 
 /// Gives everything its place, in the order in which [`emit`] writes it.
-fn reserve(w: &mut Writer<'_>, library: &Library, public: usize) -> Layout {
+fn reserve(w: &mut Writer<'_>, library: &Library, public: usize, frames: usize) -> Layout {
     w.reserve_file_header();
     w.reserve_program_headers(SEGMENTS);
     let count = u32::try_from(public).expect("few functions");
@@ -136,6 +147,8 @@ fn reserve(w: &mut Writer<'_>, library: &Library, public: usize) -> Layout {
         });
     }
     let constants = Span { start: first, end: w.reserved_len() as u64 };
+    let first = w.reserve(FRAMES_HEAD as usize + frames + FRAMES_END as usize, 8) as u64;
+    let frames = Span { start: first, end: w.reserved_len() as u64 };
     let first = w.reserve(0, page(library)) as u64;
     let place = |function: &Function| {
         w.reserve(function.code.bytes.len(), function.code.align as usize) as u64
@@ -156,7 +169,19 @@ fn reserve(w: &mut Writer<'_>, library: &Library, public: usize) -> Layout {
     }
     let variables = Span { start: first, end };
     let sections = reserve_for_tools(w, library);
-    Layout { hash, dynsym, dynstr, constants, code, dynamic, variables, functions, data, sections }
+    Layout {
+        hash,
+        dynsym,
+        dynstr,
+        constants,
+        frames,
+        code,
+        dynamic,
+        variables,
+        functions,
+        data,
+        sections,
+    }
 }
 
 /// Symbols and section headers.
@@ -164,7 +189,9 @@ fn reserve_for_tools(w: &mut Writer<'_>, library: &Library) -> [SectionIndex; 3]
     w.reserve_hash_section_index();
     w.reserve_dynsym_section_index();
     w.reserve_dynstr_section_index();
-    let (constants, code) = (w.reserve_section_index(), w.reserve_section_index());
+    let constants = w.reserve_section_index();
+    w.reserve_section_index();
+    let code = w.reserve_section_index();
     w.reserve_dynamic_section_index();
     let variables = w.reserve_section_index();
     w.reserve_symtab_section_index();
@@ -185,6 +212,7 @@ fn emit(
     w: &mut Writer<'_>,
     library: &Library,
     names: &Names,
+    frames: Frames,
     layout: &Layout,
 ) -> Result<(), write::Error> {
     let e_machine = match library.options.triple.architecture {
@@ -218,6 +246,7 @@ fn emit(
             w.write(bytes);
         }
     }
+    write_frames(w, frames, layout);
     for (function, &place) in library.functions.iter().zip(&layout.functions) {
         w.pad_until(place as usize);
         let mut bytes = function.code.bytes.clone();
@@ -244,8 +273,26 @@ fn emit(
     Ok(())
 }
 
+/// Where the frames are, as 32 bits relative to there and without a table to search; the frames; their end.
+fn write_frames(w: &mut Writer<'_>, frames: Frames, layout: &Layout) {
+    let Frames { mut bytes, places } = frames;
+    let start = layout.frames.start + FRAMES_HEAD;
+    for (offset, function) in places {
+        let distance = layout.functions[function] as i64 - (start + offset as u64) as i64;
+        let distance = i32::try_from(distance).expect("a library is small");
+        bytes[offset..][..4].copy_from_slice(&distance.to_le_bytes());
+    }
+    w.pad_until(layout.frames.start as usize);
+    let (version, relative, none) = (1, DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0, DW_EH_PE_omit.0);
+    // From the field, the head's second half, to what follows it.
+    w.write(&[version, relative, none, none, 4, 0, 0, 0]);
+    w.write(&bytes);
+    w.write(&[0; FRAMES_END as usize]);
+}
+
 fn write_segments(w: &mut Writer<'_>, layout: &Layout, page: u64) {
-    let readable = Span { start: 0, end: layout.constants.end };
+    let readable = Span { start: 0, end: layout.frames.end };
+    let head = Span { start: layout.frames.start, end: layout.frames.start + FRAMES_HEAD };
     let writable = Span { start: layout.dynamic.start, end: layout.variables.end };
     let (r, rx, rw) = (elf::PF_R, elf::PF_R | elf::PF_X, elf::PF_R | elf::PF_W);
     w.write_align_program_headers();
@@ -255,6 +302,7 @@ fn write_segments(w: &mut Writer<'_>, layout: &Layout, page: u64) {
         (elf::PT_LOAD, rx, layout.code, layout.code.len(), page),
         (elf::PT_LOAD, rw, writable, layout.dynamic.len(), page),
         (elf::PT_DYNAMIC, rw, layout.dynamic, layout.dynamic.len(), 8),
+        (elf::PT_GNU_EH_FRAME, r, head, FRAMES_HEAD, 4),
         (elf::PT_GNU_STACK, rw, nothing, 0, 16),
     ] {
         w.write_program_header(&ProgramHeader {
@@ -318,7 +366,7 @@ fn write_sections(w: &mut Writer<'_>, names: &Names, layout: &Layout) {
     w.write_hash_section_header(layout.hash);
     w.write_dynsym_section_header(layout.dynsym, 1);
     w.write_dynstr_section_header(layout.dynstr);
-    let section = |w: &mut Writer<'_>, name, sh_type, flags: u32, span: Span| {
+    let section = |w: &mut Writer<'_>, name, sh_type, flags: u32, (span, align): (Span, u64)| {
         w.write_section_header(&SectionHeader {
             name: Some(name),
             sh_type,
@@ -328,14 +376,16 @@ fn write_sections(w: &mut Writer<'_>, names: &Names, layout: &Layout) {
             sh_size: span.len(),
             sh_link: 0,
             sh_info: 0,
-            sh_addralign: ALIGN,
+            sh_addralign: align,
             sh_entsize: 0,
         });
     };
-    section(w, names.constants, elf::SHT_PROGBITS, 0, layout.constants);
-    section(w, names.code, elf::SHT_PROGBITS, elf::SHF_EXECINSTR, layout.code);
+    section(w, names.constants, elf::SHT_PROGBITS, 0, (layout.constants, ALIGN));
+    let frames = Span { start: layout.frames.start + FRAMES_HEAD, end: layout.frames.end };
+    section(w, names.frames, elf::SHT_PROGBITS, 0, (frames, 8));
+    section(w, names.code, elf::SHT_PROGBITS, elf::SHF_EXECINSTR, (layout.code, ALIGN));
     w.write_dynamic_section_header(layout.dynamic.start);
-    section(w, names.variables, elf::SHT_NOBITS, elf::SHF_WRITE, layout.variables);
+    section(w, names.variables, elf::SHT_NOBITS, elf::SHF_WRITE, (layout.variables, ALIGN));
     w.write_symtab_section_header(0);
     w.write_strtab_section_header();
     w.write_shstrtab_section_header();
