@@ -453,8 +453,8 @@ fn translate(
     Ok(functions)
 }
 
-/// What a function is called, and whether callers see it. Dots keep inner names apart from any that C can have; there are none
-/// before a number or the last word, which `gdb` would take for something else and leave out.
+/// What a function is called, and whether callers see it. Dots keep inner names apart from any that C can have. The words behind
+/// them are joined by underscores: `gdb` takes further dots for Ada's and leaves the last number out.
 fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (String, bool) {
     let body = body.map_or(String::new(), |isa| format!("{isa}."));
     match kernel {

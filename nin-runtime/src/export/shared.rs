@@ -23,8 +23,8 @@ use super::frames::{self, Frames};
 use super::{ALIGN, Content, Function, Library};
 use crate::error::Error;
 
-/// Entries of the loader's table.
-const DYNAMIC: usize = 7;
+/// Entries of the loader's table. The library has no name of its own in it: it goes by its file's.
+const DYNAMIC: usize = 6;
 /// Bytes before the frames that say where they are, and after them that say that they end.
 const FRAMES_HEAD: u64 = 8;
 const FRAMES_END: u64 = 4;
@@ -33,7 +33,6 @@ const SEGMENTS: u32 = 6;
 
 /// Names in the file's tables.
 struct Names {
-    library: StringId,
     functions: Vec<StringId>,
     data: Vec<StringId>,
     /// Of each public function, for the loader.
@@ -85,24 +84,22 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
         );
         return Err(Error::Format { reason });
     }
-    let soname = format!("lib{}.so", library.options.name);
     let mut bytes = Vec::new();
     let mut w = Writer::new(Endianness::Little, true, &mut bytes);
     let frames = frames::write(&library.functions, library.target.isa());
     let frames = frames.expect("ELF platforms unwind in one way (a bug in nin)");
-    let names = add_names(&mut w, library, &soname);
+    let names = add_names(&mut w, library);
     let layout = reserve(&mut w, library, names.public.len(), frames.bytes.len());
     let written = emit(&mut w, library, &names, frames, &layout);
     written.map_err(|error| Error::Format { reason: error.to_string() })?;
     Ok(bytes)
 }
 
-fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library, soname: &'a str) -> Names {
+fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library) -> Names {
     let functions = library.functions.iter().map(|f| w.add_string(f.symbol.as_bytes())).collect();
     let data = library.data.iter().map(|data| w.add_string(data.symbol.as_bytes())).collect();
     let public = public(library).map(|f| w.add_dynamic_string(f.symbol.as_bytes())).collect();
     Names {
-        library: w.add_dynamic_string(soname.as_bytes()),
         functions,
         data,
         public,
@@ -257,7 +254,6 @@ fn emit(
     }
     w.pad_until(layout.dynamic.start as usize);
     w.write_align_dynamic();
-    w.write_dynamic_string(elf::DT_SONAME, names.library)?;
     for (tag, value) in [
         (elf::DT_HASH, layout.hash),
         (elf::DT_SYMTAB, layout.dynsym),
