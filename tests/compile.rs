@@ -220,6 +220,8 @@ fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
         ("compile m.nin -o out --emit exe", 2, "staticlib"),
         ("compile m.nin -o out --isa avx9", 2, "dispatch"),
         ("compile m.nin -o out --batch 0", 2, "from 1 to"),
+        ("compile m.nin -o out --algo quick", 2, "no algorithm `quick`"),
+        ("compile m.nin -o out --algo conv9=direct", 1, "no layer of that name"),
         ("compile m.nin -o out --train --weights w", 2, "--weights"),
         ("compile m.nin -o m.nin --emit obj", 2, "m.nin is named twice"),
         ("compile m.nin -o w --emit obj --weights w", 2, "w is named twice"),

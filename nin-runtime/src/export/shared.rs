@@ -12,7 +12,7 @@
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_module::{ModuleReloc, ModuleRelocTarget};
-use gimli::{DW_EH_PE_omit, DW_EH_PE_pcrel, DW_EH_PE_sdata4};
+use gimli::{DW_EH_PE_datarel, DW_EH_PE_pcrel, DW_EH_PE_sdata4, DW_EH_PE_udata4};
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, SectionIndex, Sym, Writer};
@@ -25,10 +25,9 @@ use crate::error::Error;
 
 /// Entries of the loader's table. The library has no name of its own in it: it goes by its file's.
 const DYNAMIC: usize = 6;
-/// Bytes before the frames that say where they are, and after them that say that they end.
-const FRAMES_HEAD: u64 = 8;
-const FRAMES_END: u64 = 4;
-/// Segments: three that are loaded, the loader's table, the frames, and a stack that is not executed.
+/// Zeros that end the frames.
+const FRAMES_END: usize = 4;
+/// Segments: three that are loaded, the loader's table, the frames' table, and a stack that is not executed.
 const SEGMENTS: u32 = 6;
 
 /// Names in the file's tables.
@@ -38,6 +37,7 @@ struct Names {
     /// Of each public function, for the loader.
     public: Vec<StringId>,
     constants: StringId,
+    table: StringId,
     frames: StringId,
     code: StringId,
     variables: StringId,
@@ -49,7 +49,7 @@ struct Layout {
     dynsym: u64,
     dynstr: u64,
     constants: Span,
-    /// Their head first.
+    table: Span,
     frames: Span,
     code: Span,
     dynamic: Span,
@@ -104,6 +104,7 @@ fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library) -> Names {
         data,
         public,
         constants: w.add_section_name(b".rodata"),
+        table: w.add_section_name(b".eh_frame_hdr"),
         frames: w.add_section_name(b".eh_frame"),
         code: w.add_section_name(b".text"),
         variables: w.add_section_name(b".bss"),
@@ -144,7 +145,9 @@ fn reserve(w: &mut Writer<'_>, library: &Library, public: usize, frames: usize) 
         });
     }
     let constants = Span { start: first, end: w.reserved_len() as u64 };
-    let first = w.reserve(FRAMES_HEAD as usize + frames + FRAMES_END as usize, 8) as u64;
+    let first = w.reserve(table_bytes(library.functions.len()) as usize, 8) as u64;
+    let table = Span { start: first, end: w.reserved_len() as u64 };
+    let first = w.reserve(frames + FRAMES_END, 8) as u64;
     let frames = Span { start: first, end: w.reserved_len() as u64 };
     let first = w.reserve(0, page(library)) as u64;
     let place = |function: &Function| {
@@ -171,6 +174,7 @@ fn reserve(w: &mut Writer<'_>, library: &Library, public: usize, frames: usize) 
         dynsym,
         dynstr,
         constants,
+        table,
         frames,
         code,
         dynamic,
@@ -187,6 +191,8 @@ fn reserve_for_tools(w: &mut Writer<'_>, library: &Library) -> [SectionIndex; 3]
     w.reserve_dynsym_section_index();
     w.reserve_dynstr_section_index();
     let constants = w.reserve_section_index();
+    // Those of the frames' table and of the frames, which no symbol is in.
+    w.reserve_section_index();
     w.reserve_section_index();
     let code = w.reserve_section_index();
     w.reserve_dynamic_section_index();
@@ -269,26 +275,44 @@ fn emit(
     Ok(())
 }
 
-/// Where the frames are, as 32 bits relative to there and without a table to search; the frames; their end.
+/// Bytes of the table by which an unwinder finds a function's frame, before the frames.
+fn table_bytes(functions: usize) -> u64 {
+    12 + 8 * functions as u64
+}
+
+/// Writes the table and the frames.
 fn write_frames(w: &mut Writer<'_>, frames: Frames, layout: &Layout) {
     let Frames { mut bytes, places } = frames;
-    let start = layout.frames.start + FRAMES_HEAD;
-    for (offset, function) in places {
-        let distance = layout.functions[function] as i64 - (start + offset as u64) as i64;
-        let distance = i32::try_from(distance).expect("a library is small");
-        bytes[offset..][..4].copy_from_slice(&distance.to_le_bytes());
+    let near = |to: u64, from: u64| {
+        let distance = i32::try_from(to as i64 - from as i64);
+        distance.expect("a library is small").to_le_bytes()
+    };
+    let (table, start) = (layout.table.start, layout.frames.start);
+    for &(offset, function) in &places {
+        let distance = near(layout.functions[function], start + offset as u64);
+        bytes[offset..][..4].copy_from_slice(&distance);
     }
-    w.pad_until(layout.frames.start as usize);
-    let (version, relative, none) = (1, DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0, DW_EH_PE_omit.0);
-    // From the field, the head's second half, to what follows it.
-    w.write(&[version, relative, none, none, 4, 0, 0, 0]);
+    w.pad_until(table as usize);
+    // The version, and how the frames' place, the table's length and its entries are written.
+    let relative_to_here = DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0;
+    let relative_to_table = DW_EH_PE_datarel.0 | DW_EH_PE_sdata4.0;
+    w.write(&[1, relative_to_here, DW_EH_PE_udata4.0, relative_to_table]);
+    w.write(&near(start, table + 4));
+    w.write(&u32::try_from(places.len()).expect("few functions").to_le_bytes());
+    // Functions lie in the order of their frames.
+    for (offset, function) in places {
+        // A frame begins with its length and the way back to what it shares with others.
+        let frame = start + offset as u64 - 8;
+        w.write(&near(layout.functions[function], table));
+        w.write(&near(frame, table));
+    }
+    w.pad_until(start as usize);
     w.write(&bytes);
-    w.write(&[0; FRAMES_END as usize]);
+    w.write(&[0; FRAMES_END]);
 }
 
 fn write_segments(w: &mut Writer<'_>, layout: &Layout, page: u64) {
     let readable = Span { start: 0, end: layout.frames.end };
-    let head = Span { start: layout.frames.start, end: layout.frames.start + FRAMES_HEAD };
     let writable = Span { start: layout.dynamic.start, end: layout.variables.end };
     let (r, rx, rw) = (elf::PF_R, elf::PF_R | elf::PF_X, elf::PF_R | elf::PF_W);
     w.write_align_program_headers();
@@ -298,7 +322,7 @@ fn write_segments(w: &mut Writer<'_>, layout: &Layout, page: u64) {
         (elf::PT_LOAD, rx, layout.code, layout.code.len(), page),
         (elf::PT_LOAD, rw, writable, layout.dynamic.len(), page),
         (elf::PT_DYNAMIC, rw, layout.dynamic, layout.dynamic.len(), 8),
-        (elf::PT_GNU_EH_FRAME, r, head, FRAMES_HEAD, 4),
+        (elf::PT_GNU_EH_FRAME, r, layout.table, layout.table.len(), 4),
         (elf::PT_GNU_STACK, rw, nothing, 0, 16),
     ] {
         w.write_program_header(&ProgramHeader {
@@ -377,8 +401,8 @@ fn write_sections(w: &mut Writer<'_>, names: &Names, layout: &Layout) {
         });
     };
     section(w, names.constants, elf::SHT_PROGBITS, 0, (layout.constants, ALIGN));
-    let frames = Span { start: layout.frames.start + FRAMES_HEAD, end: layout.frames.end };
-    section(w, names.frames, elf::SHT_PROGBITS, 0, (frames, 8));
+    section(w, names.table, elf::SHT_PROGBITS, 0, (layout.table, 4));
+    section(w, names.frames, elf::SHT_PROGBITS, 0, (layout.frames, 8));
     section(w, names.code, elf::SHT_PROGBITS, elf::SHF_EXECINSTR, (layout.code, ALIGN));
     w.write_dynamic_section_header(layout.dynamic.start);
     section(w, names.variables, elf::SHT_NOBITS, elf::SHF_WRITE, (layout.variables, ALIGN));
