@@ -31,14 +31,15 @@ pub struct Context {
     pub weights: *mut f32,
     /// Prepared forms of the weights.
     pub prepared: *mut f32,
-    /// Train: this slice's sums, its gradients first. Gather, reduce: all slices' sums, one after the other. Update: the
-    /// first slice's.
+    /// Train: this slice's sums, its gradients first. Gather, reduce, update: all slices' sums, one after the other.
     pub gradients: *mut f32,
     /// Momentum, laid out as the weights.
     pub momentum: *mut f32,
     /// Update: running means of squared gradients, laid out as the weights; null for rules without them.
     pub squares: *mut f32,
-    /// First image, row, weight float or preparation of the range. Gather: 0.
+    /// Update: the coefficients of every weight, in the graph's order.
+    pub coefficients: *const Coefficients,
+    /// First image, row, float or strip of the range. Gather: 0.
     pub begin: u64,
     /// One past the last. Gather: images of the batch.
     pub end: u64,
@@ -50,6 +51,8 @@ pub struct Context {
     pub image: u64,
     /// Train: 1 to drop elements, 0 to keep all.
     pub dropout: u64,
+    /// Update: 1 if the first slice's gradients are the sums of all slices' already, else 0.
+    pub reduced: u64,
     /// Step number, from 0.
     pub step: u64,
     /// Seed of the run.
@@ -60,17 +63,23 @@ pub struct Context {
     pub smoothing: f32,
     /// Update: factor of the gradients; below 1 where their norm is clipped.
     pub scale: f32,
-    /// Update: learning rate.
+}
+
+/// What an update is given for one weight at one step.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coefficients {
+    /// Learning rate.
     pub lr: f32,
-    /// Update: how much of the momentum stays.
-    pub momentum_rate: f32,
-    /// Update: weight decay that is added to the gradient.
+    /// How much of the momentum stays.
+    pub momentum: f32,
+    /// Weight decay that is added to the gradient.
     pub decay: f32,
-    /// Update: share of a weight that is taken away, whatever its gradient.
+    /// Share of a weight that is taken away, whatever its gradient.
     pub shrink: f32,
-    /// Update: how much of the running mean of squares stays.
+    /// How much of the running mean of squares stays.
     pub square_rate: f32,
-    /// Update: what is added to the root of that mean.
+    /// What is added to the root of that mean.
     pub epsilon: f32,
 }
 

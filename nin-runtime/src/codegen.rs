@@ -133,6 +133,8 @@ pub(crate) fn write_entries(
             Kernel::Step { pass, block, step } => {
                 block::emit_step(e, graph, plan, *pass, (*block, *step));
             }
+            Kernel::Strip => pack::emit(e, plan),
+            Kernel::Follow { rule } => update::follow(e, plan, *rule),
             Kernel::Entry(entry) => driver::emit(e, graph, plan, *entry),
             Kernel::Export(_) | Kernel::Machine(_) => {
                 unreachable!("no entry calls a library's interface (a bug in nin)")
@@ -160,9 +162,12 @@ fn write_all(
             Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
             Kernel::Transform(transform) => micro::x86_transform::assemble(transform, target.name),
             Kernel::Machine(machine) => Some(machine::assemble(*machine, target)),
-            Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) | Kernel::Export(_) => {
-                None
-            }
+            Kernel::Block { .. }
+            | Kernel::Step { .. }
+            | Kernel::Strip
+            | Kernel::Follow { .. }
+            | Kernel::Entry(_)
+            | Kernel::Export(_) => None,
         };
         let body = assembled.map(Body::Assembled).unwrap_or_else(|| {
             let number = u32::try_from(first + functions.len()).expect("few functions");
@@ -233,6 +238,8 @@ fn translate_one(
         Kernel::Transform(_)
         | Kernel::Block { .. }
         | Kernel::Step { .. }
+        | Kernel::Strip
+        | Kernel::Follow { .. }
         | Kernel::Entry(_)
         | Kernel::Export(_)
         | Kernel::Machine(_) => target.isa(),

@@ -464,7 +464,12 @@ fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (S
             (format!("{name}.{body}tile_{}x{}_{position}", tile.rows, tile.cols), false)
         }
         Kernel::Transform(_) => (format!("{name}.{body}transform_{position}"), false),
-        Kernel::Block { .. } | Kernel::Step { .. } | Kernel::Entry(_) | Kernel::Machine(_) => {
+        Kernel::Block { .. }
+        | Kernel::Step { .. }
+        | Kernel::Strip
+        | Kernel::Follow { .. }
+        | Kernel::Entry(_)
+        | Kernel::Machine(_) => {
             (format!("{name}.{body}{}", kernel.to_string().replace(' ', "_")), false)
         }
     }

@@ -79,6 +79,8 @@ impl CodeMemory {
             | Kernel::Tile(_)
             | Kernel::Transform(_)
             | Kernel::Export(_)
+            | Kernel::Strip
+            | Kernel::Follow { .. }
             | Kernel::Machine(_) => None,
         });
         let entries = entries

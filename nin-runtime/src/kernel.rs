@@ -38,6 +38,14 @@ pub enum Kernel {
         /// The step's number in the block.
         step: usize,
     },
+    /// Rebuilds what is prepared of one strip of the weights, numbered as [`Plan::strip_groups`](crate::plan::Plan::strip_groups)
+    /// has them.
+    Strip,
+    /// Takes one optimizer step over some columns of a matrix of weights.
+    Follow {
+        /// The optimizer's rule.
+        rule: Update,
+    },
     /// A function that Rust calls.
     Entry(Entry),
     /// A function of the C interface of a library compiled ahead.
@@ -58,8 +66,7 @@ pub enum PassKind {
 /// The functions that Rust calls, all with one signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// Rebuilds a range of the prepared weights, numbered as [`Plan::preparations`](crate::plan::Plan::preparations) has
-    /// them.
+    /// Rebuilds what is prepared of a range of strips.
     Prepare,
     /// Carries a range of images through the net.
     Infer,
@@ -79,9 +86,10 @@ pub enum Entry {
         /// The phase that left them.
         phase: usize,
     },
-    /// Sums the slices' gradients over a range of one weight.
+    /// Sums the slices' gradients over a range of floats: for whoever asks for the gradients themselves, or for their norm.
     Reduce,
-    /// Takes one optimizer step over a range of one weight.
+    /// Sums the slices' gradients over a range of strips, unless that is done, takes one optimizer step and rebuilds what is
+    /// prepared.
     Update {
         /// The optimizer's rule.
         rule: Update,
@@ -193,6 +201,8 @@ impl fmt::Display for Kernel {
             Kernel::Transform(transform) => transform.fmt(f),
             Kernel::Block { pass, index } => write!(f, "{pass} block {index}"),
             Kernel::Step { pass, block, step } => write!(f, "{pass} block {block} step {step}"),
+            Kernel::Strip => f.write_str("strip"),
+            Kernel::Follow { rule } => write!(f, "follow by {rule}"),
             Kernel::Entry(entry) => write!(f, "entry {entry}"),
             Kernel::Export(export) => export.fmt(f),
             Kernel::Machine(machine) => machine.fmt(f),

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Hyper;
+use crate::abi::Coefficients;
 use crate::kernel::Update;
 
 /// A rule, and the settings of its own. Learning rate, momentum and weight decay are set for each weight ([`Hyper`]).
@@ -40,18 +41,6 @@ impl Default for Squares {
     }
 }
 
-/// What generated code is given for one weight at one step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Coefficients {
-    pub(crate) lr: f32,
-    /// Weight decay that is added to the gradient.
-    pub(crate) decay: f32,
-    /// Share of the weight that is taken away.
-    pub(crate) shrink: f32,
-    pub(crate) square_rate: f32,
-    pub(crate) epsilon: f32,
-}
-
 impl Optimizer {
     /// The generated rule.
     pub(crate) fn update(self) -> Update {
@@ -72,7 +61,8 @@ impl Optimizer {
         let Hyper { lr, momentum, decay } = hyper;
         let (Squares { squares, epsilon }, decoupled) = match self {
             Optimizer::Sgd | Optimizer::Nesterov => {
-                return Coefficients { lr, decay, shrink: 0.0, square_rate: 0.0, epsilon: 0.0 };
+                let [shrink, square_rate, epsilon] = [0.0; 3];
+                return Coefficients { lr, momentum, decay, shrink, square_rate, epsilon };
             }
             Optimizer::Adam(squares) => (squares, false),
             Optimizer::AdamW(squares) => (squares, true),
@@ -84,6 +74,7 @@ impl Optimizer {
         let root = (1.0 - f64::from(square_rate).powf(done)).sqrt();
         Coefficients {
             lr: (f64::from(lr) * root / mean) as f32,
+            momentum,
             decay: if decoupled { 0.0 } else { decay },
             shrink: if decoupled { lr * decay } else { 0.0 },
             square_rate,

@@ -12,6 +12,7 @@ mod display;
 mod norm;
 mod prepared;
 mod spectrum;
+mod strips;
 
 use std::ops::Range;
 
@@ -34,6 +35,7 @@ pub use norm::{Affine, NormPlan, Row};
 use prepared::Room;
 pub use prepared::{PreparedKernel, PreparedSpectrum};
 pub use spectrum::{Spectrum, SpectrumLayout};
+pub use strips::{StripGroup, StripOwner};
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward takes little memory;
 /// enough that what Winograd's algorithm reads and writes once a chunk (weights, sums of gradients) is well used.
@@ -394,12 +396,6 @@ impl Plan {
     /// The batch normalisations that are merged into no convolution, with where their rows lie in the prepared weights.
     pub fn free_norms(&self) -> impl Iterator<Item = (&NormPlan, usize)> {
         self.norms.iter().filter_map(|norm| Some((norm, norm.prepared?)))
-    }
-
-    /// Parts of the prepared weights that can be rebuilt on their own: two for each convolution, what its forward pass and what
-    /// its input gradient reads, then the free norms.
-    pub fn preparations(&self) -> usize {
-        2 * self.convs.len() + self.free_norms().count()
     }
 
     /// Phases of a training step.

@@ -1,7 +1,6 @@
 //! Reading the fields of the [`Context`] an entry is called with, and making one.
 
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Type, Value};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::Emitter;
 use crate::abi::Context;
@@ -18,10 +17,7 @@ pub(super) fn load(e: &mut Emitter<'_>, ty: Type, context: Value, offset: usize)
 
 /// A context on the stack that names nothing.
 pub(super) fn on_stack(e: &mut Emitter<'_>) -> Value {
-    let bytes = u32::try_from(size_of::<Context>()).expect("the context is small");
-    let slot =
-        e.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3));
-    let context = e.b.ins().stack_addr(I64, slot, 0);
+    let context = e.stack(size_of::<Context>() / size_of::<f32>());
     let zero = e.int(0);
     for offset in (0..size_of::<Context>()).step_by(size_of::<u64>()) {
         store(e, zero, context, offset);

@@ -10,7 +10,7 @@ use nin_dsl::graph::Graph;
 
 use super::emitter::Emitter;
 use super::scope::Scope;
-use super::{context, layout, norm, pack, pool, update};
+use super::{context, layout, norm, pool, update};
 use crate::abi::Context;
 use crate::autodiff::Tensor;
 use crate::kernel::{Entry, Kernel, PassKind};
@@ -22,7 +22,9 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
     let begin = context::load(e, I64, context, offset_of!(Context, begin));
     let end = context::load(e, I64, context, offset_of!(Context, end));
     match entry {
-        Entry::Prepare => pack::prepare(e, plan, context, (begin, end)),
+        Entry::Prepare => e.range(begin, end, 1, |e, number| {
+            e.call(&Kernel::Strip, &[context, number]);
+        }),
         Entry::Infer => infer(e, graph, plan, context, (begin, end)),
         Entry::Part { pass } => part(e, graph, plan, pass, context, (begin, end)),
         Entry::Train { phase } => {
@@ -47,7 +49,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
             norm::gather(e, plan, context, gather, end);
         }
         Entry::Reduce => reduce(e, plan, context, (begin, end)),
-        Entry::Update { rule } => update::emit(e, rule, context, (begin, end)),
+        Entry::Update { rule } => update::emit(e, graph, plan, rule, context, (begin, end)),
         Entry::Track => norm::track(e, plan, context),
     }
 }

@@ -4,8 +4,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::immediates::{Ieee32, Imm64};
 use cranelift_codegen::ir::types::{F32, F32X4, I32X4, I64};
 use cranelift_codegen::ir::{
-    self, ExternalName, FuncRef, GlobalValueData, InstBuilder, MemFlagsData, Type,
-    UserExternalName, Value,
+    self, ExternalName, FuncRef, GlobalValueData, InstBuilder, MemFlagsData, StackSlotData,
+    StackSlotKind, Type, UserExternalName, Value,
 };
 use cranelift_frontend::FunctionBuilder;
 use std::collections::HashMap;
@@ -98,6 +98,15 @@ impl<'f> Emitter<'f> {
     /// The address of float `offset` behind `base`.
     pub(super) fn floats(&mut self, base: Value, offset: i64) -> Value {
         self.add(base, 4 * offset)
+    }
+
+    /// The address of so many floats on the stack, which hold anything.
+    pub(super) fn stack(&mut self, floats: usize) -> Value {
+        let bytes = u32::try_from(4 * floats).expect("little lies on the stack");
+        // Aligned as pointers are.
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        let slot = self.b.create_sized_stack_slot(slot);
+        self.b.ins().stack_addr(I64, slot, 0)
     }
 
     /// Memory that is mapped and sized by the plan, at any alignment.

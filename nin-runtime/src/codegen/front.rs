@@ -123,7 +123,7 @@ impl FrontBody<'_> {
         context: Value,
         (weights, prepared, arena): (Value, Value, Value),
     ) {
-        let (zero, all) = (e.int(0), e.size(self.plan.preparations()));
+        let (zero, all) = (e.int(0), e.size(self.plan.strips()));
         for (value, offset) in [
             (weights, offset_of!(Context, weights)),
             (prepared, offset_of!(Context, prepared)),

@@ -55,6 +55,10 @@ impl Functions {
             Kernel::Block { .. } => abi::pointers(self.call_conv, 3),
             // The context, the first image of the chunk, the image in the chunk, the first row and the end of the rows.
             Kernel::Step { .. } => abi::pointers(self.call_conv, 5),
+            // The context and the strip.
+            Kernel::Strip => abi::pointers(self.call_conv, 2),
+            // The context, the first weight, rows, floats from one row to the next, columns, and the weights' coefficients.
+            Kernel::Follow { .. } => abi::pointers(self.call_conv, 6),
             Kernel::Entry(_) => abi::entry_signature(self.call_conv),
             Kernel::Export(export) => front::signature(self.call_conv, *export),
             Kernel::Machine(machine) => machine::signature(self.call_conv, *machine),

@@ -14,6 +14,7 @@ use nin_dsl::graph::WeightId;
 
 use super::driver::sum_of_slices;
 use super::emitter::{Emitter, columns};
+use super::pack::Strip;
 use super::{context, elementwise};
 use crate::abi::Context;
 use crate::plan::{Affine, Gather, NormPlan, Plan, Row};
@@ -256,16 +257,17 @@ fn of_weights<const N: usize>(
     })
 }
 
-/// Rebuilds the rows that normalise by the running statistics, at `base`.
+/// Rebuilds the rows that normalise by the running statistics, which lie behind `base`, at the channels of a strip.
 pub(super) fn prepare(
     e: &mut Emitter<'_>,
     plan: &Plan,
     norm: &NormPlan,
-    weights: Value,
-    base: Value,
+    (weights, base): (Value, Value),
+    strip: Strip<'_>,
 ) -> AffineRows {
     let rows = AffineRows::behind(e, norm, base);
-    e.lanes(norm.channels, |e, ty, i| {
+    e.lanes(strip.channels, |e, ty, i| {
+        let i = e.b.ins().iadd(strip.first, i);
         let [scale, shift, mean, variance] =
             of_weights(e, plan, (weights, norm.weights.all()), ty, i);
         let inverse = inverse_deviation(e, ty, variance, norm.eps);

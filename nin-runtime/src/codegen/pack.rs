@@ -1,204 +1,238 @@
-//! Prepared forms of the weights: panels for the forward pass and, flipped and transposed, for the input gradient; rows of
-//! batch normalisations.
+//! Prepared forms of the weights, strip by strip: panels for the forward pass and, flipped and transposed, for the input
+//! gradient; rows of batch normalisations.
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, I64};
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::Emitter;
 use super::norm::AffineRows;
+use super::winograd::PanelPart;
 use super::{context, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
-use crate::plan::{ConvPlan, Plan, PreparedKernel, Product};
+use crate::kernel::Transform;
+use crate::plan::{ConvPlan, Plan, PreparedKernel, PreparedSpectrum, Product, StripOwner};
 
-/// Where weights lie, their prepared forms, and the arena in which those are made.
-#[derive(Clone, Copy)]
-struct Memory {
-    weights: Value,
-    prepared: Value,
-    arena: Value,
+/// Writes the function that rebuilds what is prepared of one strip.
+pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
+    let [context, number] = *e.arguments() else {
+        unreachable!("a strip takes two arguments (a bug in nin)")
+    };
+    let pack = Pack {
+        weights: context::load(e, I64, context, offset_of!(Context, weights)),
+        prepared: context::load(e, I64, context, offset_of!(Context, prepared)),
+        arena: context::load(e, I64, context, offset_of!(Context, arena)),
+        scratch: e.stack(Transform::SCRATCH),
+        plan,
+    };
+    let end = e.add(number, 1);
+    each(e, plan, (number, end), |e, strip| match strip.owner {
+        StripOwner::Conv(conv) => {
+            pack.forward(e, conv, strip);
+            pack.grad(e, conv, strip);
+        }
+        StripOwner::Norm(norm, rows) => {
+            let rows = e.floats(pack.prepared, rows as i64);
+            norm::prepare(e, plan, norm, (pack.weights, rows), strip);
+        }
+    });
 }
 
-/// Rebuilds the prepared forms numbered `begin..end`.
-pub(super) fn prepare(
+/// A strip at run time, and what is known of it while code is written.
+#[derive(Clone, Copy)]
+pub(super) struct Strip<'a> {
+    /// Whose weights it has.
+    pub(super) owner: StripOwner<'a>,
+    /// Its number.
+    pub(super) number: Value,
+    /// Its number among the strips of its owner.
+    index: Value,
+    /// Its first channel.
+    pub(super) first: Value,
+    /// Its channels.
+    pub(super) channels: usize,
+}
+
+/// Runs `body` for each of the strips `begin..end`; it is written once for each kind of them.
+pub(super) fn each<'p>(
     e: &mut Emitter<'_>,
-    plan: &Plan,
-    context: Value,
+    plan: &'p Plan,
     (begin, end): (Value, Value),
+    mut body: impl FnMut(&mut Emitter<'_>, Strip<'p>),
 ) {
-    let mut field = |offset: usize| context::load(e, I64, context, offset);
-    let memory = Memory {
-        weights: field(offset_of!(Context, weights)),
-        prepared: field(offset_of!(Context, prepared)),
-        arena: field(offset_of!(Context, arena)),
-    };
-    let inside = |e: &mut Emitter<'_>, number: usize| {
-        let from = e.b.ins().icmp_imm_s(IntCC::SignedLessThanOrEqual, begin, number as i64);
-        let to = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, number as i64);
-        e.b.ins().band(from, to)
-    };
-    for (number, (norm, offset)) in (2 * plan.convs.len()..).zip(plan.free_norms()) {
-        let inside = inside(e, number);
-        e.when(inside, |e| {
-            let rows = e.floats(memory.prepared, offset as i64);
-            norm::prepare(e, plan, norm, memory.weights, rows);
-        });
-    }
-    for (number, conv) in plan.convs.iter().enumerate() {
-        let forward = inside(e, 2 * number);
-        e.when(forward, |e| prepare_forward(e, plan, conv, memory));
-        if let Some(kernel) = &conv.grad_kernel {
-            let grad = inside(e, 2 * number + 1);
-            e.when(grad, |e| prepare_grad(e, plan, conv, kernel, memory));
+    for group in plan.strip_groups() {
+        for (numbers, channels) in group.runs() {
+            if numbers.is_empty() {
+                continue;
+            }
+            let [first, last] = [numbers.start, numbers.end].map(|number| e.size(number));
+            let (from, to) = (e.max(begin, first), e.min(end, last));
+            e.range(from, to, 1, |e, number| {
+                let index = e.add(number, -(group.first as i64));
+                let first = e.mul(index, group.width as i64);
+                body(e, Strip { owner: group.owner, number, index, first, channels });
+            });
         }
     }
 }
 
-/// What the forward pass of a convolution reads: its kernel, and the bias.
-fn prepare_forward(e: &mut Emitter<'_>, plan: &Plan, conv: &ConvPlan, memory: Memory) {
-    let Memory { weights, arena, .. } = memory;
-    let norm = conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), weights, arena));
-    let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
-    let geometry = &conv.geometry;
-    let rows = geometry.weights() / geometry.cout;
-    let cols = conv.forward_tile.cols;
-    let factor = norm.map(|norm| norm.factor);
-    prepare_kernel(
-        e,
-        (conv, Product::Forward),
-        (&conv.forward_kernel, geometry.cin * cols),
-        memory,
-        |e, _, panels| {
-            pack(e, (rows, geometry.cout), cols, panels, |e, row, channel| {
-                let row = e.at(kernel, row, geometry.cout);
-                let weight = channel.load(e, row);
-                match factor {
-                    Some(factor) => {
-                        let factor = channel.load(e, factor);
+/// What strips are prepared from and to.
+struct Pack<'a> {
+    plan: &'a Plan,
+    weights: Value,
+    prepared: Value,
+    /// Where what they are only made of lies.
+    arena: Value,
+    /// Scratch of transforms.
+    scratch: Value,
+}
+
+impl Pack<'_> {
+    /// What the forward pass of a convolution reads of a strip: its panel, or the panel's spectrum, and its biases.
+    fn forward(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
+        let Pack { plan, weights, prepared, arena, scratch } = *self;
+        let norm =
+            conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), (weights, arena), strip));
+        let geometry = &conv.geometry;
+        let (rows, cols) = (conv.rows(), conv.forward_tile.cols);
+        let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+        let kernel = e.at(kernel, strip.first, 1);
+        let panel = match &conv.forward_kernel {
+            PreparedKernel::Panels(offsets) => {
+                let panels = e.floats(prepared, offsets[0] as i64);
+                e.at(panels, strip.index, rows * cols)
+            }
+            PreparedKernel::Spectrum(spectrum) => e.floats(arena, spectrum.panel as i64),
+        };
+        e.count(rows, |e, row| {
+            let (from, to) = (e.at(kernel, row, geometry.cout), e.at(panel, row, cols));
+            fill(e, strip.channels, cols, to, |e, ty, i| {
+                let at = e.at(from, i, 1);
+                let weight = e.load(ty, at, 0);
+                match norm {
+                    Some(AffineRows { factor, .. }) => {
+                        let factor = of_row(e, ty, factor, strip, i);
                         e.b.ins().fmul(weight, factor)
                     }
                     None => weight,
                 }
             });
-        },
-    );
-    let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
-    if let Some(offset) = conv.bias_panels {
-        let padded = e.floats(memory.prepared, offset as i64);
-        pack(e, (1, geometry.cout), cols, padded, |e, _, channel| {
-            merged_bias(e, bias, norm, channel)
         });
+        let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
+        if let Some(offset) = conv.bias_panels {
+            let padded = e.floats(prepared, offset as i64);
+            let to = e.at(padded, strip.index, cols);
+            fill(e, strip.channels, cols, to, |e, ty, i| {
+                merged_bias(e, ty, (bias, norm), strip, i)
+            });
+        }
+        if let PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, .. }) =
+            conv.forward_kernel
+        {
+            let size = conv.transformed(Product::Forward).size;
+            let channels = geometry.cin * cols;
+            let spectrum = e.floats(prepared, offset as i64);
+            let to = e.at(spectrum, strip.index, channels);
+            let part = PanelPart { tap: channels, channels, stride };
+            winograd::transform_panel(e, size, &part, (panel, scratch, to));
+        }
     }
-}
 
-/// What the input gradient of a convolution reads: the kernel for each of its phases.
-fn prepare_grad(
-    e: &mut Emitter<'_>,
-    plan: &Plan,
-    conv: &ConvPlan,
-    prepared: &PreparedKernel,
-    memory: Memory,
-) {
-    let kernel = e.floats(memory.weights, plan.weights[conv.kernel.index()] as i64);
-    let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
-    let phases = geometry.input_grad();
-    prepare_kernel(
-        e,
-        (conv, Product::InputGrad),
-        (prepared, geometry.cout * cols),
-        memory,
-        |e, phase, panels| pack_flipped(e, geometry, &phases[phase], cols, kernel, panels),
-    );
-}
-
-/// Prepares what a product reads of a kernel. `pack` makes the panels of a correlation by its number, which have so many floats
-/// a tap; where the product reads their spectrum, they are made in the arena and brought into the domain.
-fn prepare_kernel(
-    e: &mut Emitter<'_>,
-    (conv, product): (&ConvPlan, Product),
-    (kernel, floats): (&PreparedKernel, usize),
-    memory: Memory,
-    mut pack: impl FnMut(&mut Emitter<'_>, usize, Value),
-) {
-    match kernel {
-        PreparedKernel::Panels(offsets) => {
-            for (number, &offset) in offsets.iter().enumerate() {
-                let panels = e.floats(memory.prepared, offset as i64);
-                pack(e, number, panels);
+    /// What the input gradient of a convolution reads of a strip: rows of the panels of each of its phases, or of the spectrum of
+    /// a single one.
+    fn grad(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
+        let Pack { plan, weights, prepared, arena, scratch } = *self;
+        let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+        let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
+        let phases = geometry.input_grad();
+        match &conv.grad_kernel {
+            None => {}
+            Some(PreparedKernel::Panels(offsets)) => {
+                let pitch = geometry.cout * cols;
+                for (phase, &offset) in phases.iter().zip(offsets) {
+                    let panels = e.floats(prepared, offset as i64);
+                    let panels = e.at(panels, strip.first, cols);
+                    each_panel(e, geometry.cin, cols, |e, panel, used| {
+                        let to = e.at(panels, panel, phase.correlation.panel(cols));
+                        pack_flipped(
+                            e,
+                            geometry,
+                            phase,
+                            (kernel, panel),
+                            strip,
+                            (cols, used),
+                            (to, pitch),
+                        );
+                    });
+                }
+            }
+            Some(PreparedKernel::Spectrum(spectrum)) => {
+                let PreparedSpectrum { offset, stride, panel: made } = *spectrum;
+                let size = conv.transformed(Product::InputGrad).size;
+                let channels = strip.channels * cols;
+                let from = e.floats(arena, made as i64);
+                let spectrum = e.floats(prepared, offset as i64);
+                let spectrum = e.at(spectrum, strip.first, cols);
+                each_panel(e, geometry.cin, cols, |e, panel, used| {
+                    pack_flipped(
+                        e,
+                        geometry,
+                        &phases[0],
+                        (kernel, panel),
+                        strip,
+                        (cols, used),
+                        (from, channels),
+                    );
+                    let to = e.at(spectrum, panel, geometry.cout * cols);
+                    let part = PanelPart { tap: channels, channels, stride };
+                    winograd::transform_panel(e, size, &part, (from, scratch, to));
+                });
             }
         }
-        PreparedKernel::Spectrum(spectrum) => {
-            let [panels, scratch] = [spectrum.panels, spectrum.scratch]
-                .map(|offset| e.floats(memory.arena, offset as i64));
-            pack(e, 0, panels);
-            let to = e.floats(memory.prepared, spectrum.offset as i64);
-            let size = conv.transformed(product).size;
-            let count = spectrum.stride / floats;
-            winograd::transform_panels(e, size, (count, floats), (panels, scratch, to));
-        }
     }
 }
 
-/// A channel: so many behind a panel's first.
-#[derive(Clone, Copy)]
-struct Channel {
-    /// Offset of the panel's first channel in a row of them, in bytes.
-    panel: Value,
-    /// Its number in the panel.
-    column: usize,
+/// Runs `body` for each panel of `cols` of some channels, with its number and its channels.
+fn each_panel(
+    e: &mut Emitter<'_>,
+    channels: usize,
+    cols: usize,
+    mut body: impl FnMut(&mut Emitter<'_>, Value, usize),
+) {
+    e.count(channels / cols, |e, panel| body(e, panel, cols));
+    if !channels.is_multiple_of(cols) {
+        let last = e.size(channels / cols);
+        body(e, last, channels % cols);
+    }
 }
 
-impl Channel {
-    /// The channel's number in a row.
-    fn load(self, e: &mut Emitter<'_>, row: Value) -> Value {
-        let panel = e.b.ins().iadd(row, self.panel);
-        e.load(F32, panel, self.column as i64)
-    }
+/// Numbers of a row of channels for those from channel `i` of a strip on.
+fn of_row(e: &mut Emitter<'_>, ty: Type, row: Value, strip: Strip<'_>, i: Value) -> Value {
+    let channel = e.b.ins().iadd(strip.first, i);
+    let at = e.at(row, channel, 1);
+    e.load(ty, at, 0)
 }
 
 /// The bias of a channel with a merged batch normalisation: `(bias - mean) * factor + shift`.
 fn merged_bias(
     e: &mut Emitter<'_>,
-    bias: Option<Value>,
-    norm: Option<AffineRows>,
-    channel: Channel,
+    ty: Type,
+    (bias, norm): (Option<Value>, Option<AffineRows>),
+    strip: Strip<'_>,
+    i: Value,
 ) -> Value {
     let bias = match bias {
-        Some(bias) => channel.load(e, bias),
-        None => e.float(F32, 0.0),
+        Some(bias) => of_row(e, ty, bias, strip, i),
+        None => e.float(ty, 0.0),
     };
     let Some(AffineRows { mean, factor, shift }) = norm else { return bias };
-    let [mean, factor, shift] = [mean, factor, shift].map(|row| channel.load(e, row));
+    let [mean, factor, shift] = [mean, factor, shift].map(|row| of_row(e, ty, row, strip, i));
     let around = e.b.ins().fsub(bias, mean);
     // Never fused, so that weights can be prepared for another CPU than this: the bits are the same on all.
     let scaled = e.b.ins().fmul(around, factor);
     e.b.ins().fadd(scaled, shift)
-}
-
-/// Fills panels `[columns / cols][rows][cols]` with a number for each row and channel, the last one up with zeros.
-fn pack(
-    e: &mut Emitter<'_>,
-    (rows, columns): (usize, usize),
-    cols: usize,
-    to: Value,
-    mut number: impl FnMut(&mut Emitter<'_>, Value, Channel) -> Value,
-) {
-    let mut copy = |e: &mut Emitter<'_>, panel: Value, used: usize| {
-        let first = e.mul(panel, 4 * cols as i64);
-        let to = e.at(to, panel, rows * cols);
-        e.count(rows, |e, row| {
-            let to = e.at(to, row, cols);
-            fill(e, used, cols, to, |e, column| number(e, row, Channel { panel: first, column }));
-        });
-    };
-    e.count(columns / cols, |e, panel| copy(e, panel, cols));
-    if !columns.is_multiple_of(cols) {
-        let last = e.size(columns / cols);
-        copy(e, last, columns % cols);
-    }
 }
 
 /// Stores `used` floats and zeros up to `cols`.
@@ -207,54 +241,58 @@ fn fill(
     used: usize,
     cols: usize,
     to: Value,
-    mut float: impl FnMut(&mut Emitter<'_>, usize) -> Value,
+    mut float: impl FnMut(&mut Emitter<'_>, Type, Value) -> Value,
 ) {
-    for column in 0..cols {
-        let value = if column < used { float(e, column) } else { e.float(F32, 0.0) };
-        e.store(value, to, column as i64);
+    e.lanes(used, |e, ty, i| {
+        let at = e.at(to, i, 1);
+        let value = float(e, ty, i);
+        e.store(value, at, 0);
+    });
+    let zero = e.float(F32, 0.0);
+    for column in used..cols {
+        e.store(zero, to, column as i64);
     }
 }
 
-/// The panels of one phase of the input gradient, `[cin / cols][ky][kx][cout][cols]`: the phase's taps last first, input
-/// and output channels exchanged.
+/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`: the phase's taps last first, input and output
+/// channels exchanged. The panel has `used` channels in its columns, and `pitch` floats from a tap to the next.
 fn pack_flipped(
     e: &mut Emitter<'_>,
     geometry: &ConvGeometry,
     phase: &GradPhase,
-    cols: usize,
-    kernel: Value,
-    panels: Value,
+    (kernel, panel): (Value, Value),
+    strip: Strip<'_>,
+    (cols, used): (usize, usize),
+    (to, pitch): (Value, usize),
 ) {
     let ConvGeometry { cin, cout, stride, .. } = *geometry;
     let (rows, columns) = (phase.correlation.y.taps, phase.correlation.x.taps);
-    let size = phase.correlation.panel(cols);
     // Tap j of the phase is tap `first + stride * (taps - 1 - j)` of the kernel.
     let tap = |e: &mut Emitter<'_>, j: Value, first: usize, taps: usize| {
         let back = e.mul(j, -(stride as i64));
         e.add(back, (first + stride * (taps - 1)) as i64)
     };
-    let copy = |e: &mut Emitter<'_>, panel: Value, used: usize| {
-        let to = e.at(panels, panel, size);
-        e.count(rows, |e, j| {
-            let ky = tap(e, j, phase.first_tap.0, rows);
-            let to = e.at(to, j, columns * cout * cols);
-            e.count(columns, |e, i| {
-                let kx = tap(e, i, phase.first_tap.1, columns);
-                let to = e.at(to, i, cout * cols);
-                let row = e.mul(ky, geometry.kernel.1 as i64);
-                let number = e.b.ins().iadd(row, kx);
-                let from = e.at(kernel, number, cin * cout);
-                let from = e.at(from, panel, cols * cout);
-                e.count(cout, |e, output| {
-                    let (from, to) = (e.at(from, output, 1), e.at(to, output, cols));
-                    fill(e, used, cols, to, |e, column| e.load(F32, from, (column * cout) as i64));
-                });
+    e.count(rows, |e, j| {
+        let ky = tap(e, j, phase.first_tap.0, rows);
+        let to = e.at(to, j, columns * pitch);
+        e.count(columns, |e, i| {
+            let kx = tap(e, i, phase.first_tap.1, columns);
+            let to = e.at(to, i, pitch);
+            let row = e.mul(ky, geometry.kernel.1 as i64);
+            let number = e.b.ins().iadd(row, kx);
+            let from = e.at(kernel, number, cin * cout);
+            let from = e.at(from, panel, cols * cout);
+            let from = e.at(from, strip.first, 1);
+            e.count(strip.channels, |e, output| {
+                let (from, to) = (e.at(from, output, 1), e.at(to, output, cols));
+                for column in 0..cols {
+                    let value = match column < used {
+                        true => e.load(F32, from, (column * cout) as i64),
+                        false => e.float(F32, 0.0),
+                    };
+                    e.store(value, to, column as i64);
+                }
             });
         });
-    };
-    e.count(cin / cols, |e, panel| copy(e, panel, cols));
-    if !cin.is_multiple_of(cols) {
-        let last = e.size(cin / cols);
-        copy(e, last, cin % cols);
-    }
+    });
 }

@@ -99,8 +99,52 @@ pub struct Target {
     fma: bool,
 }
 
+/// Which instructions Cranelift writes for x86-64. Arithmetic is the same but for [`Encoding::Fma`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    /// What every CPU of the platform has.
+    Baseline,
+    /// AVX's forms of the same operations, which name their result's register and need fewer moves: a JIT may use them for
+    /// [`Isa::Portable`] where it runs, since bits are those of a library for every CPU.
+    Avx,
+    /// The same, and multiplications that add.
+    Fma,
+}
+
+impl Encoding {
+    /// What an instruction set implies.
+    fn of(isa: Isa) -> Encoding {
+        match isa {
+            Isa::Auto | Isa::Portable => Encoding::Baseline,
+            Isa::Avx2 | Isa::Avx512 => Encoding::Fma,
+        }
+    }
+
+    /// Cranelift's settings for it.
+    fn settings(self) -> &'static [&'static str] {
+        const ALL: [&str; 8] = [
+            "has_sse3",
+            "has_ssse3",
+            "has_sse41",
+            "has_sse42",
+            "has_popcnt",
+            "has_avx",
+            "has_avx2",
+            "has_fma",
+        ];
+        match self {
+            Encoding::Baseline => &[],
+            Encoding::Avx => &ALL[..7],
+            Encoding::Fma => &ALL,
+        }
+    }
+}
+
 /// 16 registers of four: eight sums, a row of B and a broadcast. More rows spill.
 const SSE: Registers = Registers { lanes: 4, halves: false, panels: &[(2, 4)], busy: 8 };
+/// 16 registers of four with [`Encoding::Avx`]: sums, a row of B, a broadcast and a product. Cranelift broadcasts from memory,
+/// which costs no arithmetic unit, only what is multiplied once.
+const AVX: Registers = Registers { lanes: 4, halves: false, panels: &[(1, 12)], busy: 8 };
 /// 32 registers of four; a multiplication takes one lane of A, so A costs a register for four rows.
 const NEON: Registers =
     Registers { lanes: 4, halves: false, panels: &[(4, 6), (2, 12), (1, 24)], busy: 16 };
@@ -125,7 +169,11 @@ impl Target {
             let reason = format!("its CPU has no {name}; `--isa auto` takes what it has");
             return Err(Error::Target { reason });
         }
-        Target::of(&Triple::host(), name)
+        let encoding = match name {
+            Isa::Portable if Isa::Avx2.is_available() => Encoding::Avx,
+            named => Encoding::of(named),
+        };
+        Target::build(&Triple::host(), name, encoding)
     }
 
     /// Any CPU of a platform that has an instruction set; the same code wherever it is generated. [`Isa::Auto`] stands for
@@ -135,24 +183,29 @@ impl Target {
     /// [`Error::Target`] if Cranelift has no back end for it, or its CPUs never have the instruction set.
     pub fn of(triple: &Triple, isa: Isa) -> Result<Target, Error> {
         let architecture = triple.architecture;
-        let wide = matches!(isa, Isa::Avx2 | Isa::Avx512);
-        if wide && architecture != Architecture::X86_64 {
+        if Encoding::of(isa) != Encoding::Baseline && architecture != Architecture::X86_64 {
             let reason = format!("{isa} is for x86-64, and this is {architecture}");
             return Err(Error::Target { reason });
         }
+        Target::build(triple, isa, Encoding::of(isa))
+    }
+
+    fn build(triple: &Triple, isa: Isa, encoding: Encoding) -> Result<Target, Error> {
         // Blocks want the optimiser. It moves a tile's loads away from their uses until registers run out, so tiles are
         // translated in program order.
-        let settings = |opt_level| cranelift_isa(triple, isa, opt_level);
+        let settings = |opt_level| cranelift_isa(triple, encoding, opt_level);
         let (blocks, tiles) = (settings("speed")?, settings("none")?);
-        let aarch64 = matches!(architecture, Architecture::Aarch64(_));
+        let aarch64 = matches!(triple.architecture, Architecture::Aarch64(_));
         let registers = match isa {
             Isa::Auto | Isa::Portable if aarch64 => NEON,
+            Isa::Auto | Isa::Portable if encoding == Encoding::Avx => AVX,
             Isa::Auto | Isa::Portable => SSE,
             Isa::Avx2 => AVX2,
             Isa::Avx512 => AVX512,
         };
         let name = if isa == Isa::Auto { Isa::Portable } else { isa };
-        Ok(Target { name, registers, isa: blocks, tile_isa: tiles, fma: aarch64 || wide })
+        let fma = aarch64 || encoding == Encoding::Fma;
+        Ok(Target { name, registers, isa: blocks, tile_isa: tiles, fma })
     }
 
     /// The platform.
@@ -187,8 +240,8 @@ impl Target {
         self.fma
     }
 
-    /// Whether a vector may be an operand in memory at any alignment. Before AVX it may not, and Cranelift 0.135 forgets that
-    /// for comparisons (`cmpps`).
+    /// Whether a vector may be an operand in memory at any alignment. In the baseline it may not, and Cranelift 0.135 forgets
+    /// that for comparisons (`cmpps`).
     pub(super) fn folds_loads(&self) -> bool {
         self.fma || !self.is_x86_64()
     }
@@ -210,19 +263,11 @@ impl Target {
     }
 }
 
-/// What is set on x86-64 beside what all of its CPUs have.
-const WIDE: [&str; 8] = [
-    "has_sse3",
-    "has_ssse3",
-    "has_sse41",
-    "has_sse42",
-    "has_popcnt",
-    "has_avx",
-    "has_avx2",
-    "has_fma",
-];
-
-fn cranelift_isa(triple: &Triple, isa: Isa, opt_level: &str) -> Result<OwnedTargetIsa, Error> {
+fn cranelift_isa(
+    triple: &Triple,
+    encoding: Encoding,
+    opt_level: &str,
+) -> Result<OwnedTargetIsa, Error> {
     let mut flags = settings::builder();
     let verify = if cfg!(debug_assertions) { "true" } else { "false" };
     for (name, value) in
@@ -232,8 +277,7 @@ fn cranelift_isa(triple: &Triple, isa: Isa, opt_level: &str) -> Result<OwnedTarg
     }
     let refused = |reason: String| Error::Target { reason };
     let mut builder = isa::lookup(triple.clone()).map_err(|error| refused(error.to_string()))?;
-    let wide = matches!(isa, Isa::Avx2 | Isa::Avx512);
-    for name in WIDE.iter().filter(|_| wide) {
+    for name in encoding.settings() {
         builder.enable(name).expect("Cranelift has these settings");
     }
     builder.finish(settings::Flags::new(flags)).map_err(|error| refused(error.to_string()))

@@ -1,14 +1,18 @@
-//! The optimizer's step over a range of one weight: a rule a row of [`Update`].
+//! The end of a training step: slices' gradients are summed, weights follow them by the optimizer's rule, a row of
+//! [`Update`], and are prepared for the next step, strip by strip while they are in cache.
 
 use std::mem::offset_of;
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::graph::{Graph, WeightId};
 
-use super::context;
 use super::emitter::Emitter;
-use crate::abi::Context;
-use crate::kernel::Update;
+use super::{context, driver, pack};
+use crate::abi::{Coefficients, Context};
+use crate::kernel::{Kernel, Update};
+use crate::plan::{Plan, StripOwner};
 
 /// Scalars that a step is given.
 struct Settings {
@@ -27,53 +31,126 @@ struct Places {
     square: Value,
 }
 
-/// Writes the step of a rule over the floats `begin..end` of the weights.
+/// Takes the strips `begin..end` through the end of a step: their weights, tensor by tensor, then what is prepared of them.
 pub(super) fn emit(
     e: &mut Emitter<'_>,
+    graph: &Graph,
+    plan: &Plan,
     rule: Update,
     context: Value,
-    (begin, end): (Value, Value),
+    range: (Value, Value),
 ) {
-    let mut base = |offset| context::load(e, I64, context, offset);
-    let gradients = base(offset_of!(Context, gradients));
-    let [weights, momentum, squares] = [
-        base(offset_of!(Context, weights)),
-        base(offset_of!(Context, momentum)),
-        base(offset_of!(Context, squares)),
-    ];
-    let mut scalar = |offset| context::load(e, F32, context, offset);
-    let settings = Settings {
-        scale: scalar(offset_of!(Context, scale)),
-        lr: scalar(offset_of!(Context, lr)),
-        rate: scalar(offset_of!(Context, momentum_rate)),
-        decay: scalar(offset_of!(Context, decay)),
-        shrink: scalar(offset_of!(Context, shrink)),
-        square_rate: scalar(offset_of!(Context, square_rate)),
-        epsilon: scalar(offset_of!(Context, epsilon)),
+    let coefficients = context::load(e, I64, context, offset_of!(Context, coefficients));
+    pack::each(e, plan, range, |e, strip| {
+        let mut follow = |id: WeightId, rows: usize, channels: usize| {
+            debug_assert!(graph.weight(id).role.is_trained());
+            let first = e.add(strip.first, plan.weights[id.index()] as i64);
+            let [rows, stride, columns] = [rows, channels, strip.channels].map(|size| e.size(size));
+            let own = e.add(coefficients, (id.index() * size_of::<Coefficients>()) as i64);
+            e.call(&Kernel::Follow { rule }, &[context, first, rows, stride, columns, own]);
+        };
+        match strip.owner {
+            StripOwner::Conv(conv) => {
+                let channels = conv.geometry.cout;
+                follow(conv.kernel, conv.rows(), channels);
+                conv.bias.into_iter().for_each(|bias| follow(bias, 1, channels));
+            }
+            StripOwner::Norm(norm, _) => {
+                for id in [norm.weights.scale, norm.weights.shift] {
+                    follow(id, 1, norm.channels);
+                }
+            }
+        }
+        e.call(&Kernel::Strip, &[context, strip.number]);
+    });
+}
+
+/// Writes the function that takes the step of a rule over some columns of a matrix of weights.
+pub(super) fn follow(e: &mut Emitter<'_>, plan: &Plan, rule: Update) {
+    let [context, first, rows, stride, columns, coefficients] = *e.arguments() else {
+        unreachable!("a rule takes six arguments (a bug in nin)")
     };
-    let back = e.b.ins().fneg(settings.lr);
-    e.lanes_between(begin, end, |e, ty, i| {
-        let [weight, gradient, momentum, square] =
-            [weights, gradients, momentum, squares].map(|base| e.at(base, i, 1));
+    let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
+    let reduced = context::load(e, I64, context, offset_of!(Context, reduced));
+    let step = Step::of(e, rule, context, coefficients);
+    // The slices' sums lie in the first one's place already, or they are summed here.
+    for is_reduced in [true, false] {
+        let asked = e.b.ins().icmp_imm_s(IntCC::Equal, reduced, i64::from(is_reduced));
+        e.when(asked, |e| {
+            let zero = e.int(0);
+            e.range(zero, rows, 1, |e, row| {
+                let begin = e.b.ins().imul(row, stride);
+                let begin = e.b.ins().iadd(first, begin);
+                let end = e.b.ins().iadd(begin, columns);
+                e.lanes_between(begin, end, |e, ty, i| {
+                    let at = e.at(gradients, i, 1);
+                    let g = match is_reduced {
+                        true => e.load(ty, at, 0),
+                        false => driver::sum_of_slices(e, plan, ty, at),
+                    };
+                    step.take(e, ty, i, g);
+                });
+            });
+        });
+    }
+}
+
+/// The arithmetic of one step.
+struct Step {
+    rule: Update,
+    weights: Value,
+    momentum: Value,
+    squares: Value,
+    settings: Settings,
+}
+
+impl Step {
+    fn of(e: &mut Emitter<'_>, rule: Update, context: Value, coefficients: Value) -> Step {
+        let [weights, momentum, squares] = [
+            offset_of!(Context, weights),
+            offset_of!(Context, momentum),
+            offset_of!(Context, squares),
+        ]
+        .map(|offset| context::load(e, I64, context, offset));
+        let scale = context::load(e, F32, context, offset_of!(Context, scale));
+        let mut own = |offset| context::load(e, F32, coefficients, offset);
+        let settings = Settings {
+            scale,
+            lr: own(offset_of!(Coefficients, lr)),
+            rate: own(offset_of!(Coefficients, momentum)),
+            decay: own(offset_of!(Coefficients, decay)),
+            shrink: own(offset_of!(Coefficients, shrink)),
+            square_rate: own(offset_of!(Coefficients, square_rate)),
+            epsilon: own(offset_of!(Coefficients, epsilon)),
+        };
+        Step { rule, weights, momentum, squares, settings }
+    }
+
+    /// Updates the weights from float `i` on by their gradients.
+    fn take(&self, e: &mut Emitter<'_>, ty: Type, i: Value, g: Value) {
+        let settings = &self.settings;
+        let [weight, momentum, square] =
+            [self.weights, self.momentum, self.squares].map(|base| e.at(base, i, 1));
         let places = Places { momentum, square };
-        let (w, g) = (e.load(ty, weight, 0), e.load(ty, gradient, 0));
+        let w = e.load(ty, weight, 0);
+        let back = e.b.ins().fneg(settings.lr);
         let [scale, back, decay] =
             [settings.scale, back, settings.decay].map(|scalar| e.splat(ty, scalar));
         let g = e.b.ins().fmul(scale, g);
         let g = e.mul_add(decay, w, g);
-        let w = match rule {
+        let w = match self.rule {
             Update::Momentum => {
-                let v = moved(e, ty, &settings, &places, g);
+                let v = moved(e, ty, settings, &places, g);
                 e.mul_add(back, v, w)
             }
             Update::Nesterov => {
-                let v = moved(e, ty, &settings, &places, g);
+                let v = moved(e, ty, settings, &places, g);
                 let rate = e.splat(ty, settings.rate);
                 let ahead = e.mul_add(rate, v, g);
                 e.mul_add(back, ahead, w)
             }
             Update::Adam => {
-                let way = adam(e, ty, &settings, &places, g);
+                let way = adam(e, ty, settings, &places, g);
                 let shrink = e.splat(ty, settings.shrink);
                 let less = e.b.ins().fmul(shrink, w);
                 let w = e.b.ins().fsub(w, less);
@@ -81,7 +158,7 @@ pub(super) fn emit(
             }
         };
         e.store(w, weight, 0);
-    });
+    }
 }
 
 /// The momentum after a gradient: `v = momentum v + g`.

@@ -191,29 +191,36 @@ pub(super) fn inverse(
     });
 }
 
-/// Brings panels of a kernel, `[panel][ky][kx][floats]`, into the domain, `[frequency][panel][floats]`.
-pub(super) fn transform_panels(
+/// Neighbouring floats of a kernel's panel at each of its taps, `[ky][kx]`. Strides are in floats.
+pub(super) struct PanelPart {
+    /// From one tap to the next.
+    pub(super) tap: usize,
+    /// Floats of a tap.
+    pub(super) channels: usize,
+    /// From one frequency to the next.
+    pub(super) stride: usize,
+}
+
+/// Brings a part of a kernel's panel into the domain.
+pub(super) fn transform_panel(
     e: &mut Emitter<'_>,
     size: Size,
-    (panels, floats): (usize, usize),
+    part: &PanelPart,
     (from, scratch, to): (Value, Value, Value),
 ) {
-    let stride = (panels * floats) as i64;
+    let PanelPart { tap, channels, stride } = *part;
+    let stride = stride as i64;
     let transform = Transform {
         map: Map { size, role: Role::Kernel },
-        channels: floats,
-        from: [(size.taps * floats) as i64, floats as i64],
+        channels,
+        from: [(size.taps * tap) as i64, tap as i64],
         real: [0..size.taps, 0..size.taps],
         to: [size.inputs() as i64 * stride, stride],
         wanted: [size.inputs(); 2],
         init: Init::Zero,
         epilogue: Vec::new(),
     };
-    e.count(panels, |e, panel| {
-        let from = e.at(from, panel, size.taps * size.taps * floats);
-        let to = e.at(to, panel, floats);
-        e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
-    });
+    e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
 }
 
 /// Brings the sums of a kernel's gradient, `[frequency][in][out]`, back to the kernel's `[ky][kx][in][out]`.

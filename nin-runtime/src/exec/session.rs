@@ -89,7 +89,11 @@ impl Session {
         let plan = program.plan();
         let training = || -> Result<Training, Error> {
             Ok(Training {
-                moments: Moments { momentum: Floats::zeroed(plan.weight_floats)?, squares: None },
+                moments: Moments {
+                    momentum: Floats::zeroed(plan.weight_floats)?,
+                    squares: None,
+                    coefficients: Vec::with_capacity(program.graph().weights.len()),
+                },
                 memory: StepMemory::of(plan)?,
                 losses: vec![0.0; plan.batch],
                 correct: vec![0; plan.batch],
@@ -171,26 +175,29 @@ impl Session {
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let callee = self.program.callee();
         let threads = self.threads.count();
-        let scale = params.clip.map_or(1.0, |most| {
-            let sums = training.memory.sums.as_slice();
-            clip_scale(&sums[..self.program.plan().weight_floats], most)
-        });
-        let StepParams { optimizer, hyper, step, .. } = *params;
+        let scale = match params.clip {
+            None => 1.0,
+            Some(most) => {
+                let memory = &mut training.memory;
+                callee.reduce(memory, threads, &mut self.lanes).run(&mut self.threads);
+                let sums = training.memory.sums.as_slice();
+                clip_scale(&sums[..self.program.plan().weight_floats], most)
+            }
+        };
+        let StepParams { optimizer, hyper, step, clip, .. } = *params;
         if optimizer.keeps_squares() && training.moments.squares.is_none() {
             training.moments.squares = Some(Floats::zeroed(self.program.plan().weight_floats)?);
         }
-        let weights = Arc::make_mut(&mut self.weights);
-        let update = UpdateStep { optimizer, hyper, scale, step };
+        let [weights, prepared] = [&mut self.weights, &mut self.prepared].map(Arc::make_mut);
         let Training { memory, moments, .. } = training;
-        callee
-            .update(&update, memory, weights, moments, threads, &mut self.lanes)
-            .run(&mut self.threads);
         if !self.program.plan().norms.is_empty() {
-            callee.track(weights, &mut training.memory, &mut self.lanes).run(&mut self.threads);
+            callee.track(weights, memory, &mut self.lanes).run(&mut self.threads);
         }
-        let prepared = Arc::make_mut(&mut self.prepared);
+        let update = UpdateStep { optimizer, hyper, scale, reduced: clip.is_some(), step };
         let (arenas, lanes) = (&mut self.arenas, &mut self.lanes);
-        callee.prepare(&self.weights, prepared, arenas, lanes).run(&mut self.threads);
+        callee
+            .update(&update, memory, (weights, prepared), moments, arenas, lanes)
+            .run(&mut self.threads);
         Ok(outcome)
     }
 
@@ -206,11 +213,14 @@ impl Session {
         labels: &[u32],
     ) -> Result<(f64, Weights), Error> {
         let outcome = self.differentiate(images, labels, None, 0.0)?;
+        let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
+        let (memory, threads) = (&mut training.memory, self.threads.count());
+        self.program.callee().reduce(memory, threads, &mut self.lanes).run(&mut self.threads);
         let Some(training) = &self.training else { return Err(Error::NotTrainable) };
         Ok((outcome.loss, self.to_file_layout(&training.memory.sums)))
     }
 
-    /// Forward and backward; leaves the gradients of the whole batch in the first slice's part.
+    /// Forward and backward; leaves each slice's gradients in its part.
     fn differentiate(
         &mut self,
         images: ArrayView4<'_, f32>,
@@ -249,7 +259,6 @@ impl Session {
                     .run(&mut self.threads);
             }
         }
-        callee.reduce(memory, self.threads.count(), &mut self.lanes).run(&mut self.threads);
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
         let correct = training.correct[..n].iter().filter(|&&right| right != 0).count();
         Ok(StepOutcome { loss: sum / n as f64, correct })

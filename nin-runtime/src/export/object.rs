@@ -40,11 +40,15 @@ fn add_frames(product: &mut ObjectProduct, library: &Library) -> Result<(), writ
     let start = product.object.append_section_data(section, &bytes, 8);
     for (offset, function) in places {
         let function = FuncId::from_u32(u32::try_from(function).expect("few functions"));
+        // By section and offset: a linker may let another function take the place of a public one.
+        let function = product.object.symbol(product.function_symbol(function));
+        let (code, at) = (function.section.id(), function.value);
+        let code = code.expect("every function is defined (a bug in nin)");
         let (kind, encoding) = (RelocationKind::Relative, RelocationEncoding::Generic);
         let relocation = Relocation {
             offset: start + offset as u64,
-            symbol: product.function_symbol(function),
-            addend: 0,
+            symbol: product.object.section_symbol(code),
+            addend: i64::try_from(at).expect("a library is small"),
             flags: RelocationFlags::Generic { kind, encoding, size: 32 },
         };
         product.object.add_relocation(section, relocation)?;

@@ -90,23 +90,19 @@ const NOTHING: Context = Context {
     gradients: std::ptr::null_mut(),
     momentum: std::ptr::null_mut(),
     squares: std::ptr::null_mut(),
+    coefficients: std::ptr::null(),
     begin: 0,
     end: 0,
     part: 0,
     first: 0,
     image: 0,
     dropout: 0,
+    reduced: 0,
     step: 0,
     seed: 0,
     per_image: 0.0,
     smoothing: 0.0,
     scale: 1.0,
-    lr: 0.0,
-    momentum_rate: 0.0,
-    decay: 0.0,
-    shrink: 0.0,
-    square_rate: 0.0,
-    epsilon: 0.0,
 };
 
 impl Context {
@@ -185,20 +181,11 @@ impl<'a> Callee<'a> {
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
-        let work = |number: usize| match self.plan.convs.get(number / 2) {
-            Some(conv) if number % 2 == 1 && conv.grad_kernel.is_none() => 0,
-            Some(conv) => conv.geometry.weights(),
-            None => 0,
-        };
-        let load = |lane: &Vec<Option<Context>>| -> usize {
-            lane.iter().flatten().map(|context| work(context.begin as usize)).sum()
-        };
-        let cleared = lanes.cleared(arenas.len());
-        for number in 0..self.plan.preparations() {
-            let least = cleared.iter().enumerate().min_by_key(|(_, lane)| load(lane));
-            let (thread, _) = least.expect("at least one thread");
-            let context = base.alone_in(&mut arenas[thread]);
-            cleared[thread].push(Some(context.over(number..number + 1)));
+        let threads = arenas.len();
+        let cleared = lanes.cleared(threads);
+        for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(cleared) {
+            let context = base.alone_in(arena);
+            lane.push(Some(context.over(self.plan.strips_of(part, threads))));
         }
         self.calls(Entry::Prepare, lanes)
     }

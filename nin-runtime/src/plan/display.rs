@@ -45,8 +45,8 @@ impl Plan {
         }
         writeln!(
             text,
-            "  entry prepare: {} parts, any order, arena {} floats",
-            self.preparations(),
+            "  entry prepare: a range of {} strips of the weights, arena {} floats",
+            self.strips(),
             self.preparing_floats
         )?;
         writeln!(
@@ -69,7 +69,8 @@ impl Plan {
             training.write(graph, text)?;
             writeln!(
                 text,
-                "  entry update: a range of one weight, gradients of {} slices summed as a tree",
+                "  entry update: a range of {} strips, each: gradients of {} slices summed as a tree, weights, prepared forms",
+                self.strips(),
                 self.slices
             )?;
         }

@@ -2,12 +2,11 @@
 
 use super::{ALIGN, Affine, Algorithm, Choice, ConvPlan, Winograd};
 use crate::geometry::Correlation;
-use crate::kernel::Transform;
 
 /// What a product reads of a convolution's kernel (offsets in the prepared weights, in floats).
 ///
-/// Invariant: it is all that is kept of the kernel for that product. Panels that are only brought into Winograd's domain, and the
-/// rows of a batch normalisation that is merged, lie in the arena of whoever prepares them, and are overwritten there.
+/// Invariant: it is all that is kept of the kernel for that product. A strip's panels that are only brought into Winograd's domain,
+/// and the rows of a batch normalisation that is merged, lie in the arena of whoever prepares the strip, and are overwritten there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreparedKernel {
     /// Panels for each correlation that the product consists of: the direct algorithm's.
@@ -23,10 +22,8 @@ pub struct PreparedSpectrum {
     pub offset: usize,
     /// From one frequency to the next.
     pub stride: usize,
-    /// The panels that it is made of, in the arena.
-    pub panels: usize,
-    /// Scratch of the transform, in the arena.
-    pub scratch: usize,
+    /// What a strip of it is made of, in the arena.
+    pub panel: usize,
 }
 
 /// Room that was taken, in floats.
@@ -34,32 +31,28 @@ pub struct PreparedSpectrum {
 pub(super) struct Room {
     /// Of the prepared weights.
     pub(super) prepared: usize,
-    /// Of the arena of a thread that prepares a kernel.
+    /// Of the arena of a thread that prepares a strip.
     pub(super) arena: usize,
 }
 
 impl Room {
     /// Takes floats of the prepared weights.
     pub(super) fn place(&mut self, floats: usize) -> usize {
-        take(&mut self.prepared, floats)
+        let offset = self.prepared;
+        self.prepared += floats.next_multiple_of(ALIGN);
+        offset
     }
 }
 
-/// Takes floats at the end of what is taken.
-fn take(end: &mut usize, floats: usize) -> usize {
-    let offset = *end;
-    *end += floats.next_multiple_of(ALIGN);
-    offset
-}
-
 impl PreparedKernel {
-    /// Places the form that the algorithm of a product reads. In the arena, `before` floats are taken by what it is made of.
+    /// Places the form that the algorithm of a product reads. In the arena, `before` floats are taken when a part of a panel, of
+    /// `part` floats, is made for a spectrum.
     fn place(
         room: &mut Room,
         choice: Choice,
         cols: usize,
         correlations: &[Correlation],
-        before: usize,
+        (before, part): (usize, usize),
     ) -> PreparedKernel {
         let panels = |correlation: &Correlation| {
             correlation.outputs.div_ceil(cols) * correlation.panel(cols)
@@ -73,14 +66,10 @@ impl PreparedKernel {
                 let [only] = correlations else {
                     unreachable!("one correlation goes through the domain (a bug in nin)")
                 };
-                let floats = panels(only);
-                let stride = floats / (size.taps * size.taps);
-                let mut end = before;
-                let panels = take(&mut end, floats);
-                let scratch = take(&mut end, Transform::SCRATCH);
-                room.arena = room.arena.max(end);
+                let stride = panels(only) / (size.taps * size.taps);
+                room.arena = room.arena.max(before + part);
                 let offset = room.place(size.frequencies() * stride);
-                PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, panels, scratch })
+                PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, panel: before })
             }
         }
     }
@@ -128,13 +117,16 @@ impl ConvPlan {
         };
         room.arena = room.arena.max(rows);
         let (cols, forward) = (self.forward_tile.cols, [self.geometry.forward()]);
-        self.forward_kernel = PreparedKernel::place(room, self.forward, cols, &forward, rows);
+        let panel = (rows, self.rows() * cols);
+        self.forward_kernel = PreparedKernel::place(room, self.forward, cols, &forward, panel);
         let biased = self.bias.is_some() || self.norm.is_some();
         self.bias_panels = biased.then(|| room.place(cout.next_multiple_of(cols)));
         self.grad_kernel = grad_is_wanted.then(|| {
             let phases = self.geometry.input_grad();
             let phases: Vec<Correlation> = phases.into_iter().map(|of| of.correlation).collect();
-            PreparedKernel::place(room, self.input_grad, self.grad_tile.cols, &phases, 0)
+            let (y, x) = self.geometry.kernel;
+            let (width, cols) = (cols, self.grad_tile.cols);
+            PreparedKernel::place(room, self.input_grad, cols, &phases, (0, y * x * width * cols))
         });
     }
 }

@@ -108,7 +108,8 @@ fn plans() {
 #[test]
 fn tiles() {
     let model = Model::from_text("model.nin", AVERAGED, &[]).expect("a valid model");
-    for isa in Isa::available() {
+    // Without AVX's encoding portable tiles have another shape.
+    for isa in Isa::available().filter(|_| Isa::Avx2.is_available()) {
         let options = Options { batch: 1, threads: 1, isa, ..Options::default() };
         let stage = if isa == Isa::Portable { Stage::Clif } else { Stage::Asm };
         let text = show(model.graph(), &options, stage).expect("a stage to show");

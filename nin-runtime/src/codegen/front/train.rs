@@ -9,7 +9,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 
 use super::{Front, FrontBody, INT, POINTER, flushed};
-use crate::abi::Context;
+use crate::abi::{Coefficients, Context};
 use crate::codegen::emitter::Emitter;
 use crate::codegen::{context, pool};
 use crate::kernel::{Entry, Update};
@@ -192,39 +192,66 @@ impl Front<'_> {
             context::store(e, value, context, offset);
         }
         phases(e, body, context, step.n, sums);
-        let end = e.size(plan.weight_floats);
-        over(e, context, 0, end);
-        body.call(e, Entry::Reduce, context);
-        let scale = clip_scale(e, plan, step.settings, sums);
-        context::store(e, scale, context, offset_of!(Context, scale));
-        self.update(e, body, context, step.settings);
+        self.clip(e, body, context, (step.settings, sums));
         if !plan.norms.is_empty() {
             body.call(e, Entry::Track, context);
         }
-        body.prepare(e, context, (step.state, prepared, step.workspace));
+        let coefficients = self.coefficients(e, step.settings);
+        context::store(e, coefficients, context, offset_of!(Context, coefficients));
+        let strips = e.size(plan.strips());
+        over(e, context, 0, strips);
+        body.call(e, Entry::Update { rule: Update::Momentum }, context);
     }
 
-    /// Updates every trained weight by its own rates.
-    fn update(&self, e: &mut Emitter<'_>, body: &FrontBody<'_>, context: Value, settings: Value) {
+    /// Scales a gradient that is longer than the settings say. Its norm is that of the slices' sums.
+    fn clip(
+        &self,
+        e: &mut Emitter<'_>,
+        body: &FrontBody<'_>,
+        context: Value,
+        (settings, sums): (Value, Value),
+    ) {
+        let one = e.float(F32, 1.0);
+        context::store(e, one, context, offset_of!(Context, scale));
+        let most = setting(e, F32, settings, offset_of!(Settings, clip));
+        let none = e.float(F32, 0.0);
+        let wished = e.b.ins().fcmp(FloatCC::GreaterThan, most, none);
+        e.when(wished, |e| {
+            let end = e.size(body.plan.weight_floats);
+            over(e, context, 0, end);
+            body.call(e, Entry::Reduce, context);
+            let reduced = e.int(1);
+            context::store(e, reduced, context, offset_of!(Context, reduced));
+            let scale = clip_scale(e, body.plan, most, sums);
+            context::store(e, scale, context, offset_of!(Context, scale));
+        });
+    }
+
+    /// The caller's rates of every weight, as an update reads them.
+    fn coefficients(&self, e: &mut Emitter<'_>, settings: Value) -> Value {
+        const BYTES: usize = size_of::<Coefficients>();
         let rates = setting(e, POINTER, settings, offset_of!(Settings, rates));
-        for (number, (weight, &offset)) in
-            self.graph.weights.iter().zip(&body.plan.weights).enumerate()
-        {
-            if !weight.role.is_trained() {
-                continue;
-            }
+        let count = self.graph.weights.len();
+        let coefficients = e.stack(count * BYTES / size_of::<f32>());
+        let zero = e.float(F32, 0.0);
+        for number in 0..count {
             for (from, to) in [
-                (offset_of!(Rates, rate), offset_of!(Context, lr)),
-                (offset_of!(Rates, momentum), offset_of!(Context, momentum_rate)),
-                (offset_of!(Rates, decay), offset_of!(Context, decay)),
+                (offset_of!(Rates, rate), offset_of!(Coefficients, lr)),
+                (offset_of!(Rates, momentum), offset_of!(Coefficients, momentum)),
+                (offset_of!(Rates, decay), offset_of!(Coefficients, decay)),
             ] {
                 let rate = setting(e, F32, rates, number * size_of::<Rates>() + from);
-                context::store(e, rate, context, to);
+                context::store(e, rate, coefficients, number * BYTES + to);
             }
-            let end = e.size(offset + weight.elements());
-            over(e, context, offset, end);
-            body.call(e, Entry::Update { rule: Update::Momentum }, context);
+            for unused in [
+                offset_of!(Coefficients, shrink),
+                offset_of!(Coefficients, square_rate),
+                offset_of!(Coefficients, epsilon),
+            ] {
+                context::store(e, zero, coefficients, number * BYTES + unused);
+            }
         }
+        coefficients
     }
 }
 
@@ -271,50 +298,40 @@ fn phases(e: &mut Emitter<'_>, body: &FrontBody<'_>, context: Value, n: Value, s
     }
 }
 
-/// What the gradient is multiplied by so that it is at most as long as the settings say; summed in the order and the
-/// precision of a session.
-fn clip_scale(e: &mut Emitter<'_>, plan: &Plan, settings: Value, gradient: Value) -> Value {
+/// What the gradient is multiplied by so that it is at most so long; summed in the order and the precision of a session.
+fn clip_scale(e: &mut Emitter<'_>, plan: &Plan, most: Value, gradient: Value) -> Value {
     /// Numbers whose squares are summed by themselves.
     const RUN: usize = 256;
-    let most = setting(e, F32, settings, offset_of!(Settings, clip));
-    let scale = e.b.declare_var(F32);
-    let one = e.float(F32, 1.0);
-    e.b.def_var(scale, one);
-    let none = e.float(F32, 0.0);
-    let wished = e.b.ins().fcmp(FloatCC::GreaterThan, most, none);
-    e.when(wished, |e| {
-        let total = zero_sum(e);
-        let run = |e: &mut Emitter<'_>, first: Value, numbers: usize| {
-            let sum = zero_sum(e);
-            e.count(numbers, |e, index| {
-                let at = e.at(first, index, 1);
-                let number = e.load(F32, at, 0);
-                let number = e.b.ins().fpromote(F64, number);
-                let square = e.b.ins().fmul(number, number);
-                add_to(e, sum, square);
-            });
-            let sum = e.b.use_var(sum);
-            add_to(e, total, sum);
-        };
-        e.count(plan.weight_floats / RUN, |e, index| {
-            let first = e.at(gradient, index, RUN);
-            run(e, first, RUN);
+    let total = zero_sum(e);
+    let run = |e: &mut Emitter<'_>, first: Value, numbers: usize| {
+        let sum = zero_sum(e);
+        e.count(numbers, |e, index| {
+            let at = e.at(first, index, 1);
+            let number = e.load(F32, at, 0);
+            let number = e.b.ins().fpromote(F64, number);
+            let square = e.b.ins().fmul(number, number);
+            add_to(e, sum, square);
         });
-        if !plan.weight_floats.is_multiple_of(RUN) {
-            let whole = plan.weight_floats / RUN * RUN;
-            let first = e.floats(gradient, whole as i64);
-            run(e, first, plan.weight_floats - whole);
-        }
-        let norm = e.b.use_var(total);
-        let norm = e.b.ins().sqrt(norm);
-        let most = e.b.ins().fpromote(F64, most);
-        let longer = e.b.ins().fcmp(FloatCC::GreaterThan, norm, most);
-        let share = e.b.ins().fdiv(most, norm);
-        let share = e.b.ins().fdemote(F32, share);
-        let chosen = e.b.ins().select(longer, share, one);
-        e.b.def_var(scale, chosen);
+        let sum = e.b.use_var(sum);
+        add_to(e, total, sum);
+    };
+    e.count(plan.weight_floats / RUN, |e, index| {
+        let first = e.at(gradient, index, RUN);
+        run(e, first, RUN);
     });
-    e.b.use_var(scale)
+    if !plan.weight_floats.is_multiple_of(RUN) {
+        let whole = plan.weight_floats / RUN * RUN;
+        let first = e.floats(gradient, whole as i64);
+        run(e, first, plan.weight_floats - whole);
+    }
+    let norm = e.b.use_var(total);
+    let norm = e.b.ins().sqrt(norm);
+    let most = e.b.ins().fpromote(F64, most);
+    let longer = e.b.ins().fcmp(FloatCC::GreaterThan, norm, most);
+    let share = e.b.ins().fdiv(most, norm);
+    let share = e.b.ins().fdemote(F32, share);
+    let one = e.float(F32, 1.0);
+    e.b.ins().select(longer, share, one)
 }
 
 /// A sum in double precision.

@@ -98,21 +98,27 @@ fn sum_group(
     if turns > 1 {
         rest %= UNROLL;
         let end = e.floats(b, tile.b_k * (turns * UNROLL) as i64);
-        let (inside, exit) = (e.b.create_block(), e.b.create_block());
-        let [at_a, at_b] = [(); 2].map(|()| e.b.append_block_param(inside, I64));
+        let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
+        let [at_a, at_b] = [(); 2].map(|()| e.b.append_block_param(header, I64));
         let carried: Vec<Value> =
-            sums.iter().map(|_| e.b.append_block_param(inside, F32X4)).collect();
-        e.b.ins().jump(inside, &block_args(&[a, b], sums));
+            sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
+        e.b.ins().jump(header, &block_args(&[a, b], sums));
+        // Sums are tested for and left with at the top, so that each of a turn is used once: Cranelift moves a load into the
+        // instruction that uses it only if nothing that follows from it is used twice.
+        e.b.switch_to_block(header);
+        let more = e.b.ins().icmp(IntCC::NotEqual, at_b, end);
+        e.b.ins().brif(more, inside, &[], exit, &[]);
         e.b.switch_to_block(inside);
-        *sums = carried;
-        sum_steps(e, tile, group, at_a, at_b, UNROLL, sums);
-        a = e.floats(at_a, tile.a_k * UNROLL as i64);
-        b = e.floats(at_b, tile.b_k * UNROLL as i64);
-        let more = e.b.ins().icmp(IntCC::NotEqual, b, end);
-        e.b.ins().brif(more, inside, &block_args(&[a, b], sums), exit, &[]);
         e.b.seal_block(inside);
+        let mut turn = carried.clone();
+        sum_steps(e, tile, group, at_a, at_b, UNROLL, &mut turn);
+        let next_a = e.floats(at_a, tile.a_k * UNROLL as i64);
+        let next_b = e.floats(at_b, tile.b_k * UNROLL as i64);
+        e.b.ins().jump(header, &block_args(&[next_a, next_b], &turn));
+        e.b.seal_block(header);
         e.b.switch_to_block(exit);
         e.b.seal_block(exit);
+        (a, b, *sums) = (at_a, at_b, carried);
     }
     sum_steps(e, tile, group, a, b, rest, sums);
 }

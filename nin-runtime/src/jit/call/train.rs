@@ -1,11 +1,11 @@
 //! Calls of a training step: its phases, the sums of its slices, and the update.
 
 use super::{Callee, Calls, Lanes, NOTHING, TimedCalls, share};
-use crate::abi::Context;
+use crate::abi::{Coefficients, Context};
 use crate::error::Error;
 use crate::exec::memory::Floats;
 use crate::kernel::{Entry, PassKind};
-use crate::optimizer::{Coefficients, Optimizer};
+use crate::optimizer::Optimizer;
 use crate::plan::Plan;
 
 /// One training batch and where its results go.
@@ -59,11 +59,14 @@ pub struct Hyper {
     pub decay: f32,
 }
 
-/// What an optimizer keeps beside each weight, laid out as the weights.
+/// What an optimizer keeps beside the weights.
 pub(crate) struct Moments {
+    /// Laid out as the weights.
     pub(crate) momentum: Floats,
-    /// Running means of squared gradients, of optimizers that keep them.
+    /// Running means of squared gradients, likewise, of optimizers that keep them.
     pub(crate) squares: Option<Floats>,
+    /// Of the step at hand. Kept from step to step for the sake of the memory.
+    pub(crate) coefficients: Vec<Coefficients>,
 }
 
 /// How weights follow the gradients of a step.
@@ -74,6 +77,8 @@ pub(crate) struct UpdateStep<'a> {
     pub(crate) hyper: &'a [Hyper],
     /// Factor of the gradients.
     pub(crate) scale: f32,
+    /// Whether the first slice's gradients are the sums of all slices' ([`Callee::reduce`]).
+    pub(crate) reduced: bool,
     /// From 0.
     pub(crate) step: u64,
 }
@@ -197,45 +202,45 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Reduce, lanes)
     }
 
-    /// One optimizer step of every weight by the first slice's gradients.
+    /// One optimizer step of every weight by the sums of the slices' gradients; then weights are prepared for the next step.
     pub(crate) fn update(
         self,
         step: &UpdateStep<'_>,
         memory: &'a StepMemory,
-        weights: &'a mut Floats,
+        (weights, prepared): (&'a mut Floats, &'a mut Floats),
         moments: &'a mut Moments,
-        threads: usize,
+        arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
-        let UpdateStep { optimizer, hyper, scale, step } = *step;
-        let Moments { momentum, squares } = moments;
+        let UpdateStep { optimizer, hyper, scale, reduced, step } = *step;
+        let Moments { momentum, squares, coefficients } = moments;
         assert_eq!(hyper.len(), self.graph.weights.len());
         self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
+        assert_eq!(prepared.len(), self.plan.prepared_floats);
         assert_eq!(momentum.len(), self.plan.weight_floats);
+        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
         let squares = squares.as_mut().filter(|_| optimizer.keeps_squares());
         assert_eq!(squares.is_some(), optimizer.keeps_squares());
         assert!(squares.as_ref().is_none_or(|squares| squares.len() == self.plan.weight_floats));
+        coefficients.clear();
+        coefficients.extend(hyper.iter().map(|hyper| optimizer.coefficients(*hyper, step)));
         let base = Context {
             gradients: memory.sums.as_ptr().cast_mut(),
             weights: weights.as_mut_ptr(),
+            prepared: prepared.as_mut_ptr(),
             momentum: momentum.as_mut_ptr(),
             squares: squares.map_or(std::ptr::null_mut(), Floats::as_mut_ptr),
+            coefficients: coefficients.as_ptr(),
+            reduced: u64::from(reduced),
             scale,
             ..NOTHING
         };
-        for (part, lane) in lanes.cleared(threads).iter_mut().enumerate() {
-            let settings = hyper.iter().zip(&self.graph.weights).zip(&self.plan.weights);
-            let trained = settings.filter(|((_, weight), _)| weight.role.is_trained());
-            lane.extend(trained.map(|((hyper, weight), &offset)| {
-                let range = share(weight.elements(), crate::plan::ALIGN, part, threads);
-                let coefficients = optimizer.coefficients(*hyper, step);
-                let Coefficients { lr, decay, shrink, square_rate, epsilon } = coefficients;
-                let momentum_rate = hyper.momentum;
-                let context =
-                    Context { lr, momentum_rate, decay, shrink, square_rate, epsilon, ..base };
-                Some(context.over(offset + range.start..offset + range.end))
-            }));
+        let threads = arenas.len();
+        let cleared = lanes.cleared(threads);
+        for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(cleared) {
+            let context = base.alone_in(arena);
+            lane.push(Some(context.over(self.plan.strips_of(part, threads))));
         }
         self.calls(Entry::Update { rule: optimizer.update() }, lanes)
     }
