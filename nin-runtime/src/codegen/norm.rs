@@ -257,7 +257,7 @@ fn of_weights<const N: usize>(
     })
 }
 
-/// Rebuilds the rows that normalise by the running statistics, which lie behind `base`, at the channels of a strip.
+/// Rebuilds the rows that normalise by the running statistics, at `base` and the channels of a strip.
 pub(super) fn prepare(
     e: &mut Emitter<'_>,
     plan: &Plan,

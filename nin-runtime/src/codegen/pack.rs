@@ -8,11 +8,9 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::Emitter;
 use super::norm::AffineRows;
-use super::winograd::PanelPart;
 use super::{context, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
-use crate::kernel::Transform;
 use crate::plan::{ConvPlan, Plan, PreparedKernel, PreparedSpectrum, Product, StripOwner};
 
 /// Writes the function that rebuilds what is prepared of one strip.
@@ -20,18 +18,20 @@ pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
     let [context, number] = *e.arguments() else {
         unreachable!("a strip takes two arguments (a bug in nin)")
     };
+    let mut field = |offset: usize| context::load(e, I64, context, offset);
     let pack = Pack {
-        weights: context::load(e, I64, context, offset_of!(Context, weights)),
-        prepared: context::load(e, I64, context, offset_of!(Context, prepared)),
-        arena: context::load(e, I64, context, offset_of!(Context, arena)),
-        scratch: e.stack(Transform::SCRATCH),
+        weights: field(offset_of!(Context, weights)),
+        prepared: field(offset_of!(Context, prepared)),
+        arena: field(offset_of!(Context, arena)),
         plan,
     };
     let end = e.add(number, 1);
     each(e, plan, (number, end), |e, strip| match strip.owner {
         StripOwner::Conv(conv) => {
             pack.forward(e, conv, strip);
-            pack.grad(e, conv, strip);
+            if let Some(kernel) = &conv.grad_kernel {
+                pack.grad(e, conv, kernel, strip);
+            }
         }
         StripOwner::Norm(norm, rows) => {
             let rows = e.floats(pack.prepared, rows as i64);
@@ -78,36 +78,60 @@ pub(super) fn each<'p>(
     }
 }
 
-/// What strips are prepared from and to.
+/// What strips are prepared from, to and in.
 struct Pack<'a> {
     plan: &'a Plan,
     weights: Value,
     prepared: Value,
-    /// Where what they are only made of lies.
     arena: Value,
-    /// Scratch of transforms.
-    scratch: Value,
 }
 
 impl Pack<'_> {
-    /// What the forward pass of a convolution reads of a strip: its panel, or the panel's spectrum, and its biases.
+    /// What the forward pass of a convolution reads of a strip: its panel or the panel's spectrum, and its biases.
     fn forward(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
-        let Pack { plan, weights, prepared, arena, scratch } = *self;
+        let Pack { plan, weights, prepared, arena } = *self;
         let norm =
             conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), (weights, arena), strip));
-        let geometry = &conv.geometry;
         let (rows, cols) = (conv.rows(), conv.forward_tile.cols);
-        let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
-        let kernel = e.at(kernel, strip.first, 1);
-        let panel = match &conv.forward_kernel {
+        match &conv.forward_kernel {
             PreparedKernel::Panels(offsets) => {
                 let panels = e.floats(prepared, offsets[0] as i64);
-                e.at(panels, strip.index, rows * cols)
+                let panel = e.at(panels, strip.index, rows * cols);
+                self.forward_panel(e, conv, norm, panel, strip);
             }
-            PreparedKernel::Spectrum(spectrum) => e.floats(arena, spectrum.panel as i64),
-        };
-        e.count(rows, |e, row| {
-            let (from, to) = (e.at(kernel, row, geometry.cout), e.at(panel, row, cols));
+            PreparedKernel::Spectrum(spectrum) => {
+                let panel = e.floats(arena, spectrum.panel as i64);
+                self.forward_panel(e, conv, norm, panel, strip);
+                let channels = conv.geometry.cin * cols;
+                let to = e.floats(prepared, spectrum.offset as i64);
+                let to = e.at(to, strip.index, channels);
+                self.transform(e, (conv, Product::Forward), spectrum, channels, to);
+            }
+        }
+        let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
+        if let Some(offset) = conv.bias_panels {
+            let padded = e.floats(prepared, offset as i64);
+            let to = e.at(padded, strip.index, cols);
+            fill(e, strip.channels, cols, to, |e, ty, i| {
+                merged_bias(e, ty, (bias, norm), strip, i)
+            });
+        }
+    }
+
+    /// The forward panel of a strip.
+    fn forward_panel(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        norm: Option<AffineRows>,
+        panel: Value,
+        strip: Strip<'_>,
+    ) {
+        let kernel = e.floats(self.weights, self.plan.weights[conv.kernel.index()] as i64);
+        let kernel = e.at(kernel, strip.first, 1);
+        let cols = conv.forward_tile.cols;
+        e.count(conv.rows(), |e, row| {
+            let (from, to) = (e.at(kernel, row, conv.geometry.cout), e.at(panel, row, cols));
             fill(e, strip.channels, cols, to, |e, ty, i| {
                 let at = e.at(from, i, 1);
                 let weight = e.load(ty, at, 0);
@@ -120,81 +144,78 @@ impl Pack<'_> {
                 }
             });
         });
-        let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
-        if let Some(offset) = conv.bias_panels {
-            let padded = e.floats(prepared, offset as i64);
-            let to = e.at(padded, strip.index, cols);
-            fill(e, strip.channels, cols, to, |e, ty, i| {
-                merged_bias(e, ty, (bias, norm), strip, i)
-            });
-        }
-        if let PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, .. }) =
-            conv.forward_kernel
-        {
-            let size = conv.transformed(Product::Forward).size;
-            let channels = geometry.cin * cols;
-            let spectrum = e.floats(prepared, offset as i64);
-            let to = e.at(spectrum, strip.index, channels);
-            let part = PanelPart { tap: channels, channels, stride };
-            winograd::transform_panel(e, size, &part, (panel, scratch, to));
-        }
     }
 
-    /// What the input gradient of a convolution reads of a strip: rows of the panels of each of its phases, or of the spectrum of
-    /// a single one.
-    fn grad(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
-        let Pack { plan, weights, prepared, arena, scratch } = *self;
-        let kernel = e.floats(weights, plan.weights[conv.kernel.index()] as i64);
+    /// What the input gradient of a convolution reads of a strip: its rows of the panels of each phase, or of the spectrum of the
+    /// only one.
+    fn grad(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        prepared: &PreparedKernel,
+        strip: Strip<'_>,
+    ) {
+        let kernel = e.floats(self.weights, self.plan.weights[conv.kernel.index()] as i64);
         let (geometry, cols) = (&conv.geometry, conv.grad_tile.cols);
         let phases = geometry.input_grad();
-        match &conv.grad_kernel {
-            None => {}
-            Some(PreparedKernel::Panels(offsets)) => {
-                let pitch = geometry.cout * cols;
+        let tap = geometry.cout * cols;
+        match prepared {
+            PreparedKernel::Panels(offsets) => {
                 for (phase, &offset) in phases.iter().zip(offsets) {
-                    let panels = e.floats(prepared, offset as i64);
+                    let panels = e.floats(self.prepared, offset as i64);
                     let panels = e.at(panels, strip.first, cols);
+                    let size = phase.correlation.panel(cols);
                     each_panel(e, geometry.cin, cols, |e, panel, used| {
-                        let to = e.at(panels, panel, phase.correlation.panel(cols));
+                        let to = e.at(panels, panel, size);
                         pack_flipped(
                             e,
                             geometry,
-                            phase,
-                            (kernel, panel),
-                            strip,
+                            (phase, panel),
                             (cols, used),
-                            (to, pitch),
+                            (kernel, to, tap),
+                            strip,
                         );
                     });
                 }
             }
-            Some(PreparedKernel::Spectrum(spectrum)) => {
-                let PreparedSpectrum { offset, stride, panel: made } = *spectrum;
-                let size = conv.transformed(Product::InputGrad).size;
+            PreparedKernel::Spectrum(spectrum) => {
                 let channels = strip.channels * cols;
-                let from = e.floats(arena, made as i64);
-                let spectrum = e.floats(prepared, offset as i64);
-                let spectrum = e.at(spectrum, strip.first, cols);
+                let from = e.floats(self.arena, spectrum.panel as i64);
+                let to = e.floats(self.prepared, spectrum.offset as i64);
+                let to = e.at(to, strip.first, cols);
                 each_panel(e, geometry.cin, cols, |e, panel, used| {
                     pack_flipped(
                         e,
                         geometry,
-                        &phases[0],
-                        (kernel, panel),
-                        strip,
+                        (&phases[0], panel),
                         (cols, used),
-                        (from, channels),
+                        (kernel, from, channels),
+                        strip,
                     );
-                    let to = e.at(spectrum, panel, geometry.cout * cols);
-                    let part = PanelPart { tap: channels, channels, stride };
-                    winograd::transform_panel(e, size, &part, (from, scratch, to));
+                    let to = e.at(to, panel, tap);
+                    self.transform(e, (conv, Product::InputGrad), spectrum, channels, to);
                 });
             }
         }
     }
+
+    /// Brings a strip of a panel, of so many floats a tap, from the arena into Winograd's domain.
+    fn transform(
+        &self,
+        e: &mut Emitter<'_>,
+        (conv, product): (&ConvPlan, Product),
+        spectrum: &PreparedSpectrum,
+        channels: usize,
+        to: Value,
+    ) {
+        let [panel, scratch] =
+            [spectrum.panel, spectrum.scratch].map(|offset| e.floats(self.arena, offset as i64));
+        let size = conv.transformed(product).size;
+        winograd::transform_kernel(e, size, (channels, spectrum.stride), (panel, scratch, to));
+    }
 }
 
-/// Runs `body` for each panel of `cols` of some channels, with its number and its channels.
+/// Runs `body` for each panel of so many channels, with the number of those in use.
 fn each_panel(
     e: &mut Emitter<'_>,
     channels: usize,
@@ -254,16 +275,15 @@ fn fill(
     }
 }
 
-/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`: the phase's taps last first, input and output
-/// channels exchanged. The panel has `used` channels in its columns, and `pitch` floats from a tap to the next.
+/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`, with so many floats from one tap to the next:
+/// the phase's taps last first, input and output channels exchanged.
 fn pack_flipped(
     e: &mut Emitter<'_>,
     geometry: &ConvGeometry,
-    phase: &GradPhase,
-    (kernel, panel): (Value, Value),
-    strip: Strip<'_>,
+    (phase, panel): (&GradPhase, Value),
     (cols, used): (usize, usize),
-    (to, pitch): (Value, usize),
+    (kernel, to, tap_floats): (Value, Value, usize),
+    strip: Strip<'_>,
 ) {
     let ConvGeometry { cin, cout, stride, .. } = *geometry;
     let (rows, columns) = (phase.correlation.y.taps, phase.correlation.x.taps);
@@ -274,10 +294,10 @@ fn pack_flipped(
     };
     e.count(rows, |e, j| {
         let ky = tap(e, j, phase.first_tap.0, rows);
-        let to = e.at(to, j, columns * pitch);
+        let to = e.at(to, j, columns * tap_floats);
         e.count(columns, |e, i| {
             let kx = tap(e, i, phase.first_tap.1, columns);
-            let to = e.at(to, i, pitch);
+            let to = e.at(to, i, tap_floats);
             let row = e.mul(ky, geometry.kernel.1 as i64);
             let number = e.b.ins().iadd(row, kx);
             let from = e.at(kernel, number, cin * cout);

@@ -191,29 +191,18 @@ pub(super) fn inverse(
     });
 }
 
-/// Neighbouring floats of a kernel's panel at each of its taps, `[ky][kx]`. Strides are in floats.
-pub(super) struct PanelPart {
-    /// From one tap to the next.
-    pub(super) tap: usize,
-    /// Floats of a tap.
-    pub(super) channels: usize,
-    /// From one frequency to the next.
-    pub(super) stride: usize,
-}
-
-/// Brings a part of a kernel's panel into the domain.
-pub(super) fn transform_panel(
+/// Brings a strip of a kernel's panel, `[ky][kx][channels]`, into the domain, with so many floats from one frequency to the next.
+pub(super) fn transform_kernel(
     e: &mut Emitter<'_>,
     size: Size,
-    part: &PanelPart,
+    (channels, stride): (usize, usize),
     (from, scratch, to): (Value, Value, Value),
 ) {
-    let PanelPart { tap, channels, stride } = *part;
     let stride = stride as i64;
     let transform = Transform {
         map: Map { size, role: Role::Kernel },
         channels,
-        from: [(size.taps * tap) as i64, tap as i64],
+        from: [(size.taps * channels) as i64, channels as i64],
         real: [0..size.taps, 0..size.taps],
         to: [size.inputs() as i64 * stride, stride],
         wanted: [size.inputs(); 2],

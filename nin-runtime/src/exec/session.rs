@@ -194,9 +194,15 @@ impl Session {
             callee.track(weights, memory, &mut self.lanes).run(&mut self.threads);
         }
         let update = UpdateStep { optimizer, hyper, scale, reduced: clip.is_some(), step };
-        let (arenas, lanes) = (&mut self.arenas, &mut self.lanes);
         callee
-            .update(&update, memory, (weights, prepared), moments, arenas, lanes)
+            .update(
+                &update,
+                memory,
+                (weights, prepared),
+                moments,
+                &mut self.arenas,
+                &mut self.lanes,
+            )
             .run(&mut self.threads);
         Ok(outcome)
     }

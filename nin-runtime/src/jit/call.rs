@@ -182,10 +182,9 @@ impl<'a> Callee<'a> {
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };
         let threads = arenas.len();
-        let cleared = lanes.cleared(threads);
-        for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(cleared) {
-            let context = base.alone_in(arena);
-            lane.push(Some(context.over(self.plan.strips_of(part, threads))));
+        for (thread, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            let context = base.alone_in(&mut arenas[thread]);
+            lane.push(Some(context.over(self.plan.strips_of(thread, threads))));
         }
         self.calls(Entry::Prepare, lanes)
     }

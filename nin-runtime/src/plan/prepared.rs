@@ -2,11 +2,12 @@
 
 use super::{ALIGN, Affine, Algorithm, Choice, ConvPlan, Winograd};
 use crate::geometry::Correlation;
+use crate::kernel::Transform;
 
 /// What a product reads of a convolution's kernel (offsets in the prepared weights, in floats).
 ///
-/// Invariant: it is all that is kept of the kernel for that product. A strip's panels that are only brought into Winograd's domain,
-/// and the rows of a batch normalisation that is merged, lie in the arena of whoever prepares the strip, and are overwritten there.
+/// Invariant: it is all that is kept of the kernel for that product. A strip of a panel that is only brought into Winograd's domain,
+/// and the rows of a batch normalisation that is merged, lie in the arena of whoever prepares them, and are overwritten there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreparedKernel {
     /// Panels for each correlation that the product consists of: the direct algorithm's.
@@ -22,8 +23,10 @@ pub struct PreparedSpectrum {
     pub offset: usize,
     /// From one frequency to the next.
     pub stride: usize,
-    /// What a strip of it is made of, in the arena.
+    /// What it is made of, in the arena: a strip of one panel after the other.
     pub panel: usize,
+    /// Scratch of the transform, in the arena.
+    pub scratch: usize,
 }
 
 /// Room that was taken, in floats.
@@ -31,28 +34,33 @@ pub struct PreparedSpectrum {
 pub(super) struct Room {
     /// Of the prepared weights.
     pub(super) prepared: usize,
-    /// Of the arena of a thread that prepares a strip.
+    /// Of the arena of a thread that prepares a kernel.
     pub(super) arena: usize,
 }
 
 impl Room {
     /// Takes floats of the prepared weights.
     pub(super) fn place(&mut self, floats: usize) -> usize {
-        let offset = self.prepared;
-        self.prepared += floats.next_multiple_of(ALIGN);
-        offset
+        take(&mut self.prepared, floats)
     }
 }
 
+/// Takes floats at the end of what is taken.
+fn take(end: &mut usize, floats: usize) -> usize {
+    let offset = *end;
+    *end += floats.next_multiple_of(ALIGN);
+    offset
+}
+
 impl PreparedKernel {
-    /// Places the form that the algorithm of a product reads. In the arena, `before` floats are taken when a part of a panel, of
-    /// `part` floats, is made for a spectrum.
+    /// Places the form that the algorithm of a product reads. A strip has `strip` floats of a panel at each tap. In the arena,
+    /// `before` floats are taken by what it is made of.
     fn place(
         room: &mut Room,
         choice: Choice,
-        cols: usize,
         correlations: &[Correlation],
-        (before, part): (usize, usize),
+        (cols, strip): (usize, usize),
+        before: usize,
     ) -> PreparedKernel {
         let panels = |correlation: &Correlation| {
             correlation.outputs.div_ceil(cols) * correlation.panel(cols)
@@ -66,10 +74,14 @@ impl PreparedKernel {
                 let [only] = correlations else {
                     unreachable!("one correlation goes through the domain (a bug in nin)")
                 };
-                let stride = panels(only) / (size.taps * size.taps);
-                room.arena = room.arena.max(before + part);
+                let taps = size.taps * size.taps;
+                let stride = panels(only) / taps;
+                let mut end = before;
+                let panel = take(&mut end, taps * strip);
+                let scratch = take(&mut end, Transform::SCRATCH);
+                room.arena = room.arena.max(end);
                 let offset = room.place(size.frequencies() * stride);
-                PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, panel: before })
+                PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, panel, scratch })
             }
         }
     }
@@ -116,17 +128,18 @@ impl ConvPlan {
             None => 0,
         };
         room.arena = room.arena.max(rows);
-        let (cols, forward) = (self.forward_tile.cols, [self.geometry.forward()]);
-        let panel = (rows, self.rows() * cols);
-        self.forward_kernel = PreparedKernel::place(room, self.forward, cols, &forward, panel);
+        // A strip is a whole forward panel, and its rows of every panel of the input gradient.
+        let (width, forward) = (self.forward_tile.cols, [self.geometry.forward()]);
+        let floats = (width, self.geometry.cin * width);
+        self.forward_kernel = PreparedKernel::place(room, self.forward, &forward, floats, rows);
         let biased = self.bias.is_some() || self.norm.is_some();
-        self.bias_panels = biased.then(|| room.place(cout.next_multiple_of(cols)));
+        self.bias_panels = biased.then(|| room.place(cout.next_multiple_of(width)));
         self.grad_kernel = grad_is_wanted.then(|| {
             let phases = self.geometry.input_grad();
             let phases: Vec<Correlation> = phases.into_iter().map(|of| of.correlation).collect();
-            let (y, x) = self.geometry.kernel;
-            let (width, cols) = (cols, self.grad_tile.cols);
-            PreparedKernel::place(room, self.input_grad, cols, &phases, (0, y * x * width * cols))
+            let cols = self.grad_tile.cols;
+            let floats = (cols, width.min(cout) * cols);
+            PreparedKernel::place(room, self.input_grad, &phases, floats, 0)
         });
     }
 }

@@ -27,7 +27,7 @@ pub struct StripGroup<'a> {
 pub enum StripOwner<'a> {
     /// A convolution's, with the statistics of the batch normalisation that is merged into it.
     Conv(&'a ConvPlan),
-    /// Those of a batch normalisation that is merged into no convolution, and where its rows lie in the prepared weights.
+    /// Those of a batch normalisation that is merged into no convolution, whose rows lie there in the prepared weights.
     Norm(&'a NormPlan, usize),
 }
 

@@ -202,7 +202,8 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Reduce, lanes)
     }
 
-    /// One optimizer step of every weight by the sums of the slices' gradients; then weights are prepared for the next step.
+    /// One optimizer step of every weight by the sums of the slices' gradients; then weights are prepared for the next step,
+    /// on a thread for each arena.
     pub(crate) fn update(
         self,
         step: &UpdateStep<'_>,
@@ -218,8 +219,8 @@ impl<'a> Callee<'a> {
         self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
         assert_eq!(prepared.len(), self.plan.prepared_floats);
-        assert_eq!(momentum.len(), self.plan.weight_floats);
         assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
+        assert_eq!(momentum.len(), self.plan.weight_floats);
         let squares = squares.as_mut().filter(|_| optimizer.keeps_squares());
         assert_eq!(squares.is_some(), optimizer.keeps_squares());
         assert!(squares.as_ref().is_none_or(|squares| squares.len() == self.plan.weight_floats));
@@ -237,10 +238,9 @@ impl<'a> Callee<'a> {
             ..NOTHING
         };
         let threads = arenas.len();
-        let cleared = lanes.cleared(threads);
-        for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(cleared) {
-            let context = base.alone_in(arena);
-            lane.push(Some(context.over(self.plan.strips_of(part, threads))));
+        for (thread, lane) in lanes.cleared(threads).iter_mut().enumerate() {
+            let context = base.alone_in(&mut arenas[thread]);
+            lane.push(Some(context.over(self.plan.strips_of(thread, threads))));
         }
         self.calls(Entry::Update { rule: optimizer.update() }, lanes)
     }
