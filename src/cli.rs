@@ -24,6 +24,7 @@ mod show;
 mod sweep;
 mod terminal;
 mod train;
+mod tuned;
 mod variants;
 
 use std::io;

@@ -126,6 +126,9 @@ fn headers_are_c_and_cplusplus() {
     bench.run("init m.nin -o w");
     for (flags, declared) in [
         ("", "void bars_prepare("),
+        // What follows makes a name of any word.
+        ("--name int", "void int_forward("),
+        ("--name class --train", "struct class_settings {"),
         ("--weights w", "bars_normalise("),
         ("--train --batch 8", "#define BARS_BATCH 8"),
     ] {
@@ -144,6 +147,37 @@ fn headers_are_c_and_cplusplus() {
                 assert!(checked.status.success(), "{errors}");
             }
         }
+    }
+}
+
+/// Unwinders need every function's frame.
+#[test]
+fn every_function_has_a_frame_to_unwind() {
+    let bench = Bench::new();
+    if !has("readelf") {
+        return;
+    }
+    bench.run(
+        "compile m.nin -o out --emit obj,shared --isa portable --target x86_64-unknown-linux-gnu",
+    );
+    for file in ["out.o", "out.so"] {
+        let shown = |flag: &str| -> String {
+            let output = Command::new("readelf").args([flag, "-W"]).arg(bench.path(file)).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        let (symbols, frames) = (shown("--syms"), shown("--debug-dump=frames"));
+        assert!(symbols.contains(" bars.portable.infer_block_0_step_0\n"), "{symbols}");
+        let table = symbols.rsplit("Symbol table").next().unwrap();
+        let mut functions: Vec<u64> = Vec::new();
+        for line in table.lines().filter(|line| line.contains(" FUNC ")) {
+            let at = line.split_whitespace().nth(1).unwrap();
+            functions.push(u64::from_str_radix(at, 16).unwrap());
+        }
+        let pcs = frames.lines().filter_map(|line| line.split_once(" pc=")?.1.split("..").next());
+        let mut begins: Vec<u64> = pcs.map(|at| u64::from_str_radix(at, 16).unwrap()).collect();
+        functions.sort_unstable();
+        begins.sort_unstable();
+        assert!(functions.len() > 10 && begins == functions, "{file}: {symbols}{frames}");
     }
 }
 
@@ -186,6 +220,8 @@ fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
         ("compile m.nin -o out --emit exe", 2, "staticlib"),
         ("compile m.nin -o out --isa avx9", 2, "dispatch"),
         ("compile m.nin -o out --batch 0", 2, "from 1 to"),
+        ("compile m.nin -o out --algo quick", 2, "no algorithm `quick`"),
+        ("compile m.nin -o out --algo conv9=direct", 1, "no layer of that name"),
         ("compile m.nin -o out --train --weights w", 2, "--weights"),
         ("compile m.nin -o m.nin --emit obj", 2, "m.nin is named twice"),
         ("compile m.nin -o w --emit obj --weights w", 2, "w is named twice"),

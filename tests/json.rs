@@ -221,6 +221,51 @@ fn predict_ranks_classes() {
 }
 
 #[test]
+fn bench_tunes() {
+    let bench = Bench::new();
+    for mode in ["infer", "train"] {
+        let line =
+            format!("bench m.nin -D width=32 --mode {mode} --batch 8 --threads 2 --tune --json");
+        let report = bench.json(&line);
+        let mut form = json!({
+            "model": "text",
+            "params": {"*": "number"},
+            "mode": "text",
+            "batch": "whole",
+            "threads": "whole",
+            "isa": "text",
+            "cpu": "text",
+            "products": [{
+                "layer": "text",
+                "product": "text",
+                "auto": "text",
+                "best": "text",
+                "times": [{"algo": "text", "us": "number"}],
+            }],
+            "call": {"suggested": "text", "auto_ms": "number", "suggested_ms": "number"},
+            "algo": "text",
+            "file": "text",
+        });
+        if report["call"].is_null() {
+            form["call"] = json!("text?");
+        }
+        conforms(&report, &form, "report");
+        let products = report["products"].as_array().unwrap();
+        assert!(!products.is_empty(), "{report}");
+        for product in products {
+            let times = product["times"].as_array().unwrap();
+            assert!(times.len() > 1 && times[0]["algo"] == product["auto"], "{product}");
+            assert!(times.iter().all(|time| time["us"].as_f64().unwrap() > 0.0), "{product}");
+            assert!(mode == "train" || product["product"] == "forward", "{product}");
+        }
+        assert!(Path::new(report["file"].as_str().unwrap()).is_file(), "{report}");
+        // The list is the one that `tuned` stands for.
+        let tuned = line.replace("--tune", "--algo tuned --runs 1");
+        assert_eq!(bench.json(&tuned)["algo"], report["algo"]);
+    }
+}
+
+#[test]
 fn bench_measures() {
     let bench = Bench::new();
     for (mode, layers) in

@@ -22,6 +22,8 @@
 //! net.forward(&[digits::normalise(&bytes)], &mut results);
 //! ```
 //!
+//! With [`Options::train`] the wrapper's `Net` is a training: `new`, `step`, `save` and `forward`.
+//!
 //! A call allocates nothing. The package that calls [`compile`] is the one that links the model.
 
 use std::error::Error;

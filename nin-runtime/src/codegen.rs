@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, UserFuncName, Value};
 use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, ModuleReloc};
 use nin_dsl::graph::Graph;
@@ -54,6 +55,8 @@ pub struct MachineCode {
     pub align: u64,
     /// Calls to other functions of the program, by number.
     pub relocs: Vec<ModuleReloc>,
+    /// How its frame is unwound; `None` of an assembler's code, which has none.
+    pub unwind: Option<UnwindInfo>,
     /// Its assembly, as the code generator writes it, if asked for.
     pub assembly: Option<String>,
 }
@@ -204,7 +207,8 @@ pub fn translate(
             let code = match body {
                 Body::Clif(function) => translate_one(number, kernel, *function, target, assembly)?,
                 Body::Assembled(bytes) => {
-                    MachineCode { kernel, bytes, align: 64, relocs: Vec::new(), assembly: None }
+                    let (relocs, unwind, assembly) = (Vec::new(), None, None);
+                    MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly }
                 }
             };
             done.push((number, code));
@@ -242,11 +246,10 @@ fn translate_one(
     };
     let mut context = cranelift_codegen::Context::for_function(function);
     context.set_disasm(assembly == Assembly::Keep);
+    let refused = |reason: String| Error::Codegen { kernel: kernel.to_string(), reason };
     let translated = context.compile(isa, &mut ControlPlane::default());
-    let code = translated.map_err(|error| Error::Codegen {
-        kernel: kernel.to_string(),
-        reason: error.inner.to_string(),
-    })?;
+    let code = translated.map_err(|error| refused(error.inner.to_string()))?;
+    let unwind = code.create_unwind_info(isa).map_err(|error| refused(error.to_string()))?;
     let (bytes, align) = (code.code_buffer().to_vec(), u64::from(code.buffer.alignment));
     let text = code.vcode.clone();
     let id = FuncId::from_u32(u32::try_from(number).expect("few functions"));
@@ -254,7 +257,7 @@ fn translate_one(
     let relocs = code.buffer.relocs().iter();
     let relocs =
         relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
-    Ok(MachineCode { kernel, bytes, align, relocs, assembly: text })
+    Ok(MachineCode { kernel, bytes, align, relocs, unwind, assembly: text })
 }
 
 impl Clif {

@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// There is no code generator for this CPU.
-    #[error("nin cannot generate code for this machine: {reason}")]
+    #[error("nin cannot generate this code: {reason}")]
     Target {
         /// What Cranelift said.
         reason: String,

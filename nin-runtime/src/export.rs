@@ -5,6 +5,7 @@
 //! `codegen::front` in front of them.
 
 mod archive;
+mod frames;
 mod header;
 mod object;
 mod rust;
@@ -452,23 +453,24 @@ fn translate(
     Ok(functions)
 }
 
-/// What a function is called, and whether callers see it. Dots keep inner names apart from any that C can have.
+/// What a function is called, and whether callers see it. Dots keep inner names apart from any that C can have. The words behind
+/// them are joined by underscores: `gdb` takes further dots for Ada's and leaves the last number out.
 fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (String, bool) {
     let body = body.map_or(String::new(), |isa| format!("{isa}."));
     match kernel {
         Kernel::Export(Export::Level) => (format!("{name}.level"), false),
         Kernel::Export(export) => (format!("{name}_{export}"), true),
         Kernel::Tile(tile) => {
-            (format!("{name}.{body}tile.{}x{}.{position}", tile.rows, tile.cols), false)
+            (format!("{name}.{body}tile_{}x{}_{position}", tile.rows, tile.cols), false)
         }
-        Kernel::Transform(_) => (format!("{name}.{body}transform.{position}"), false),
+        Kernel::Transform(_) => (format!("{name}.{body}transform_{position}"), false),
         Kernel::Block { .. }
         | Kernel::Step { .. }
         | Kernel::Strip
         | Kernel::Follow { .. }
         | Kernel::Entry(_)
         | Kernel::Machine(_) => {
-            (format!("{name}.{body}{}", kernel.to_string().replace(' ', ".")), false)
+            (format!("{name}.{body}{}", kernel.to_string().replace(' ', "_")), false)
         }
     }
 }

@@ -11,6 +11,7 @@ mod cut;
 mod display;
 mod norm;
 mod prepared;
+mod rivals;
 mod spectrum;
 mod strips;
 
@@ -29,11 +30,12 @@ pub use algos::{Algos, Hint, HintError};
 use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent};
 pub use cut::Run;
-pub(crate) use cut::product_of;
+pub(crate) use cut::{product, product_of};
 use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
 use prepared::Room;
 pub use prepared::{PreparedKernel, PreparedSpectrum};
+pub use rivals::Rivals;
 pub use spectrum::{Spectrum, SpectrumLayout};
 pub use strips::{StripGroup, StripOwner};
 

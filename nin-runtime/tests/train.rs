@@ -8,6 +8,7 @@ use ndarray::Array4;
 use nin_runtime::data::{Dataset, Split};
 use nin_runtime::model::Model;
 use nin_runtime::optimizer::{Optimizer, Squares};
+use nin_runtime::plan::Algos;
 use nin_runtime::train::{
     Augment, Checkpoint, Event, LastLayer, LayerSettings, Machine, Outcome, Recipe, RunFolder,
     Schedule, TrainError, Trainer,
@@ -76,14 +77,19 @@ fn machine(threads: usize) -> Machine {
     Machine { threads, ..Machine::default() }
 }
 
+/// What the plan of [`TEXT`] would not take by itself.
+fn hints() -> Algos {
+    "auto,mlpconv1=winograd2,mlpconv2.kernel-grad=winograd4".parse().unwrap()
+}
+
 fn go_on(_: &Event) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
 /// A whole run in `folder`: its weights and the losses of its steps.
-fn whole(folder: &Path, recipe: Recipe, threads: usize) -> (Weights, Vec<f64>) {
+fn whole(folder: &Path, recipe: Recipe, machine: Machine) -> (Weights, Vec<f64>) {
     let data = data();
-    let mut trainer = Trainer::with_machine(&model(), &data, recipe, machine(threads)).unwrap();
+    let mut trainer = Trainer::with_machine(&model(), &data, recipe, machine).unwrap();
     trainer.record_in(RunFolder::create(folder).unwrap()).unwrap();
     let mut losses = vec![];
     let outcome = trainer.run(|event| {
@@ -136,7 +142,8 @@ fn threads_do_not_change_a_bit() {
     let folder = tempfile::tempdir().unwrap();
     for (name, recipe) in [("plain", recipe()), ("varied", varied())] {
         let run = |threads: usize| {
-            whole(&folder.path().join(format!("{name}-{threads}")), recipe.clone(), threads)
+            let folder = folder.path().join(format!("{name}-{threads}"));
+            whole(&folder, recipe.clone(), machine(threads))
         };
         let one = run(1);
         assert_eq!(one, run(2));
@@ -147,17 +154,33 @@ fn threads_do_not_change_a_bit() {
 /// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
 #[test]
 fn an_interrupted_run_ends_in_the_same_files() {
-    ends_in_the_same_files(Recipe { validation: 0.1, ..recipe() });
-    ends_in_the_same_files(Recipe { validation: 0.1, ..varied() });
+    ends_in_the_same_files(Recipe { validation: 0.1, ..recipe() }, Algos::default());
+    ends_in_the_same_files(Recipe { validation: 0.1, ..varied() }, Algos::default());
 }
 
-fn ends_in_the_same_files(recipe: Recipe) {
+/// A resumed run is told of no algorithms: it must find them in its folder, or its bits would be others.
+#[test]
+fn a_run_with_hints_ends_in_the_same_files() {
+    ends_in_the_same_files(recipe(), hints());
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, algo: Algos| {
+        let path = folder.path().join(name);
+        let weights = whole(&path, recipe(), Machine { algo, ..machine(1) }).0;
+        (weights, RunFolder::open(path).unwrap().made_with().unwrap().1)
+    };
+    let (hinted, kept) = run("hinted", hints());
+    assert_eq!(kept, hints());
+    assert_ne!(hinted, run("auto", Algos::default()).0);
+}
+
+fn ends_in_the_same_files(recipe: Recipe, algo: Algos) {
     let folder = tempfile::tempdir().unwrap();
     let uninterrupted = folder.path().join("whole");
-    let (expected, _) = whole(&uninterrupted, recipe.clone(), 2);
+    let machine = Machine { algo, ..machine(2) };
+    let (expected, _) = whole(&uninterrupted, recipe.clone(), machine.clone());
     let data = data();
     let path = folder.path().join("resumed");
-    let mut trainer = Trainer::with_machine(&model(), &data, recipe, machine(2)).unwrap();
+    let mut trainer = Trainer::with_machine(&model(), &data, recipe, machine).unwrap();
     trainer.record_in(RunFolder::create(&path).unwrap()).unwrap();
     let stop_at = |trainer: &mut Trainer, stop: u64| {
         let outcome = trainer.run(|event| match event {

@@ -1,9 +1,11 @@
 //! `nin bench`: how long one public call takes, beside this machine's peak; for a model, or for each variant of a sweep.
 
+mod feed;
 mod figures;
 mod layers;
 mod plot;
 mod sweep;
+mod tune;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueHint;
+use nin::{Graph, Isa, Model};
 use nin_runtime::file::write_atomically;
 
 use super::check::{bytes, grouped, threads};
@@ -18,15 +21,17 @@ use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, keeps_apart, whole};
 use super::show::Mode;
 use super::terminal::Terminal;
+use super::tuned::{Key, cpu, keep, mode, prepare};
 use super::variants::{Axis, variants};
-use figures::{Figures, cpu};
+use figures::Figures;
+use tune::Tuning;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
     ("Inference, 128 images a call", "nin bench models/digits.nin"),
     ("Where a training step on one thread spends its time", "nin bench models/digits.nin --mode train --threads 1 --layers"),
     ("Three variants, and a plot of them", "nin bench models/digits.nin --sweep width=16,32,64 --plot width.svg"),
-    ("One image a call, for a program to read", "nin bench models/digits.nin --batch 1 --json"),
+    ("The fastest algorithms here, for `--algo tuned`", "nin bench models/digits.nin --tune"),
 ]))]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -37,7 +42,7 @@ pub(crate) struct Args {
     /// Images a call.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = batch(), allow_negative_numbers = true)]
     batch: usize,
-    /// Calls to time [default: as many as fit three seconds].
+    /// Calls to time, or rounds of `--tune` [default: as many as fit a few seconds].
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     runs: Option<u32>,
     /// Time every part of the generated code, too, on one thread.
@@ -46,6 +51,13 @@ pub(crate) struct Args {
     /// Time a variant for each value of a parameter; repeated, for each combination.
     #[arg(long, value_name = "NAME=A,B,...", value_parser = Axis::parse)]
     sweep: Vec<Axis>,
+    /// Measure which algorithms of convolutions are fastest here, and keep the list for `--algo tuned`.
+    ///
+    /// Each product of each convolution is timed by the algorithm that `auto` takes and by those that cost about as much.
+    /// Others than `auto`'s count if they save 3 % of a product's time, and 1 % of the whole call's. The list is kept in
+    /// `$XDG_CACHE_HOME/nin` or `~/.cache/nin`, for this model, CPU, instruction set and mode.
+    #[arg(long, conflicts_with_all = ["sweep", "layers", "given", "perf_map"])]
+    tune: bool,
     /// Draw the sweep: speed and share of the peak against the parameter.
     #[arg(long, value_name = "OUT.svg", value_hint = ValueHint::FilePath, requires = "sweep")]
     plot: Option<PathBuf>,
@@ -63,6 +75,9 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
         return swept(args, terminal);
     }
     let model = args.model.load(terminal)?;
+    if args.tune {
+        return tuned(&model, args, terminal);
+    }
     let figures = Figures::measure(&model, args, terminal)?;
     let mut out = terminal.results();
     if args.json {
@@ -72,6 +87,27 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures the choice of algorithms and keeps it.
+fn tuned(model: &Model, args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let key = Key::of(model.graph(), args.machine.isa, args.mode.into());
+    let file = key.file(model.graph())?;
+    prepare(&file)?;
+    let tuning = Tuning::measure(model, args, terminal)?;
+    // What was measured is told even if it cannot be kept.
+    let kept = keep(&file, &tuning.entry(key));
+    let mut out = terminal.results();
+    if args.json {
+        writeln!(out, "{}", tuning.json(&file))?;
+    } else {
+        tuning.print(&mut out)?;
+        if kept.is_ok() {
+            writeln!(out, "kept      {}", file.display())?;
+        }
+    }
+    out.flush()?;
+    kept.map(|()| ExitCode::SUCCESS)
 }
 
 /// Every variant of a sweep, a line as soon as it is timed.
@@ -87,7 +123,7 @@ fn swept(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         let one = Figures::measure(&variant.model, args, terminal)?;
         if !args.json {
             if figures.is_empty() {
-                writeln!(out, "{}\ncpu  {}\n", heading(&one), cpu())?;
+                writeln!(out, "{}\ncpu  {}\n", one.heading(), cpu())?;
                 sweep::head(&args.sweep, &mut out)?;
             }
             sweep::row(&args.sweep, &variant.values, &one, &mut out)?;
@@ -122,13 +158,13 @@ fn check_folder(file: &Path) -> anyhow::Result<()> {
 }
 
 /// What is timed, in a line.
-fn heading(figures: &Figures) -> String {
-    let Figures { graph, mode, batch, threads: count, isa, .. } = figures;
-    format!("{} {}, batch {batch}, {}, {isa}", graph.name, word(*mode), threads(*count))
+fn heading(graph: &Graph, kind: Mode, batch: usize, count: usize, isa: Isa) -> String {
+    let (mode, threads) = (mode(kind.into()), threads(count));
+    format!("{} {mode}, batch {batch}, {threads}, {isa}", graph.name)
 }
 
 fn print(figures: &Figures, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}", heading(figures))?;
+    writeln!(out, "{}", figures.heading())?;
     writeln!(out, "cpu       {}", cpu())?;
     let code = bytes(figures.code_bytes);
     writeln!(out, "compiled  {:.1} ms, {code} of code", figures.compile_ms)?;
@@ -145,11 +181,4 @@ fn print(figures: &Figures, out: &mut impl Write) -> io::Result<()> {
         threads(figures.threads)
     )?;
     figures.layers.as_ref().map_or(Ok(()), |layers| layers.table(out))
-}
-
-fn word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Infer => "infer",
-        Mode::Train => "train",
-    }
 }

@@ -8,14 +8,17 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
-use nin::Isa;
 use nin::export::{self, About, Contents, Library, LibraryOptions};
+use nin::{Algos, Isa, Model, Purpose};
 use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
 use super::help::examples;
-use super::options::{AlgoArgs, MACHINE_OPTIONS, ModelArgs, batch, keeps_apart, read_weights};
+use super::options::{
+    AlgoArgs, MACHINE_OPTIONS, ModelArgs, Usage, batch, keeps_apart, read_weights,
+};
 use super::terminal::Terminal;
+use super::tuned::AlgoArg;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
@@ -145,12 +148,13 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         None if args.train => Contents::Training,
         None => Contents::Code,
     };
+    let isas = IsaArg::isas(args.isa, export::is_x86_64(&triple));
     let options = LibraryOptions {
         name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
         batch: args.batch.unwrap_or(contents.usual_batch()),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        isas: IsaArg::isas(args.isa, export::is_x86_64(&triple)),
-        algo: args.algo.given.clone().unwrap_or_default(),
+        algo: algos(args, &model, &isas)?,
+        isas,
         triple,
     };
     let about = About::of(info.as_ref(), graph)?;
@@ -169,6 +173,24 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         names.join(", ")
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The algorithms asked for; those measured are of one instruction set, on this CPU.
+fn algos(args: &Args, model: &Model, isas: &[Isa]) -> anyhow::Result<Algos> {
+    let Some(given) = &args.algo.given else { return Ok(Algos::default()) };
+    match (given, isas) {
+        (AlgoArg::Given(algos), _) => Ok(algos.clone()),
+        (AlgoArg::Tuned(_), &[isa]) if args.target.is_none() => {
+            let purpose = if args.train { Purpose::Training } else { Purpose::Inference };
+            given.algos(model, isa, purpose)
+        }
+        (AlgoArg::Tuned(_), _) => Err(Usage(
+            "`--algo tuned` is what was measured on this CPU for one instruction set: leave `--target` out, and take \
+             another `--isa` than `dispatch`"
+                .to_owned(),
+        )
+        .into()),
+    }
 }
 
 /// Each file to write, once.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::{ValueEnum, ValueHint};
+use nin::Purpose;
 use nin::data::{Preparation, Spec};
 use nin::train::{Evaluation, Evaluator};
 use serde_json::json;
@@ -83,7 +84,7 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
             data.name()
         ));
     }
-    let machine = args.machine.machine();
+    let machine = args.machine.machine(&model, Purpose::Inference)?;
     let mut evaluator = Evaluator::new(model.graph(), &weights, args.batch, &machine)?;
     args.perf.write(evaluator.program(), terminal)?;
     let all: Vec<u32> = (0..).take(split.len()).collect();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueHint;
+use nin::Purpose;
 use nin::data::encode;
 use nin::features::{FeatureMaps, strongest};
 use nin::ndarray::{Array3, Axis};
@@ -50,7 +51,8 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
     let (weights, info) = read_weights(&args.shown.weights, model.graph(), terminal)?;
     let input = model.graph().input();
     let preparation = preparation(&info, &args.shown.weights, input, terminal)?;
-    let mut features = FeatureMaps::new(model.graph(), &weights, args.machine.machine())?;
+    let machine = args.machine.machine(&model, Purpose::Inference)?;
+    let mut features = FeatureMaps::new(model.graph(), &weights, machine)?;
     args.perf.write(features.program(), terminal)?;
     let share = if args.all { 1.0 } else { STRONGEST };
     let (mut rows, mut totals) = (vec![], vec![]);

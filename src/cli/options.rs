@@ -13,12 +13,13 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::data::{Normalisation, Preparation};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
-use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Shape, Weights};
+use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Purpose, Shape, Weights};
 use nin_dsl::limits::TEXT_BYTES;
 use nin_runtime::{Symbol, file};
 
 use super::check::{bytes, grouped, threads};
 use super::terminal::Terminal;
+use super::tuned::AlgoArg;
 
 /// Heading of the options that make a variant of a model.
 pub(crate) const MODEL_OPTIONS: &str = "Model options";
@@ -98,9 +99,9 @@ pub(crate) struct AlgoArgs {
     /// `auto` takes whichever costs least, for each product of each convolution; `direct` goes tap by tap; `winograd` is
     /// Winograd's wherever a convolution has stride 1 and more than one tap, `winograd4` the same with tiles of 4x4 outputs.
     /// For a layer: `auto,mlpconv2=direct`; for one of its products: `mlpconv1.forward=winograd2`, or `input-grad` or
-    /// `kernel-grad` in place of `forward`.
+    /// `kernel-grad` in place of `forward`. `tuned` is the list that `nin bench --tune` measured.
     #[arg(long = "algo", value_name = "ALGO[,LAYER=ALGO...]", help_heading = MACHINE_OPTIONS)]
-    pub(crate) given: Option<Algos>,
+    pub(crate) given: Option<AlgoArg>,
 }
 
 /// What profilers are told.
@@ -177,11 +178,28 @@ pub(crate) fn named(text: &str) -> Option<(&str, &str)> {
 }
 
 impl MachineArgs {
+    /// The choices made, or all cores and `auto`.
+    ///
+    /// # Errors
+    /// If the algorithms are to be those measured, and there are none.
+    pub(crate) fn machine(&self, model: &Model, purpose: Purpose) -> anyhow::Result<Machine> {
+        let algo = self.algos(model, purpose)?.unwrap_or_default();
+        Ok(Machine { threads: self.threads(), isa: self.isa, algo })
+    }
+
     /// The choice made, or all cores.
-    pub(crate) fn machine(&self) -> Machine {
+    pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = self.threads.unwrap_or_else(cores);
-        Machine { threads, isa: self.isa, algo: self.algo.given.clone().unwrap_or_default() }
+        self.threads.unwrap_or_else(cores)
+    }
+
+    /// The algorithms chosen for a model.
+    ///
+    /// # Errors
+    /// As [`MachineArgs::machine`].
+    pub(crate) fn algos(&self, model: &Model, purpose: Purpose) -> anyhow::Result<Option<Algos>> {
+        let algo = self.algo.given.as_ref();
+        algo.map(|algo| algo.algos(model, self.isa, purpose)).transpose()
     }
 }
 

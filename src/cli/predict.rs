@@ -45,7 +45,8 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let (weights, info) = read_weights(&args.shown.weights, graph, terminal)?;
     let input = graph.input();
     let preparation = preparation(&info, &args.shown.weights, input, terminal)?;
-    let program = model.compile(&args.machine.machine().options(1, Purpose::Inference))?;
+    let machine = args.machine.machine(&model, Purpose::Inference)?;
+    let program = model.compile(&machine.options(1, Purpose::Inference))?;
     compiled(&program, terminal);
     args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;

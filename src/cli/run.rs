@@ -67,14 +67,15 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
     }
     let count = images.len_of(Axis(0));
     let labels = args.labels.as_deref().map(|file| labels(file, count, &model)).transpose()?;
-    // Whoever runs arrays compares: with another system, or with another algorithm.
-    let algo = args.machine.algo.given.clone().unwrap_or(Algo::Direct.into());
-    let machine = Machine { algo, ..args.machine.machine() };
     let (batch, purpose) = match labels {
         // A gradient is that of the mean over all images.
         Some(_) => (count, Purpose::Training),
         None => (count.min(BATCH), Purpose::Inference),
     };
+    let MachineArgs { isa, .. } = args.machine;
+    // Whoever runs arrays compares: with another system, or with another algorithm.
+    let algo = args.machine.algos(&model, purpose)?.unwrap_or(Algo::Direct.into());
+    let machine = Machine { threads: args.machine.threads(), isa, algo };
     let program = model.compile(&machine.options(batch, purpose))?;
     compiled(&program, terminal);
     args.perf.write(&program, terminal)?;

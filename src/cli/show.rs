@@ -130,9 +130,10 @@ impl From<Mode> for Purpose {
 
 pub(crate) fn show(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let model = args.model.load(terminal)?;
-    let stage = |stage| {
-        let options = args.machine.machine().options(args.batch, args.mode.into());
-        compile::show(model.graph(), &options, stage)
+    let stage = |stage| -> anyhow::Result<String> {
+        let machine = args.machine.machine(&model, args.mode.into())?;
+        let options = machine.options(args.batch, args.mode.into());
+        Ok(compile::show(model.graph(), &options, stage)?)
     };
     let text = match args.stage {
         StageArg::Ast => ast(&model),

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use nin::data::Spec;
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
-use nin::{Dataset, Model, Number, Trainer};
+use nin::{Dataset, Model, Number, Purpose, Trainer};
 use nin_runtime::file::write_atomically;
 use serde_json::Value;
 
@@ -94,9 +94,10 @@ pub(crate) fn sweep(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     }
     let stop = stop_at_ctrl_c()?;
     let total = all.len() as u64 * args.seeds;
-    let machine = args.machine.machine();
+    let machines = all.iter().map(|one| args.machine.machine(&one.model, Purpose::Training));
+    let machines: Vec<Machine> = machines.collect::<anyhow::Result<_>>()?;
     let mut done = 0;
-    for variant in &mut all {
+    for (variant, machine) in all.iter_mut().zip(&machines) {
         for seed in (0..args.seeds).map(|seed| recipe.seed.saturating_add(seed)) {
             done += 1;
             terminal.note(format_args!("{}, seed {seed} ({done} of {total})", variant.title));

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::ValueHint;
 use nin::data::{Preprocessing, Spec};
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
-use nin::{Dataset, Isa, Model, Trainer};
+use nin::{Dataset, Isa, Model, Purpose, Trainer};
 
 use super::help::examples;
 use super::options::{MachineArgs, PerfArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
@@ -101,7 +101,6 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     }
     let given = args.model.as_deref();
     let model = given.map(|file| args.variant.load(file, terminal)).transpose()?;
-    let machine = args.machine.machine();
     match (&args.resume, model) {
         (Some(folder), model) => {
             let folder = RunFolder::open(folder)?;
@@ -112,16 +111,18 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             let began = |option: String| {
                 Usage(format!("the run began with `{option}` and can only go on with it"))
             };
-            if machine.isa != Isa::Auto && machine.isa != isa {
+            if args.machine.isa != Isa::Auto && args.machine.isa != isa {
                 return Err(began(format!("--isa {isa}")).into());
             }
-            if args.machine.algo.given.as_ref().is_some_and(|given| *given != algo) {
+            let given = args.machine.algos(&model, Purpose::Training)?;
+            if given.is_some_and(|given| given != algo) {
                 return Err(began(format!("--algo {algo}")).into());
             }
             let data = load(&data.parse()?, terminal)?;
-            let mut trainer = Trainer::resume(folder, &data, machine.threads)?;
+            let threads = args.machine.threads();
+            let mut trainer = Trainer::resume(folder, &data, threads)?;
             args.perf.write(trainer.program(), terminal)?;
-            let machine = Machine { isa, algo, ..machine };
+            let machine = Machine { threads, isa, algo };
             let place = Place { model: &model, data: &data, machine };
             let stop = stop_at_ctrl_c()?;
             match go(&mut trainer, place, Dead::Train, &stop, terminal)? {
@@ -131,6 +132,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
         }
         (None, Some(model)) => {
             let (recipe, data) = recipe(args)?;
+            let machine = args.machine.machine(&model, Purpose::Training)?;
             if let Some(folder) = &args.out {
                 RunFolder::check_vacant(folder)?;
             }

@@ -80,6 +80,8 @@ impl Folder {
         command.args(line.split_whitespace()).current_dir(self.folder.path());
         // Whoever runs the tests may like colours.
         command.env_remove("CLICOLOR_FORCE");
+        // What is measured here stays here.
+        command.env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 

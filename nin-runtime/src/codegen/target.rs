@@ -222,7 +222,7 @@ impl Target {
         self.triple().architecture == Architecture::X86_64
     }
 
-    pub(super) fn isa(&self) -> &dyn TargetIsa {
+    pub(crate) fn isa(&self) -> &dyn TargetIsa {
         &*self.isa
     }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use nin_dsl::graph::{Graph, Op};
+use nin_dsl::graph::{Graph, NodeId, Op};
 
 use crate::autodiff::Tensor;
 use crate::fuse::{Stage, StageOp};
 use crate::kernel::PassKind;
-use crate::plan::{Part, Pass, Step};
+use crate::plan::{self, Part, Pass, Product, Step};
 
 /// A part of a pass, what it does for one image, and how long that takes on one thread.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub struct PartTime {
     pub name: String,
     /// What it computes of them.
     pub what: String,
+    /// The products of convolutions that it makes, or has a share in.
+    pub products: Vec<(NodeId, Product)>,
     /// Floating-point operations of the direct algorithm: two a multiply-accumulate, padding taps included.
     pub flops: u64,
     /// Bytes of the tensors it reads and writes, each once; of weights too.
@@ -74,10 +76,17 @@ fn describe(graph: &Graph, pass: &Pass, part: Part) -> PartTime {
     PartTime {
         name: planned.block.name.clone(),
         what: what.join(", "),
+        products: stages.iter().filter_map(|stage| product(graph, stage)).collect(),
         flops,
         bytes: bytes(graph, stages),
         time: Duration::ZERO,
     }
+}
+
+/// The product of a convolution that a stage makes.
+fn product(graph: &Graph, stage: &Stage) -> Option<(NodeId, Product)> {
+    let is_conv = matches!(graph.node(stage.node).op, Op::Conv { .. });
+    plan::product(stage.op).filter(|_| is_conv).map(|product| (stage.node, product))
 }
 
 fn flops(graph: &Graph, stage: &Stage) -> u64 {

@@ -3,8 +3,12 @@
 use cranelift_module::{
     DataDescription, FuncId, Linkage, Module as _, ModuleError, default_libcall_names,
 };
-use cranelift_object::{ObjectBuilder, ObjectModule};
+use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
+use object::write::{self, Relocation};
+use object::{RelocationEncoding, RelocationFlags, RelocationKind, SectionKind};
+use target_lexicon::BinaryFormat;
 
+use super::frames::{self, Frames};
 use super::{ALIGN, Content, Library};
 use crate::abi;
 use crate::error::Error;
@@ -17,7 +21,39 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
     let builder = ObjectBuilder::new(target.owned_isa(), name, default_libcall_names());
     let mut module = ObjectModule::new(builder.map_err(|error| refused(error.to_string()))?);
     define(&mut module, library).map_err(refused)?;
-    module.finish().emit().map_err(|error| refused(error.to_string()))
+    let mut product = module.finish();
+    if library.format() == BinaryFormat::Elf {
+        let added = add_frames(&mut product, library);
+        added.map_err(|error| refused(error.to_string()))?;
+    }
+    product.emit().map_err(|error| refused(error.to_string()))
+}
+
+/// Adds the section that says how functions are unwound.
+fn add_frames(product: &mut ObjectProduct, library: &Library) -> Result<(), write::Error> {
+    let Some(Frames { bytes, places }) = frames::write(&library.functions, library.target.isa())
+    else {
+        return Ok(());
+    };
+    let name = b".eh_frame".to_vec();
+    let section = product.object.add_section(Vec::new(), name, SectionKind::ReadOnlyData);
+    let start = product.object.append_section_data(section, &bytes, 8);
+    for (offset, function) in places {
+        let function = FuncId::from_u32(u32::try_from(function).expect("few functions"));
+        // By section and offset: a linker may let another function take the place of a public one.
+        let function = product.object.symbol(product.function_symbol(function));
+        let (code, at) = (function.section.id(), function.value);
+        let code = code.expect("every function is defined (a bug in nin)");
+        let (kind, encoding) = (RelocationKind::Relative, RelocationEncoding::Generic);
+        let relocation = Relocation {
+            offset: start + offset as u64,
+            symbol: product.object.section_symbol(code),
+            addend: i64::try_from(at).expect("a library is small"),
+            flags: RelocationFlags::Generic { kind, encoding, size: 32 },
+        };
+        product.object.add_relocation(section, relocation)?;
+    }
+    Ok(())
 }
 
 /// Declares and defines everything, under the numbers it has in the library.

@@ -4,7 +4,7 @@
 //! The file, whose bytes lie in memory as in the file:
 //!
 //! ```text
-//! read           headers, hash table, symbols for the loader, constants
+//! read           headers, hash table, symbols for the loader, constants, frames
 //! read, execute  code
 //! read, write    the loader's table, variables
 //! not loaded     symbols and section headers for tools
@@ -12,28 +12,33 @@
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_module::{ModuleReloc, ModuleRelocTarget};
+use gimli::{DW_EH_PE_datarel, DW_EH_PE_pcrel, DW_EH_PE_sdata4, DW_EH_PE_udata4};
 use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, SectionIndex, Sym, Writer};
 use object::{Endianness, write};
 use target_lexicon::{Architecture, BinaryFormat};
 
+use super::frames::{self, Frames};
 use super::{ALIGN, Content, Function, Library};
 use crate::error::Error;
 
-/// Entries of the loader's table.
-const DYNAMIC: usize = 7;
-/// Segments: three that are loaded, the loader's table, and a stack that is not executed.
-const SEGMENTS: u32 = 5;
+/// Entries of the loader's table. The library has no name of its own in it: it goes by its file's.
+const DYNAMIC: usize = 6;
+/// Zeros that end the frames.
+const FRAMES_END: usize = 4;
+/// Segments: three that are loaded, the loader's table, the frames' table, and a stack that is not executed.
+const SEGMENTS: u32 = 6;
 
 /// Names in the file's tables.
 struct Names {
-    library: StringId,
     functions: Vec<StringId>,
     data: Vec<StringId>,
     /// Of each public function, for the loader.
     public: Vec<StringId>,
     constants: StringId,
+    table: StringId,
+    frames: StringId,
     code: StringId,
     variables: StringId,
 }
@@ -44,6 +49,8 @@ struct Layout {
     dynsym: u64,
     dynstr: u64,
     constants: Span,
+    table: Span,
+    frames: Span,
     code: Span,
     dynamic: Span,
     variables: Span,
@@ -77,26 +84,28 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
         );
         return Err(Error::Format { reason });
     }
-    let soname = format!("lib{}.so", library.options.name);
     let mut bytes = Vec::new();
     let mut w = Writer::new(Endianness::Little, true, &mut bytes);
-    let names = add_names(&mut w, library, &soname);
-    let layout = reserve(&mut w, library, names.public.len());
-    let written = emit(&mut w, library, &names, &layout);
+    let frames = frames::write(&library.functions, library.target.isa());
+    let frames = frames.expect("ELF platforms unwind in one way (a bug in nin)");
+    let names = add_names(&mut w, library);
+    let layout = reserve(&mut w, library, names.public.len(), frames.bytes.len());
+    let written = emit(&mut w, library, &names, frames, &layout);
     written.map_err(|error| Error::Format { reason: error.to_string() })?;
     Ok(bytes)
 }
 
-fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library, soname: &'a str) -> Names {
+fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library) -> Names {
     let functions = library.functions.iter().map(|f| w.add_string(f.symbol.as_bytes())).collect();
     let data = library.data.iter().map(|data| w.add_string(data.symbol.as_bytes())).collect();
     let public = public(library).map(|f| w.add_dynamic_string(f.symbol.as_bytes())).collect();
     Names {
-        library: w.add_dynamic_string(soname.as_bytes()),
         functions,
         data,
         public,
         constants: w.add_section_name(b".rodata"),
+        table: w.add_section_name(b".eh_frame_hdr"),
+        frames: w.add_section_name(b".eh_frame"),
         code: w.add_section_name(b".text"),
         variables: w.add_section_name(b".bss"),
     }
@@ -116,7 +125,7 @@ fn page(library: &Library) -> usize {
 }
 
 /// Gives everything its place, in the order in which [`emit`] writes it.
-fn reserve(w: &mut Writer<'_>, library: &Library, public: usize) -> Layout {
+fn reserve(w: &mut Writer<'_>, library: &Library, public: usize, frames: usize) -> Layout {
     w.reserve_file_header();
     w.reserve_program_headers(SEGMENTS);
     let count = u32::try_from(public).expect("few functions");
@@ -136,6 +145,10 @@ fn reserve(w: &mut Writer<'_>, library: &Library, public: usize) -> Layout {
         });
     }
     let constants = Span { start: first, end: w.reserved_len() as u64 };
+    let first = w.reserve(table_bytes(library.functions.len()) as usize, 8) as u64;
+    let table = Span { start: first, end: w.reserved_len() as u64 };
+    let first = w.reserve(frames + FRAMES_END, 8) as u64;
+    let frames = Span { start: first, end: w.reserved_len() as u64 };
     let first = w.reserve(0, page(library)) as u64;
     let place = |function: &Function| {
         w.reserve(function.code.bytes.len(), function.code.align as usize) as u64
@@ -156,7 +169,20 @@ fn reserve(w: &mut Writer<'_>, library: &Library, public: usize) -> Layout {
     }
     let variables = Span { start: first, end };
     let sections = reserve_for_tools(w, library);
-    Layout { hash, dynsym, dynstr, constants, code, dynamic, variables, functions, data, sections }
+    Layout {
+        hash,
+        dynsym,
+        dynstr,
+        constants,
+        table,
+        frames,
+        code,
+        dynamic,
+        variables,
+        functions,
+        data,
+        sections,
+    }
 }
 
 /// Symbols and section headers.
@@ -164,7 +190,11 @@ fn reserve_for_tools(w: &mut Writer<'_>, library: &Library) -> [SectionIndex; 3]
     w.reserve_hash_section_index();
     w.reserve_dynsym_section_index();
     w.reserve_dynstr_section_index();
-    let (constants, code) = (w.reserve_section_index(), w.reserve_section_index());
+    let constants = w.reserve_section_index();
+    // Those of the frames' table and of the frames, which no symbol is in.
+    w.reserve_section_index();
+    w.reserve_section_index();
+    let code = w.reserve_section_index();
     w.reserve_dynamic_section_index();
     let variables = w.reserve_section_index();
     w.reserve_symtab_section_index();
@@ -185,6 +215,7 @@ fn emit(
     w: &mut Writer<'_>,
     library: &Library,
     names: &Names,
+    frames: Frames,
     layout: &Layout,
 ) -> Result<(), write::Error> {
     let e_machine = match library.options.triple.architecture {
@@ -218,6 +249,7 @@ fn emit(
             w.write(bytes);
         }
     }
+    write_frames(w, frames, layout);
     for (function, &place) in library.functions.iter().zip(&layout.functions) {
         w.pad_until(place as usize);
         let mut bytes = function.code.bytes.clone();
@@ -228,7 +260,6 @@ fn emit(
     }
     w.pad_until(layout.dynamic.start as usize);
     w.write_align_dynamic();
-    w.write_dynamic_string(elf::DT_SONAME, names.library)?;
     for (tag, value) in [
         (elf::DT_HASH, layout.hash),
         (elf::DT_SYMTAB, layout.dynsym),
@@ -244,8 +275,44 @@ fn emit(
     Ok(())
 }
 
+/// Bytes of the table by which an unwinder finds a function's frame, before the frames.
+fn table_bytes(functions: usize) -> u64 {
+    12 + 8 * functions as u64
+}
+
+/// Writes the table and the frames.
+fn write_frames(w: &mut Writer<'_>, frames: Frames, layout: &Layout) {
+    let Frames { mut bytes, places } = frames;
+    let near = |to: u64, from: u64| {
+        let distance = i32::try_from(to as i64 - from as i64);
+        distance.expect("a library is small").to_le_bytes()
+    };
+    let (table, start) = (layout.table.start, layout.frames.start);
+    for &(offset, function) in &places {
+        let distance = near(layout.functions[function], start + offset as u64);
+        bytes[offset..][..4].copy_from_slice(&distance);
+    }
+    w.pad_until(table as usize);
+    // The version, and how the frames' place, the table's length and its entries are written.
+    let relative_to_here = DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0;
+    let relative_to_table = DW_EH_PE_datarel.0 | DW_EH_PE_sdata4.0;
+    w.write(&[1, relative_to_here, DW_EH_PE_udata4.0, relative_to_table]);
+    w.write(&near(start, table + 4));
+    w.write(&u32::try_from(places.len()).expect("few functions").to_le_bytes());
+    // Functions lie in the order of their frames.
+    for (offset, function) in places {
+        // A frame begins with its length and the way back to what it shares with others.
+        let frame = start + offset as u64 - 8;
+        w.write(&near(layout.functions[function], table));
+        w.write(&near(frame, table));
+    }
+    w.pad_until(start as usize);
+    w.write(&bytes);
+    w.write(&[0; FRAMES_END]);
+}
+
 fn write_segments(w: &mut Writer<'_>, layout: &Layout, page: u64) {
-    let readable = Span { start: 0, end: layout.constants.end };
+    let readable = Span { start: 0, end: layout.frames.end };
     let writable = Span { start: layout.dynamic.start, end: layout.variables.end };
     let (r, rx, rw) = (elf::PF_R, elf::PF_R | elf::PF_X, elf::PF_R | elf::PF_W);
     w.write_align_program_headers();
@@ -255,6 +322,7 @@ fn write_segments(w: &mut Writer<'_>, layout: &Layout, page: u64) {
         (elf::PT_LOAD, rx, layout.code, layout.code.len(), page),
         (elf::PT_LOAD, rw, writable, layout.dynamic.len(), page),
         (elf::PT_DYNAMIC, rw, layout.dynamic, layout.dynamic.len(), 8),
+        (elf::PT_GNU_EH_FRAME, r, layout.table, layout.table.len(), 4),
         (elf::PT_GNU_STACK, rw, nothing, 0, 16),
     ] {
         w.write_program_header(&ProgramHeader {
@@ -318,7 +386,7 @@ fn write_sections(w: &mut Writer<'_>, names: &Names, layout: &Layout) {
     w.write_hash_section_header(layout.hash);
     w.write_dynsym_section_header(layout.dynsym, 1);
     w.write_dynstr_section_header(layout.dynstr);
-    let section = |w: &mut Writer<'_>, name, sh_type, flags: u32, span: Span| {
+    let section = |w: &mut Writer<'_>, name, sh_type, flags: u32, (span, align): (Span, u64)| {
         w.write_section_header(&SectionHeader {
             name: Some(name),
             sh_type,
@@ -328,14 +396,16 @@ fn write_sections(w: &mut Writer<'_>, names: &Names, layout: &Layout) {
             sh_size: span.len(),
             sh_link: 0,
             sh_info: 0,
-            sh_addralign: ALIGN,
+            sh_addralign: align,
             sh_entsize: 0,
         });
     };
-    section(w, names.constants, elf::SHT_PROGBITS, 0, layout.constants);
-    section(w, names.code, elf::SHT_PROGBITS, elf::SHF_EXECINSTR, layout.code);
+    section(w, names.constants, elf::SHT_PROGBITS, 0, (layout.constants, ALIGN));
+    section(w, names.table, elf::SHT_PROGBITS, 0, (layout.table, 4));
+    section(w, names.frames, elf::SHT_PROGBITS, 0, (layout.frames, 8));
+    section(w, names.code, elf::SHT_PROGBITS, elf::SHF_EXECINSTR, (layout.code, ALIGN));
     w.write_dynamic_section_header(layout.dynamic.start);
-    section(w, names.variables, elf::SHT_NOBITS, elf::SHF_WRITE, layout.variables);
+    section(w, names.variables, elf::SHT_NOBITS, elf::SHF_WRITE, (layout.variables, ALIGN));
     w.write_symtab_section_header(0);
     w.write_strtab_section_header();
     w.write_shstrtab_section_header();

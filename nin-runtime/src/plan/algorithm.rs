@@ -165,8 +165,8 @@ const WEIGHT_FLOATS: usize = 128 << 10;
 /// Lanes of the widest vector: a transform of fewer channels costs as much.
 const LANES: usize = 16;
 
-/// Chooses the algorithm of a product of a convolution.
-pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> Choice {
+/// Every algorithm that can compute a product of a convolution, under the word that asks for it; the direct one first.
+pub(super) fn choices(geometry: &ConvGeometry, product: Product) -> Vec<(Algo, Choice)> {
     let correlation = match product {
         Product::Forward | Product::KernelGrad => geometry.forward(),
         Product::InputGrad => geometry.input_grad()[0].correlation,
@@ -177,23 +177,29 @@ pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> C
         cost: Cost { products: direct, transforms: 0 },
         direct,
     };
-    let sizes = sizes_of(geometry);
-    let others = sizes_of(geometry).map(|size| {
+    let winograd = sizes_of(geometry).map(|size| {
         let algorithm =
             Algorithm::Winograd(Winograd { size, reach: reach(&correlation, size, product) });
-        Choice { algorithm, cost: cost(&correlation, size, product), direct }
+        let choice = Choice { algorithm, cost: cost(&correlation, size, product), direct };
+        (Algo::Outputs(size.outputs), choice)
     });
+    [(Algo::Direct, exact)].into_iter().chain(winograd).collect()
+}
+
+/// Chooses the algorithm of a product of a convolution.
+pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> Choice {
+    let choices = choices(geometry, product);
+    let (&(_, exact), others) =
+        choices.split_first().expect("every product has the direct algorithm (a bug in nin)");
     let cost = |choice: &Choice| choice.cost.total();
+    let cheapest = || others.iter().map(|&(_, choice)| choice).min_by_key(cost);
     match algo {
-        Algo::Auto => {
-            let best = others.min_by_key(cost);
-            best.filter(|best| 10 * cost(best) < 9 * direct).unwrap_or(exact)
-        }
+        Algo::Auto => cheapest().filter(|best| 10 * cost(best) < 9 * exact.direct).unwrap_or(exact),
         Algo::Direct => exact,
-        Algo::Winograd => others.min_by_key(cost).unwrap_or(exact),
-        Algo::Outputs(outputs) => {
-            let mut others = sizes.zip(others);
-            others.find(|(size, _)| size.outputs == outputs).map_or(exact, |(_, choice)| choice)
+        Algo::Winograd => cheapest().unwrap_or(exact),
+        Algo::Outputs(_) => {
+            let sized = others.iter().find(|(word, _)| *word == algo);
+            sized.map_or(exact, |&(_, choice)| choice)
         }
     }
 }

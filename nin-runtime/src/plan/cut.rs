@@ -67,8 +67,8 @@ pub(crate) fn product_of(op: StageOp) -> Product {
     product(op).expect("only products are made in Winograd's domain (a bug in nin)")
 }
 
-/// The product of a convolution that a stage makes.
-fn product(op: StageOp) -> Option<Product> {
+/// The product that a stage makes, if its node is a convolution.
+pub(crate) fn product(op: StageOp) -> Option<Product> {
     match op {
         StageOp::Forward { .. } => Some(Product::Forward),
         StageOp::InputGrad { .. } => Some(Product::InputGrad),

@@ -1,6 +1,6 @@
 //! Tensors in Winograd's domain: which there are, and how they are laid out.
 
-use super::algorithm::{Algorithm, Product, Reach, Winograd};
+use super::algorithm::{Algorithm, Choice, Product, Reach, Winograd};
 use super::{ALIGN, ConvPlan};
 
 /// A tensor in Winograd's domain, of one convolution.
@@ -55,14 +55,18 @@ impl Winograd {
 }
 
 impl ConvPlan {
-    /// The algorithm of a product, if it works in Winograd's domain.
-    pub fn winograd(&self, product: Product) -> Option<Winograd> {
-        let choice = match product {
+    /// How a product is computed, and why.
+    pub fn choice(&self, product: Product) -> Choice {
+        match product {
             Product::Forward => self.forward,
             Product::InputGrad => self.input_grad,
             Product::KernelGrad => self.kernel_grad,
-        };
-        match choice.algorithm {
+        }
+    }
+
+    /// The algorithm of a product, if it works in Winograd's domain.
+    pub fn winograd(&self, product: Product) -> Option<Winograd> {
+        match self.choice(product).algorithm {
             Algorithm::Direct => None,
             Algorithm::Winograd(winograd) => Some(winograd),
         }

@@ -10,10 +10,10 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::figures::{Figures, cpu};
-
+use super::figures::Figures;
 use crate::cli::check::grouped;
 use crate::cli::palette::{COLOURS, INK, MUTED, RULE, name_lines};
+use crate::cli::tuned::cpu;
 use crate::cli::variants::{Axis, titled};
 
 const SIZE: (u32, u32) = (760, 640);
@@ -132,7 +132,7 @@ fn title(head: &Area<'_>, figures: &Figures) -> anyhow::Result<()> {
     let anchor = Pos::new(HPos::Left, VPos::Top);
     let large = ("sans-serif", 19).into_font().style(FontStyle::Bold).color(&INK).pos(anchor);
     let small = ("sans-serif", 13).into_font().color(&MUTED).pos(anchor);
-    head.draw_text(&super::heading(figures), &large, (20, 16))?;
+    head.draw_text(&figures.heading(), &large, (20, 16))?;
     head.draw_text(&cpu(), &small, (20, 42))?;
     Ok(())
 }
