@@ -13,12 +13,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueHint;
-use nin::{Graph, Isa, Model};
+use nin::train::Machine;
+use nin::{Graph, Isa, Model, Program};
 use nin_runtime::file::write_atomically;
 
 use super::check::{bytes, grouped, threads};
 use super::help::examples;
-use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, keeps_apart, whole};
+use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, compiled, keeps_apart, whole};
 use super::show::Mode;
 use super::terminal::Terminal;
 use super::tuned::{Key, cpu, keep, mode, prepare};
@@ -87,6 +88,14 @@ pub(crate) fn bench(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The program to be timed, and the machine that it is for.
+fn program(model: &Model, args: &Args, terminal: &Terminal) -> anyhow::Result<(Machine, Program)> {
+    let machine = args.machine.machine(model, args.mode.into())?;
+    let program = model.compile(&machine.options(args.batch, args.mode.into()))?;
+    compiled(&program, terminal);
+    Ok((machine, program))
 }
 
 /// Measures the choice of algorithms and keeps it.

@@ -47,7 +47,7 @@ pub(super) enum Rows {
 
 /// Runs `body` for every panel of `channels` channels: full ones in a loop, then a narrower last one. It gets the panel's
 /// number and its columns.
-fn panels(
+pub(super) fn panels(
     e: &mut Emitter<'_>,
     channels: usize,
     cols: usize,

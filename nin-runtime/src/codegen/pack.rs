@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::Emitter;
 use super::norm::AffineRows;
-use super::{context, norm, winograd};
+use super::{context, conv, norm, winograd};
 use crate::abi::Context;
 use crate::geometry::{ConvGeometry, GradPhase};
 use crate::plan::{ConvPlan, Plan, PreparedKernel, PreparedSpectrum, Product, StripOwner};
@@ -165,7 +165,7 @@ impl Pack<'_> {
                     let panels = e.floats(self.prepared, offset as i64);
                     let panels = e.at(panels, strip.first, cols);
                     let size = phase.correlation.panel(cols);
-                    each_panel(e, geometry.cin, cols, |e, panel, used| {
+                    conv::panels(e, geometry.cin, cols, |e, panel, used| {
                         let to = e.at(panels, panel, size);
                         pack_flipped(
                             e,
@@ -183,7 +183,7 @@ impl Pack<'_> {
                 let from = e.floats(self.arena, spectrum.panel as i64);
                 let to = e.floats(self.prepared, spectrum.offset as i64);
                 let to = e.at(to, strip.first, cols);
-                each_panel(e, geometry.cin, cols, |e, panel, used| {
+                conv::panels(e, geometry.cin, cols, |e, panel, used| {
                     pack_flipped(
                         e,
                         geometry,
@@ -212,20 +212,6 @@ impl Pack<'_> {
             [spectrum.panel, spectrum.scratch].map(|offset| e.floats(self.arena, offset as i64));
         let size = conv.transformed(product).size;
         winograd::transform_kernel(e, size, (channels, spectrum.stride), (panel, scratch, to));
-    }
-}
-
-/// Runs `body` for each panel of so many channels, with the number of those in use.
-fn each_panel(
-    e: &mut Emitter<'_>,
-    channels: usize,
-    cols: usize,
-    mut body: impl FnMut(&mut Emitter<'_>, Value, usize),
-) {
-    e.count(channels / cols, |e, panel| body(e, panel, cols));
-    if !channels.is_multiple_of(cols) {
-        let last = e.size(channels / cols);
-        body(e, last, channels % cols);
     }
 }
 

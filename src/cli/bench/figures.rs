@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use super::feed::Feed;
 use super::layers::Layers;
-use super::{Args, heading};
+use super::{Args, heading, program};
 use crate::cli::check::params;
-use crate::cli::options::compiled;
 use crate::cli::show::Mode;
 use crate::cli::terminal::Terminal;
 use crate::cli::tuned::{cpu, mode};
@@ -54,9 +53,7 @@ impl Figures {
         terminal: &Terminal,
     ) -> anyhow::Result<Figures> {
         let graph = model.graph();
-        let machine = args.machine.machine(model, args.mode.into())?;
-        let program = model.compile(&machine.options(args.batch, args.mode.into()))?;
-        compiled(&program, terminal);
+        let (machine, program) = program(model, args, terminal)?;
         args.perf.write(&program, terminal)?;
         let mut session = program.session(&init(graph, &Recipe::default()))?;
         let mut feed = Feed::new(graph, args.mode, args.batch)?;

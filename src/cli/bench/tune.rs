@@ -15,9 +15,8 @@ use nin_runtime::plan::{Hint, Product, Rivals};
 use serde_json::{Value, json};
 
 use super::feed::Feed;
-use super::{Args, heading};
+use super::{Args, heading, program};
 use crate::cli::check::params;
-use crate::cli::options::compiled;
 use crate::cli::show::Mode;
 use crate::cli::terminal::Terminal;
 use crate::cli::tuned::{Entry, Key, cpu, mode};
@@ -96,9 +95,7 @@ impl Tuning {
         terminal: &Terminal,
     ) -> anyhow::Result<Tuning> {
         let graph = model.graph();
-        let machine = args.machine.machine(model, args.mode.into())?;
-        let program = model.compile(&machine.options(args.batch, args.mode.into()))?;
-        compiled(&program, terminal);
+        let (machine, program) = program(model, args, terminal)?;
         let rivals = program.plan().rivals(graph);
         let chunk = program.plan().chunk;
         let times = race(model, args, (&machine, chunk), &rivals, terminal)?;
