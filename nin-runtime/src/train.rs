@@ -25,7 +25,9 @@ pub use folder::{RunFolder, STATISTICS};
 pub use init::init;
 pub use recipe::{Init, LastLayer, LayerSettings, Recipe, RecipeError};
 pub use schedule::{Plateau, Schedule};
-pub use trainer::{EpochReport, Event, GUESSING, Machine, Outcome, StepReport, Trainer};
+pub use trainer::{
+    EpochReport, Event, GUESSING, GUESSING_EPOCHS, Machine, Outcome, StepReport, Trainer,
+};
 
 use crate::data::DataError;
 use crate::error::Error;

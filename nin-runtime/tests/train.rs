@@ -244,6 +244,32 @@ fn a_dead_network_is_told() {
     assert_eq!((told, dead), (vec![100], vec![0, 1, 2]));
 }
 
+/// Behind a dead layer a bias still learns, so that the loss is not that of guessing; the answers are.
+#[test]
+fn a_network_that_answers_every_image_alike_is_told() {
+    let text = "< input(1, 8, 8) conv(4) relu gap fc(3) softmax >";
+    let model = Model::from_text("m", text, &[]).unwrap();
+    let data = data();
+    let told = |dead: bool| {
+        let mut trainer = Trainer::new(&model, &data, Recipe { epochs: 5, ..recipe() }).unwrap();
+        if dead {
+            trainer.start_from(&Weights::zeros(model.graph())).unwrap();
+        }
+        let mut told = vec![];
+        let outcome = trainer.run(|event| {
+            match event {
+                Event::Step(report) => assert!(!report.guessing),
+                Event::Epoch(report) if report.guessing => told.push(report.epoch),
+                Event::Epoch(_) => {}
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(outcome.unwrap(), Outcome::Finished);
+        told
+    };
+    assert_eq!((told(true), told(false)), (vec![3], vec![]));
+}
+
 #[test]
 fn a_diverging_run_stops_and_keeps_its_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nin::Trainer;
-use nin::train::{EpochReport, Event, GUESSING, StepReport};
+use nin::train::{EpochReport, Event, GUESSING, GUESSING_EPOCHS, StepReport};
 
 use super::terminal::Terminal;
 
@@ -134,6 +134,13 @@ impl Progress {
                     "dead outputs: {} (zero on every test image; behind a ReLU they learn no more: try another seed, a \
                      lower learning rate, or a last convolution without a ReLU)",
                     dead.join(", ")
+                ));
+            }
+            if report.guessing {
+                terminal.warn(format_args!(
+                    "every test image has got the same answer for {GUESSING_EPOCHS} epochs: a layer has probably died, and the \
+                     ones after it have learnt nothing but how frequent the classes are. Try `--reseed`, a lower learning \
+                     rate (`lr`), or a longer warm-up (`schedule.warmup`)"
                 ));
             }
         });

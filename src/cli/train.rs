@@ -53,7 +53,8 @@ pub(crate) struct Args {
     /// Seed of initial weights, order and dropout.
     #[arg(long, value_name = "N", value_parser = seed(), allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Begin again with the next seed, at most N times, if the loss is that of guessing for a hundred steps.
+    /// Begin again with the next seed, at most N times, if the loss is that of guessing for a hundred steps, or every test image
+    /// gets the same answer for three epochs.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=1000), allow_negative_numbers = true)]
     reseed: u32,
     /// Share of the training images held back to choose the best weights by.
@@ -296,7 +297,10 @@ fn go(
     let outcome = trainer.run(|event| {
         progress.show(event, terminal);
         match event {
-            Event::Epoch(report) => last = Some(report.clone()),
+            Event::Epoch(report) => {
+                last = Some(report.clone());
+                given_up = report.guessing && dead == Dead::GiveUp;
+            }
             Event::Step(report) => given_up = report.guessing && dead == Dead::GiveUp,
         }
         if given_up || stop.load(Ordering::Relaxed) {

@@ -3,6 +3,8 @@
 //! What happens to an image depends on (seed, epoch, image) alone: whoever prepares it, in whatever order, on however many
 //! threads, before or after a run was resumed.
 
+use std::ops::Range;
+
 use ndarray::ArrayViewMut3;
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
@@ -65,23 +67,31 @@ impl Augment {
     ) {
         let Variation { corner: [down, right], mirrored } = self.vary(seed, epoch, number);
         let (_, height, width) = image.dim();
+        let image = image.as_slice_mut().expect("an image is in standard layout");
         before.clear();
-        before.extend(image.iter().copied());
+        before.extend_from_slice(image);
         image.fill(0.0);
-        // Row and column of the image at a place of the cut, if the image has them.
-        let inside = |at: usize, corner: usize, side: usize| {
-            (at + corner).checked_sub(self.pad).filter(|&at| at < side)
-        };
-        let columns = (0..width).filter_map(|x| Some((x, inside(x, right, width)?)));
-        let columns: Vec<(usize, usize)> =
-            columns.map(|(x, from)| (if mirrored { width - 1 - x } else { x }, from)).collect();
-        for (mut plane, before) in image.outer_iter_mut().zip(before.chunks_exact(height * width)) {
-            for (y, mut row) in plane.outer_iter_mut().enumerate() {
-                let Some(from) = inside(y, down, height) else { continue };
-                let before = &before[from * width..][..width];
-                columns.iter().for_each(|&(to, from)| row[to] = before[from]);
+        let (rows, from_row) = self.inside(down, height);
+        let (columns, from_column) = self.inside(right, width);
+        let planes =
+            image.chunks_exact_mut(height * width).zip(before.chunks_exact(height * width));
+        for (plane, before) in planes {
+            for (y, from) in rows.clone().zip(from_row..) {
+                let row = &mut plane[y * width..][..width];
+                let from = &before[from * width + from_column..][..columns.len()];
+                row[columns.clone()].copy_from_slice(from);
+                if mirrored {
+                    row.reverse();
+                }
             }
         }
+    }
+
+    /// What of a cut's side meets the image if it begins at `corner` of the padded one, and where in the image that begins.
+    fn inside(self, corner: usize, side: usize) -> (Range<usize>, usize) {
+        let start = self.pad.saturating_sub(corner).min(side);
+        let from = corner.saturating_sub(self.pad).min(side);
+        (start..start + side - start.max(from), from)
     }
 }
 

@@ -35,6 +35,16 @@ impl Evaluation {
         let classes = self.confusion.iter().enumerate();
         classes.map(|(class, row)| share(row[class], row.iter().sum())).collect()
     }
+
+    /// Whether images of several classes all got the same answer, as from a network that learnt nothing but which class is
+    /// frequent.
+    pub fn is_guessing(&self) -> bool {
+        let classes = self.confusion.len();
+        let answered = |class: &usize| self.confusion.iter().any(|row| row[*class] > 0);
+        let answers = (0..classes).filter(answered).count();
+        let present = self.confusion.iter().filter(|row| row.iter().any(|&n| n > 0)).count();
+        answers == 1 && present > 1
+    }
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -24,6 +24,9 @@ use crate::weights::Weights;
 
 /// Steps after which a loss of ln(classes) is told.
 pub const GUESSING: u32 = 100;
+/// Epochs on end after which the same answer to every test image is told. Healthy networks with fully connected heads can need
+/// one to begin.
+pub const GUESSING_EPOCHS: u32 = 3;
 /// How near to ln(classes) a loss is that of guessing, as a share of it.
 const NEAR: f64 = 1e-3;
 /// How much work a crash may cost where epochs are long.
@@ -105,6 +108,8 @@ pub struct Trainer<'d> {
     saved: Instant,
     /// Steps on end whose loss was that of guessing.
     guessed: u32,
+    /// Epochs on end after which every test image got the same answer.
+    guessed_epochs: u32,
 }
 
 /// What happens in a run.
@@ -157,6 +162,9 @@ pub struct EpochReport {
     pub test: Evaluation,
     /// Time since the epoch began or was resumed, evaluation included.
     pub seconds: f64,
+    /// Whether every test image has now got the same answer for [`GUESSING_EPOCHS`] on end. It is told once, unless
+    /// [`StepReport::guessing`] told it: a layer is probably dead, and biases behind it keep the loss off ln(classes).
+    pub guessing: bool,
 }
 
 /// How a run ended.
@@ -257,6 +265,7 @@ impl<'d> Trainer<'d> {
             recorder,
             saved: Instant::now(),
             guessed: 0,
+            guessed_epochs: 0,
         })
     }
 
@@ -486,6 +495,8 @@ impl<'d> Trainer<'d> {
             best: if improved { accuracy } else { best },
             ..Progress::default()
         };
+        self.guessed_epochs =
+            if test.is_guessing() { self.guessed_epochs.saturating_add(1) } else { 0 };
         let report = EpochReport {
             epoch: self.progress.epoch,
             train_loss: epoch_loss / epoch_images as f64,
@@ -493,6 +504,7 @@ impl<'d> Trainer<'d> {
             validation,
             test,
             seconds: start.elapsed().as_secs_f64(),
+            guessing: self.guessed_epochs == GUESSING_EPOCHS && self.guessed < GUESSING,
         };
         if let Some(recorder) = &mut self.recorder {
             recorder.line(&EpochLine {
