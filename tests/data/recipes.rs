@@ -14,6 +14,8 @@ const RECIPES: &[(&str, &str)] = &[
     ("authors-mnist", "nin-mnist"),
     ("authors-cifar100", "nin-cifar100"),
     ("caffe-cifar10", "nin-cifar10-caffe"),
+    ("ablation", "ablation/gap"),
+    ("ablation", "ablation/fc"),
     ("fast-cifar10", "nin-cifar10"),
     ("fast-mnist", "nin-mnist"),
 ];
