@@ -11,9 +11,9 @@ use crate::weights::Weights;
 /// Fresh weights for a graph. Every tensor has a stream of its own, so that a change in one layer leaves the others.
 pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
     let mut weights = Weights::zeros(graph);
-    let last = last_before_relu(graph);
+    let last = OutputLayer::of(graph);
     for ((id, values), weight) in graph.weight_ids().zip(weights.values_mut()).zip(&graph.weights) {
-        let is_last = last.contains(&Some(id));
+        let is_last = last.is_some_and(|last| last.has(id));
         match weight.role {
             Role::Kernel => {
                 let own = recipe.layer(&weight.name).and_then(|layer| layer.std);
@@ -28,7 +28,10 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
                     *value = (normal * deviation * factor) as f32;
                 }
             }
-            Role::Bias => values.fill(if is_last { recipe.last_layer.bias as f32 } else { 0.0 }),
+            Role::Bias => {
+                let is_alive = is_last && last.is_some_and(|last| last.under_relu);
+                values.fill(if is_alive { recipe.last_layer.bias as f32 } else { 0.0 });
+            }
             Role::Scale | Role::RunningVariance => values.fill(1.0),
             Role::Shift | Role::RunningMean => values.fill(0.0),
         }
@@ -36,14 +39,30 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
     weights
 }
 
-/// Kernel and bias of the model's last convolution, if a ReLU follows it.
-pub(super) fn last_before_relu(graph: &Graph) -> [Option<WeightId>; 2] {
-    let is_convolution = |node: &Node| matches!(node.op, Op::Conv { .. });
-    let Some(index) = graph.nodes.iter().rposition(is_convolution) else { return [None; 2] };
-    let follower = graph.nodes.get(index + 1).map(|node| node.op);
-    match (graph.nodes[index].op, follower) {
-        (Op::Conv { weight, bias, .. }, Some(Op::Relu)) => [Some(weight), bias],
-        _ => [None; 2],
+/// The last convolution or fully connected layer, if what it computes are the outputs, but for a ReLU or an average.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutputLayer {
+    kernel: WeightId,
+    bias: Option<WeightId>,
+    /// Whether a ReLU follows, behind which outputs can die.
+    pub(super) under_relu: bool,
+}
+
+impl OutputLayer {
+    pub(super) fn of(graph: &Graph) -> Option<OutputLayer> {
+        let is_convolution = |node: &Node| matches!(node.op, Op::Conv { .. });
+        let index = graph.nodes.iter().rposition(is_convolution)?;
+        let Op::Conv { weight: kernel, bias, .. } = graph.nodes[index].op else { return None };
+        let under_relu = match graph.nodes.get(index + 1).map(|node| node.op) {
+            Some(Op::Relu) => true,
+            None | Some(Op::Softmax | Op::GlobalAvgPool) => false,
+            Some(_) => return None,
+        };
+        Some(OutputLayer { kernel, bias, under_relu })
+    }
+
+    pub(super) fn has(&self, id: WeightId) -> bool {
+        self.kernel == id || self.bias == Some(id)
     }
 }
 
@@ -63,9 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_convolution_is_special_only_under_a_relu() {
+    fn outputs_start_small_and_under_a_relu_positive() {
         let with = graph("< input(1, 9, 9) conv(64) relu mlpconv(64, 32) gap softmax >");
         let without = graph("< input(1, 9, 9) conv(64) relu conv(32, kernel = 1) gap softmax >");
+        let connected = graph("< input(1, 9, 9) mlpconv(32) fc(64) softmax >");
+        let normalised = graph("< input(1, 9, 9) conv(64) relu conv(32) batchnorm relu gap >");
         let recipe = Recipe::default();
         let weights = init(&with, &recipe);
         let of = |name: &str| weights.get(name).unwrap().values.as_slice();
@@ -79,8 +100,13 @@ mod tests {
         assert!(of("mlpconv1.cccp1.bias").iter().all(|&x| x == 1.0));
         assert!(of("mlpconv1.conv.bias").iter().all(|&x| x == 0.0));
         let weights = init(&without, &recipe);
-        near(&weights.get("conv2.weight").unwrap().values, he(64.0));
+        near(&weights.get("conv2.weight").unwrap().values, 0.1 * he(64.0));
         assert!(weights.get("conv2.bias").unwrap().values.iter().all(|&x| x == 0.0));
+        let weights = init(&connected, &recipe);
+        near(&weights.get("fc1.weight").unwrap().values, 0.1 * he(32.0 * 81.0));
+        assert!(weights.get("mlpconv1.conv.bias").unwrap().values.iter().all(|&x| x == 0.0));
+        let weights = init(&normalised, &recipe);
+        near(&weights.get("conv2.weight").unwrap().values, he(576.0));
     }
 
     #[test]

@@ -115,18 +115,19 @@ pub enum Init {
     },
 }
 
-/// How the model's last convolution is started and moved where a ReLU follows it, as in the paper.
+/// How the layer that computes the outputs, a convolution or a fully connected layer, is started and moved.
 ///
-/// An output whose ReLU is off at every pixel of every image has no gradient and never comes back. Outputs that start
+/// Outputs that start large give gradients that kill the ReLUs before them. Where a ReLU follows the last convolution, as in the
+/// paper, an output that is off at every pixel of every image has no gradient and never comes back; outputs that start
 /// small and positive and move slowly do not get there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LastLayer {
     /// Factor of its first weights.
     pub weights: f64,
-    /// Its first bias.
+    /// Its first bias, if a ReLU follows; 0 otherwise.
     pub bias: f64,
-    /// Factor of its learning rate.
+    /// Factor of its learning rate, if a ReLU follows.
     pub lr: f64,
 }
 

@@ -10,7 +10,7 @@ use super::checkpoint::{Checkpoint, Info, Progress};
 use super::evaluate::{Evaluation, Evaluator};
 use super::feed::{Batch, Feed};
 use super::folder::{ALGO, Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
-use super::init::{init, last_before_relu};
+use super::init::{OutputLayer, init};
 use super::random::{Purpose as Stream, shuffled};
 use super::{Recipe, RecipeError, TrainError};
 use crate::Hyper;
@@ -220,10 +220,11 @@ impl<'d> Trainer<'d> {
         let weights = init(graph, &recipe);
         let session = model.compile(&options)?.session(&weights)?;
         let evaluator = Evaluator::new(graph, &weights, recipe.batch, &machine)?;
-        let last = last_before_relu(graph);
+        let slow = OutputLayer::of(graph).filter(|last| last.under_relu);
         let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
             let own = recipe.layer(&weight.name);
-            let usual = if last.contains(&Some(id)) { recipe.last_layer.lr } else { 1.0 };
+            let is_slow = slow.is_some_and(|last| last.has(id));
+            let usual = if is_slow { recipe.last_layer.lr } else { 1.0 };
             let factor = own.and_then(|layer| layer.lr).unwrap_or(usual);
             let bias = own.and_then(|layer| layer.bias_lr).unwrap_or(recipe.bias_lr);
             let decay = own.and_then(|layer| layer.weight_decay).unwrap_or(recipe.weight_decay);
