@@ -296,13 +296,14 @@ fn go(
     let (mut last, mut given_up) = (None, false);
     let outcome = trainer.run(|event| {
         progress.show(event, terminal);
-        match event {
+        let guessing = match event {
             Event::Epoch(report) => {
                 last = Some(report.clone());
-                given_up = report.guessing && dead == Dead::GiveUp;
+                report.guessing
             }
-            Event::Step(report) => given_up = report.guessing && dead == Dead::GiveUp,
-        }
+            Event::Step(report) => report.guessing,
+        };
+        given_up = guessing && dead == Dead::GiveUp;
         if given_up || stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {

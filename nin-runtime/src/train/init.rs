@@ -13,7 +13,7 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
     let mut weights = Weights::zeros(graph);
     let last = OutputLayer::of(graph);
     for ((id, values), weight) in graph.weight_ids().zip(weights.values_mut()).zip(&graph.weights) {
-        let is_last = last.is_some_and(|last| last.has(id));
+        let last = last.filter(|last| last.has(id));
         match weight.role {
             Role::Kernel => {
                 let own = recipe.layer(&weight.name).and_then(|layer| layer.std);
@@ -21,7 +21,8 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
                     Init::He => (2.0 / weight.fan_in() as f64).sqrt(),
                     Init::Gaussian { std } => std,
                 });
-                let factor = if is_last && own.is_none() { recipe.last_layer.weights } else { 1.0 };
+                let factor =
+                    if last.is_some() && own.is_none() { recipe.last_layer.weights } else { 1.0 };
                 let mut rng = stream(recipe.seed, Purpose::Init, id.0);
                 for value in values {
                     let normal: f64 = StandardNormal.sample(&mut rng);
@@ -29,8 +30,8 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
                 }
             }
             Role::Bias => {
-                let is_alive = is_last && last.is_some_and(|last| last.under_relu);
-                values.fill(if is_alive { recipe.last_layer.bias as f32 } else { 0.0 });
+                let under_relu = last.is_some_and(|last| last.under_relu);
+                values.fill(if under_relu { recipe.last_layer.bias as f32 } else { 0.0 });
             }
             Role::Scale | Role::RunningVariance => values.fill(1.0),
             Role::Shift | Role::RunningMean => values.fill(0.0),

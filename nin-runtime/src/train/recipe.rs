@@ -72,7 +72,7 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// What kernels start as; biases start at zero.
     pub init: Init,
-    /// How the last convolution differs where a ReLU follows it.
+    /// How the layer that computes the outputs differs.
     pub last_layer: LastLayer,
     /// Constants to normalise pixels with, in place of the training images' own.
     #[serde(skip_serializing_if = "Option::is_none")]
