@@ -204,7 +204,7 @@ fn what_cannot_be_compiled_is_told_and_leaves_no_file() {
     let bars = Model::from_file(bench.path("m.nin"), &[]).unwrap();
     let fresh = train::init(bars.graph(), &Recipe::default());
     for (file, preprocessing) in [
-        ("centred", Preprocessing::Mean),
+        ("centred", Preprocessing::Mean { scale: 1.0 }),
         ("whitened", Preprocessing::Zca { scale: 55.0, bias: 0.1 }),
         ("local", Preprocessing::Lcn { kernel: 7, threshold: 1e-4 }),
     ] {

@@ -29,8 +29,12 @@ pub enum Preprocessing {
     /// Each channel is shifted and scaled to mean 0 and deviation 1 over the training images.
     #[default]
     Normalise,
-    /// The training images' mean image is subtracted.
-    Mean,
+    /// The training images' mean image is subtracted, and the difference scaled.
+    Mean {
+        /// What differences are multiplied by: 255 makes them differences of levels.
+        #[serde(default = "mean_scale")]
+        scale: f64,
+    },
     /// Global contrast normalisation, then ZCA whitening by the covariance of the training images, as the paper has it of
     /// Goodfellow et al. (2013).
     Zca {
@@ -52,6 +56,10 @@ pub enum Preprocessing {
         #[serde(default = "lcn_threshold")]
         threshold: f64,
     },
+}
+
+fn mean_scale() -> f64 {
+    1.0
 }
 
 fn zca_scale() -> f64 {
@@ -93,6 +101,8 @@ pub enum Preparation {
     Normalised(Normalisation),
     /// See [`Preprocessing::Mean`].
     Centred {
+        /// What differences from the mean are multiplied by.
+        scale: f64,
         /// The mean image, `[C, H, W]`.
         mean: Vec<f32>,
     },
@@ -119,7 +129,7 @@ impl fmt::Display for Preprocessing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Preprocessing::Normalise => "normalise",
-            Preprocessing::Mean => "mean",
+            Preprocessing::Mean { .. } => "mean",
             Preprocessing::Zca { .. } => "zca",
             Preprocessing::Lcn { .. } => "lcn",
         })
@@ -139,7 +149,9 @@ impl Preprocessing {
     ) -> Result<Preparation, DataError> {
         Ok(match self {
             Preprocessing::Normalise => Preparation::Normalised(normalisation.clone()),
-            Preprocessing::Mean => Preparation::Centred { mean: whiten::mean(split, indices) },
+            Preprocessing::Mean { scale } => {
+                Preparation::Centred { scale, mean: whiten::mean(split, indices) }
+            }
             Preprocessing::Zca { scale, bias } => {
                 let (mean, matrix) = whiten::fit(split, indices, scale, bias)?;
                 Preparation::Whitened { scale, mean, matrix }
@@ -161,10 +173,11 @@ impl Preparation {
             Preparation::Normalised(normalisation) => {
                 images.chunks_exact_mut(size).for_each(|image| normalisation.apply(image));
             }
-            Preparation::Centred { mean } => {
+            Preparation::Centred { scale, mean } => {
                 assert_eq!(mean.len(), size, "the mean of images of {shape}");
+                let scale = *scale as f32;
                 for image in images.chunks_exact_mut(size) {
-                    image.iter_mut().zip(mean).for_each(|(x, mean)| *x -= mean);
+                    image.iter_mut().zip(mean).for_each(|(x, mean)| *x = (*x - mean) * scale);
                 }
             }
             Preparation::Whitened { scale, mean, matrix } => {
@@ -188,7 +201,7 @@ impl Preparation {
         let size = images.elements();
         let fits = match self {
             Preparation::Normalised(normalisation) => return normalisation.check(images),
-            Preparation::Centred { mean } => mean.len() == size,
+            Preparation::Centred { mean, .. } => mean.len() == size,
             Preparation::Whitened { mean, matrix, .. } => {
                 mean.len() == size && matrix.dim() == (size, size)
             }
@@ -209,7 +222,7 @@ impl Preparation {
         };
         let tensors = match self {
             Preparation::Normalised(_) | Preparation::Local { .. } => return Ok(false),
-            Preparation::Centred { mean } => vec![vector(MEAN, mean)],
+            Preparation::Centred { mean, .. } => vec![vector(MEAN, mean)],
             Preparation::Whitened { mean, matrix, .. } => {
                 let values = matrix.iter().copied().collect();
                 let dims = matrix.shape().to_vec();
@@ -246,8 +259,8 @@ impl Preparation {
         Ok(match asked {
             Preprocessing::Normalise => Preparation::Normalised(normalisation.clone()),
             Preprocessing::Lcn { kernel, threshold } => Preparation::Local { kernel, threshold },
-            Preprocessing::Mean => {
-                Preparation::Centred { mean: take(&mut tensors()?, MEAN)?.values }
+            Preprocessing::Mean { scale } => {
+                Preparation::Centred { scale, mean: take(&mut tensors()?, MEAN)?.values }
             }
             Preprocessing::Zca { scale, .. } => {
                 let mut tensors = tensors()?;
@@ -315,7 +328,8 @@ mod tests {
         let all: Vec<u32> = (0..count as u32).collect();
         let folder = tempfile::tempdir().unwrap();
         for (name, asked) in [
-            ("mean", Preprocessing::Mean),
+            ("mean", Preprocessing::Mean { scale: 1.0 }),
+            ("levels", Preprocessing::Mean { scale: 255.0 }),
             ("zca", Preprocessing::Zca { scale: 55.0, bias: 0.1 }),
             ("lcn", Preprocessing::Lcn { kernel: 7, threshold: 1e-4 }),
         ] {

@@ -282,7 +282,8 @@ impl Recipe {
         };
         let pad = self.augment.pad;
         let (scale, added, kernel, threshold) = match self.preprocessing {
-            Preprocessing::Normalise | Preprocessing::Mean => (1.0, 1.0, 1, 1.0),
+            Preprocessing::Normalise => (1.0, 1.0, 1, 1.0),
+            Preprocessing::Mean { scale } => (scale, 1.0, 1, 1.0),
             Preprocessing::Zca { scale, bias } => (scale, bias, 1, 1.0),
             Preprocessing::Lcn { kernel, threshold } => (1.0, 1.0, kernel, threshold),
         };

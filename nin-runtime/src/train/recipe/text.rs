@@ -396,7 +396,7 @@ mod tests {
         let (mut written, mut table) = (BTreeSet::new(), BTreeSet::new());
         let preparations = [
             Preprocessing::Normalise,
-            Preprocessing::Mean,
+            Preprocessing::Mean { scale: 1.5 },
             Preprocessing::Zca { scale: 1.5, bias: 0.5 },
             Preprocessing::Lcn { kernel: 5, threshold: 0.5 },
             Preprocessing::Normalise,
