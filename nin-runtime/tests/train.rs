@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ndarray::Array4;
-use nin_runtime::data::{Dataset, Split};
+use nin_runtime::data::{Dataset, Preprocessing, Split};
 use nin_runtime::model::Model;
 use nin_runtime::optimizer::{Optimizer, Squares};
 use nin_runtime::plan::Algos;
 use nin_runtime::train::{
-    Augment, Checkpoint, Event, LastLayer, LayerSettings, Machine, Outcome, Recipe, RunFolder,
-    Schedule, TrainError, Trainer,
+    Augment, Checkpoint, Event, Init, LastLayer, LayerSettings, Machine, Outcome, Recipe,
+    RunFolder, Schedule, TrainError, Trainer,
 };
 use nin_runtime::weights::Weights;
 
@@ -152,6 +152,41 @@ fn threads_do_not_change_a_bit() {
 }
 
 /// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
+/// How recipes write dropout that is scaled at the test instead of in training: what a layer reads is twice as large, so its
+/// kernel is half as large, moves at a quarter of the rate and decays four times as fast. Powers of two round alike.
+#[test]
+fn a_layer_that_reads_twice_as_much_learns_the_same_from_half_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = Recipe {
+        bias_lr: 2.0,
+        weight_decay: 1e-3,
+        clip: f64::INFINITY,
+        init: Init::Gaussian { std: 0.25 },
+        preprocessing: Preprocessing::Mean { scale: 1.0 },
+        ..recipe()
+    };
+    let doubled = Recipe {
+        preprocessing: Preprocessing::Mean { scale: 2.0 },
+        layers: vec![LayerSettings {
+            name: "mlpconv1.conv".to_owned(),
+            std: Some(0.125),
+            lr: Some(0.25),
+            bias_lr: Some(8.0),
+            weight_decay: Some(4e-3),
+        }],
+        ..plain.clone()
+    };
+    let (weights, losses) = whole(&folder.path().join("plain"), plain, machine(1));
+    let (halved, same) = whole(&folder.path().join("doubled"), doubled, machine(1));
+    assert!(losses.last() < losses.first(), "{losses:?}");
+    assert_eq!(losses, same);
+    for (tensor, halved) in weights.tensors().iter().zip(halved.tensors()) {
+        let factor = if tensor.name == "mlpconv1.conv.weight" { 0.5 } else { 1.0 };
+        let expected: Vec<f32> = tensor.values.iter().map(|x| x * factor).collect();
+        assert_eq!(halved.values, expected, "{}", tensor.name);
+    }
+}
+
 #[test]
 fn an_interrupted_run_ends_in_the_same_files() {
     ends_in_the_same_files(Recipe { validation: 0.1, ..recipe() }, Algos::default());

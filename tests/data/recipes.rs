@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use nin::Model;
-use nin::train::{Init, Recipe};
+use nin::train::{Init, LayerSettings, Recipe};
 
 /// Each recipe with a model it is for.
 const RECIPES: &[(&str, &str)] = &[
@@ -54,4 +54,24 @@ fn the_authors_rates_are_theirs() {
         read("authors-cifar10-augmented.toml"),
         Recipe { augment: nin::train::Augment { pad: 4, flip: true }, ..recipe }
     );
+}
+
+/// Behind dropout that nin scales in training and the authors at the test: see `authors-cifar10.toml`.
+#[test]
+fn the_authors_layers_behind_dropout_are_written_for_nins() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in RECIPES.iter().filter(|(name, _)| name.starts_with("authors-")) {
+        let recipe = Recipe::from_file(&root.join(format!("recipes/{name}.toml"))).unwrap();
+        let Init::Gaussian { std } = recipe.init else { panic!("{name}: {:?}", recipe.init) };
+        for layer in ["mlpconv2.conv", "mlpconv3.conv"] {
+            let expected = LayerSettings {
+                name: layer.to_owned(),
+                std: Some(std / 2.0),
+                lr: Some(0.25),
+                bias_lr: Some(recipe.bias_lr * 4.0),
+                weight_decay: Some(recipe.weight_decay * 4.0),
+            };
+            assert!(recipe.layers.contains(&expected), "{name}: {layer}");
+        }
+    }
 }
