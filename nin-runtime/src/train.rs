@@ -26,7 +26,7 @@ pub use init::init;
 pub use recipe::{Init, LastLayer, LayerSettings, Recipe, RecipeError};
 pub use schedule::{Plateau, Schedule};
 pub use trainer::{
-    EpochReport, Event, GUESSING, GUESSING_EPOCHS, Machine, Outcome, StepReport, Trainer,
+    DEAD_EPOCHS, EpochReport, Event, GUESSING, Machine, Outcome, StepReport, Trainer,
 };
 
 use crate::data::DataError;

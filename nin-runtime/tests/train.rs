@@ -305,6 +305,31 @@ fn a_network_that_answers_every_image_alike_is_told() {
     assert_eq!((told(true), told(false)), (vec![3], vec![]));
 }
 
+/// Some outputs are dead and the others learn: neither loss nor answers are those of guessing.
+#[test]
+fn outputs_that_stay_dead_are_told() {
+    let data = data();
+    let mut trainer = Trainer::new(&model(), &data, Recipe { epochs: 5, ..recipe() }).unwrap();
+    let mut weights = trainer.weights();
+    let name = "mlpconv2.cccp1.bias";
+    let place = weights.tensors().iter().position(|tensor| tensor.name == name).unwrap();
+    weights.values_mut().nth(place).unwrap()[1] = -50.0;
+    trainer.start_from(&weights).unwrap();
+    let mut told = vec![];
+    let outcome = trainer.run(|event| {
+        match event {
+            Event::Step(report) => assert!(!report.guessing),
+            Event::Epoch(report) => {
+                assert_eq!((&*report.test.dead, report.guessing), (&[1][..], false));
+                told.push(report.crippled);
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(told, [false, false, true, false, false]);
+}
+
 #[test]
 fn a_diverging_run_stops_and_keeps_its_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();

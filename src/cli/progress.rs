@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nin::Trainer;
-use nin::train::{EpochReport, Event, GUESSING, GUESSING_EPOCHS, StepReport};
+use nin::train::{DEAD_EPOCHS, EpochReport, Event, GUESSING, StepReport};
 
 use super::terminal::Terminal;
 
@@ -131,14 +131,14 @@ impl Progress {
                 let dead: Vec<&str> =
                     report.test.dead.iter().map(|&class| self.classes[class].as_str()).collect();
                 terminal.warn(format_args!(
-                    "dead outputs: {} (zero on every test image; behind a ReLU they learn no more: try another seed, a \
-                     lower learning rate, or a last convolution without a ReLU)",
+                    "dead outputs: {} (zero on every test image; behind a ReLU they learn no more: try `--reseed`, a lower \
+                     learning rate, or a last convolution without a ReLU)",
                     dead.join(", ")
                 ));
             }
             if report.guessing {
                 terminal.warn(format_args!(
-                    "every test image has got the same answer for {GUESSING_EPOCHS} epochs: a layer has probably died, and the \
+                    "every test image has got the same answer for {DEAD_EPOCHS} epochs: a layer has probably died, and the \
                      ones after it have learnt nothing but how frequent the classes are. Try `--reseed`, a lower learning \
                      rate (`lr`), or a longer warm-up (`schedule.warmup`)"
                 ));

@@ -53,8 +53,8 @@ pub(crate) struct Args {
     /// Seed of initial weights, order and dropout.
     #[arg(long, value_name = "N", value_parser = seed(), allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Begin again with the next seed, at most N times, if the loss is that of guessing for a hundred steps, or every test image
-    /// gets the same answer for three epochs.
+    /// Begin again with the next seed, at most N times, if the loss is that of guessing for a hundred steps, or if for three
+    /// epochs every test image gets the same answer or an output is zero on all of them.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=1000), allow_negative_numbers = true)]
     reseed: u32,
     /// Share of the training images held back to choose the best weights by.
@@ -153,7 +153,7 @@ struct Place<'a> {
     machine: Machine,
 }
 
-/// What to do with a network that only guesses.
+/// What to do with a network that only guesses, or has dead outputs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dead {
     /// Go on: it may wake.
@@ -296,14 +296,14 @@ fn go(
     let (mut last, mut given_up) = (None, false);
     let outcome = trainer.run(|event| {
         progress.show(event, terminal);
-        let guessing = match event {
+        let is_dead = match event {
             Event::Epoch(report) => {
                 last = Some(report.clone());
-                report.guessing
+                report.guessing || report.crippled
             }
             Event::Step(report) => report.guessing,
         };
-        given_up = guessing && dead == Dead::GiveUp;
+        given_up = is_dead && dead == Dead::GiveUp;
         if given_up || stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {

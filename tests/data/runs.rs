@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use nin::Model;
+use nin::train::{self, Info, Recipe};
+use nin::weights::{self, Moments};
+
 use crate::bench::Bench;
 
 #[test]
@@ -86,4 +90,24 @@ fn a_dead_network_is_begun_again_with_the_next_seed() {
     assert!(!notes.contains("with seed 4") && notes.contains("the loss has been ln(3)"), "{notes}");
     let recipe = fs::read_to_string(bench.path("run/recipe.toml")).unwrap();
     assert!(recipe.contains("seed = 3\n"), "{recipe}");
+}
+
+/// What the other outputs learn does not save a run with a dead one.
+#[test]
+fn a_network_with_a_dead_output_is_begun_again() {
+    let bench = Bench::new(40);
+    let model = Model::from_file(bench.path("m.nin"), &[]).unwrap();
+    let mut fresh = train::init(model.graph(), &Recipe::default());
+    let is_last = |tensor: &weights::Tensor| tensor.name == "mlpconv2.cccp1.bias";
+    let place = fresh.tensors().iter().position(is_last).unwrap();
+    fresh.values_mut().nth(place).unwrap()[1] = -50.0;
+    let words = Info::default().metadata();
+    weights::save(&bench.path("w"), fresh.tensors(), Moments::default(), &words).unwrap();
+    let line =
+        "train m.nin --data npy:arrays --epochs 4 --batch 8 --weights w --reseed 1 --out run";
+    let (_, notes) = bench.run_with_notes(line);
+    assert!(notes.contains("given up; beginning again with seed 2"), "{notes}");
+    assert!(notes.contains("dead outputs: ") && !notes.contains("with seed 3"), "{notes}");
+    let recipe = fs::read_to_string(bench.path("run/recipe.toml")).unwrap();
+    assert!(recipe.contains("seed = 2\n"), "{recipe}");
 }

@@ -24,9 +24,9 @@ use crate::weights::Weights;
 
 /// Steps after which a loss of ln(classes) is told.
 pub const GUESSING: u32 = 100;
-/// Epochs on end after which the same answer to every test image is told. Healthy networks with fully connected heads can need
-/// one to begin.
-pub const GUESSING_EPOCHS: u32 = 3;
+/// Epochs on end after which the same answer to every test image, or an output that is zero on all of them, is told to last.
+/// Healthy networks with fully connected heads can need one to begin.
+pub const DEAD_EPOCHS: u32 = 3;
 /// How near to ln(classes) a loss is that of guessing, as a share of it.
 const NEAR: f64 = 1e-3;
 /// How much work a crash may cost where epochs are long.
@@ -110,6 +110,8 @@ pub struct Trainer<'d> {
     guessed: u32,
     /// Epochs on end after which every test image got the same answer.
     guessed_epochs: u32,
+    /// Epochs on end after which some output was zero on every test image.
+    dead_epochs: u32,
 }
 
 /// What happens in a run.
@@ -162,9 +164,12 @@ pub struct EpochReport {
     pub test: Evaluation,
     /// Time since the epoch began or was resumed, evaluation included.
     pub seconds: f64,
-    /// Whether every test image has now got the same answer for [`GUESSING_EPOCHS`] on end. It is told once, unless
+    /// Whether every test image has now got the same answer for [`DEAD_EPOCHS`] on end. It is told once, unless
     /// [`StepReport::guessing`] told it: a layer is probably dead, and biases behind it keep the loss off ln(classes).
     pub guessing: bool,
+    /// Whether there have now been [dead outputs](Evaluation::dead) for [`DEAD_EPOCHS`] on end. It is told once: their classes
+    /// will probably never be answered.
+    pub crippled: bool,
 }
 
 /// How a run ended.
@@ -267,6 +272,7 @@ impl<'d> Trainer<'d> {
             saved: Instant::now(),
             guessed: 0,
             guessed_epochs: 0,
+            dead_epochs: 0,
         })
     }
 
@@ -496,8 +502,9 @@ impl<'d> Trainer<'d> {
             best: if improved { accuracy } else { best },
             ..Progress::default()
         };
-        self.guessed_epochs =
-            if test.is_guessing() { self.guessed_epochs.saturating_add(1) } else { 0 };
+        let on_end = |epochs: u32, again: bool| if again { epochs.saturating_add(1) } else { 0 };
+        self.guessed_epochs = on_end(self.guessed_epochs, test.is_guessing());
+        self.dead_epochs = on_end(self.dead_epochs, !test.dead.is_empty());
         let report = EpochReport {
             epoch: self.progress.epoch,
             train_loss: epoch_loss / epoch_images as f64,
@@ -505,7 +512,8 @@ impl<'d> Trainer<'d> {
             validation,
             test,
             seconds: start.elapsed().as_secs_f64(),
-            guessing: self.guessed_epochs == GUESSING_EPOCHS && self.guessed < GUESSING,
+            guessing: self.guessed_epochs == DEAD_EPOCHS && self.guessed < GUESSING,
+            crippled: self.dead_epochs == DEAD_EPOCHS,
         };
         if let Some(recorder) = &mut self.recorder {
             recorder.line(&EpochLine {
