@@ -161,7 +161,8 @@ fn a_layer_that_reads_twice_as_much_learns_the_same_from_half_the_kernel() {
         bias_lr: 2.0,
         weight_decay: 1e-3,
         clip: f64::INFINITY,
-        init: Init::Gaussian { std: 0.25 },
+        epochs: 12,
+        init: Init::Gaussian { std: 0.5 },
         preprocessing: Preprocessing::Mean { scale: 1.0 },
         ..recipe()
     };
@@ -169,7 +170,7 @@ fn a_layer_that_reads_twice_as_much_learns_the_same_from_half_the_kernel() {
         preprocessing: Preprocessing::Mean { scale: 2.0 },
         layers: vec![LayerSettings {
             name: "mlpconv1.conv".to_owned(),
-            std: Some(0.125),
+            std: Some(0.25),
             lr: Some(0.25),
             bias_lr: Some(8.0),
             weight_decay: Some(4e-3),
@@ -178,7 +179,8 @@ fn a_layer_that_reads_twice_as_much_learns_the_same_from_half_the_kernel() {
     };
     let (weights, losses) = whole(&folder.path().join("plain"), plain, machine(1));
     let (halved, same) = whole(&folder.path().join("doubled"), doubled, machine(1));
-    assert!(losses.last() < losses.first(), "{losses:?}");
+    let epochs: Vec<f64> = losses.chunks(14).map(|epoch| epoch.iter().sum()).collect();
+    assert!(epochs[11] < 0.9 * epochs[0], "{epochs:?}");
     assert_eq!(losses, same);
     for (tensor, halved) in weights.tensors().iter().zip(halved.tensors()) {
         let factor = if tensor.name == "mlpconv1.conv.weight" { 0.5 } else { 1.0 };
@@ -305,7 +307,7 @@ fn a_network_that_answers_every_image_alike_is_told() {
     assert_eq!((told(true), told(false)), (vec![3], vec![]));
 }
 
-/// Some outputs are dead and the others learn: neither loss nor answers are those of guessing.
+/// One of the outputs is dead from the start, the others learn.
 #[test]
 fn outputs_that_stay_dead_are_told() {
     let data = data();
@@ -320,7 +322,7 @@ fn outputs_that_stay_dead_are_told() {
         match event {
             Event::Step(report) => assert!(!report.guessing),
             Event::Epoch(report) => {
-                assert_eq!((&*report.test.dead, report.guessing), (&[1][..], false));
+                assert_eq!(report.test.dead, [1]);
                 told.push(report.crippled);
             }
         }
