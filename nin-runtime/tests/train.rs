@@ -151,7 +151,6 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
-/// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
 /// How recipes write dropout that is scaled at the test instead of in training: what a layer reads is twice as large, so its
 /// kernel is half as large, moves at a quarter of the rate and decays four times as fast. Powers of two round alike.
 #[test]
@@ -189,6 +188,7 @@ fn a_layer_that_reads_twice_as_much_learns_the_same_from_half_the_kernel() {
     }
 }
 
+/// Interrupted in the middle of an epoch, at the last step of one, and between two: the files end the same.
 #[test]
 fn an_interrupted_run_ends_in_the_same_files() {
     ends_in_the_same_files(Recipe { validation: 0.1, ..recipe() }, Algos::default());
@@ -323,7 +323,7 @@ fn outputs_that_stay_dead_are_told() {
             Event::Step(report) => assert!(!report.guessing),
             Event::Epoch(report) => {
                 assert_eq!(report.test.dead, [1]);
-                told.push(report.crippled);
+                told.push(report.stays_dead);
             }
         }
         ControlFlow::Continue(())

@@ -299,7 +299,7 @@ fn go(
         let is_dead = match event {
             Event::Epoch(report) => {
                 last = Some(report.clone());
-                report.guessing || report.crippled
+                report.guessing || report.stays_dead
             }
             Event::Step(report) => report.guessing,
         };

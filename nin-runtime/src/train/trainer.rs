@@ -169,7 +169,7 @@ pub struct EpochReport {
     pub guessing: bool,
     /// Whether there have now been [dead outputs](Evaluation::dead) for [`DEAD_EPOCHS`] on end. It is told once: their classes
     /// will probably never be answered.
-    pub crippled: bool,
+    pub stays_dead: bool,
 }
 
 /// How a run ended.
@@ -513,7 +513,7 @@ impl<'d> Trainer<'d> {
             test,
             seconds: start.elapsed().as_secs_f64(),
             guessing: self.guessed_epochs == DEAD_EPOCHS && self.guessed < GUESSING,
-            crippled: self.dead_epochs == DEAD_EPOCHS,
+            stays_dead: self.dead_epochs == DEAD_EPOCHS,
         };
         if let Some(recorder) = &mut self.recorder {
             recorder.line(&EpochLine {
