@@ -28,6 +28,8 @@
 //!
 //! A model with errors becomes the same struct as far as it is known, beside the errors, so that what uses it adds none.
 
+// With its path, so that `fuzz/` can take this file in.
+#[path = "expand/item.rs"]
 mod item;
 
 use std::path::Path;
