@@ -11,13 +11,8 @@ use criterion::{
 use nin::ndarray::Array4;
 use nin::train::{Recipe, init};
 use nin::{Isa, Model, Options, PartTime, Purpose, Session};
-
-/// The products of a convolution, by what a part says that it computes of `conv2`.
-const PRODUCTS: [(&str, &str); 3] = [
-    ("forward", "conv2 + relu"),
-    ("kernel-gradient", "d conv2.weight"),
-    ("input-gradient", "d input of conv2"),
-];
+use nin_dsl::graph::Op;
+use nin_runtime::plan::Product;
 
 /// A model's training session, and an image to feed it.
 struct Bench {
@@ -53,7 +48,7 @@ impl Bench {
     ) {
         let chosen = self.parts(1).into_iter().filter(&wanted);
         let flops: u64 = chosen.map(|part| part.flops).sum();
-        assert!(flops > 0, "some part is chosen");
+        assert!(flops > 0, "a product of some part is wanted");
         group.throughput(Throughput::Elements(flops));
         group.bench_function(id, |bencher| {
             bencher.iter_custom(|runs| {
@@ -87,10 +82,14 @@ fn products(criterion: &mut Criterion) {
             );
             let model = Model::from_text("product", &text, &[]).expect("the model is valid");
             let mut bench = Bench::new(&model, isa);
-            for (product, what) in PRODUCTS {
-                let id =
-                    BenchmarkId::new(product, format!("{kernel}x{kernel} {from}-{to} {size}px"));
-                bench.measure(&mut group, id, |part| part.what.starts_with(what));
+            let graph = model.graph();
+            let mut convs = graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Conv { .. }));
+            let conv = convs.nth(1).expect("the text has two convolutions");
+            for product in Product::ALL {
+                let name = format!("{kernel}x{kernel} {from}-{to} {size}px");
+                // Transforms too, where it works in Winograd's domain.
+                let wanted = |part: &PartTime| part.products.contains(&(conv, product));
+                bench.measure(&mut group, BenchmarkId::new(product.word(), name), wanted);
             }
         }
     }
@@ -101,9 +100,9 @@ fn blocks(criterion: &mut Criterion) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/nin-cifar10-caffe.nin");
     let model = Model::from_file(path, &[]).expect("the model is valid");
     let mut bench = Bench::new(&model, Isa::Auto);
-    let mut names: Vec<String> = bench.parts(1).into_iter().map(|part| part.name).collect();
+    let multiply = bench.parts(1).into_iter().filter(|part| part.flops > 0);
+    let mut names: Vec<String> = multiply.map(|part| part.name).collect();
     names.dedup();
-    names.retain(|name| name != "loss");
     let mut group = group(criterion, "blocks");
     for name in names {
         bench.measure(&mut group, BenchmarkId::from_parameter(&name), |part| part.name == name);
