@@ -14,6 +14,7 @@ mod prepared;
 mod rivals;
 mod spectrum;
 mod strips;
+mod work;
 
 use std::ops::Range;
 
@@ -38,6 +39,7 @@ pub use prepared::{PreparedKernel, PreparedSpectrum};
 pub use rivals::Rivals;
 pub use spectrum::{Spectrum, SpectrumLayout};
 pub use strips::{StripGroup, StripOwner};
+pub use work::Moved;
 
 /// Images a chunk carries through the net before the next: few, so that what they leave for backward takes little memory;
 /// enough that what Winograd's algorithm reads and writes once a chunk (weights, sums of gradients) is well used.

@@ -1,15 +1,13 @@
 //! [`PartTime`], how long each part of a pass takes: what `nin bench --layers` prints.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
 use nin_dsl::graph::{Graph, NodeId, Op};
 
-use crate::autodiff::Tensor;
 use crate::fuse::{Stage, StageOp};
 use crate::kernel::PassKind;
-use crate::plan::{self, Part, Pass, Product, Step};
+use crate::plan::{self, Moved, Part, Pass, Plan, Product, Step};
 
 /// A part of a pass, what it does for one image, and how long that takes on one thread.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +20,10 @@ pub struct PartTime {
     pub products: Vec<(NodeId, Product)>,
     /// Floating-point operations of the direct algorithm: two a multiply-accumulate, padding taps included.
     pub flops: u64,
-    /// Bytes of the tensors it reads and writes, each once; of weights too.
-    pub bytes: u64,
+    /// Multiply-adds of the products as they are really made.
+    pub multiply_adds: u64,
+    /// Bytes of the tensors, spectra and weights that it reads and writes.
+    pub moved: Moved,
     /// The median over all images and runs.
     pub time: Duration,
 }
@@ -42,7 +42,7 @@ fn stages(pass: &Pass, part: Part) -> &[Stage] {
 }
 
 /// What a part does, as far as that does not depend on the clock.
-fn describe(graph: &Graph, pass: &Pass, part: Part) -> PartTime {
+fn describe((graph, plan): (&Graph, &Plan), pass: &Pass, part: Part, moved: Moved) -> PartTime {
     let stages = stages(pass, part);
     let planned = &pass.blocks[part.block];
     let step = part.step.map(|step| &planned.steps[step]);
@@ -69,16 +69,17 @@ fn describe(graph: &Graph, pass: &Pass, part: Part) -> PartTime {
         }
     };
     let what: Vec<String> = stages.iter().enumerate().map(title).collect();
-    let flops = match step {
-        Some(Step::Transform { .. }) => 0,
-        _ => stages.iter().skip(usize::from(first)).map(|stage| flops(graph, stage)).sum(),
+    let made: &[Stage] = match step {
+        Some(Step::Transform { .. }) => &[],
+        _ => &stages[usize::from(first)..],
     };
     PartTime {
         name: planned.block.name.clone(),
         what: what.join(", "),
         products: stages.iter().filter_map(|stage| product(graph, stage)).collect(),
-        flops,
-        bytes: bytes(graph, stages),
+        flops: made.iter().map(|stage| flops(graph, stage)).sum(),
+        multiply_adds: made.iter().map(|stage| plan.multiply_adds(stage)).sum(),
+        moved,
         time: Duration::ZERO,
     }
 }
@@ -102,28 +103,6 @@ fn flops(graph: &Graph, stage: &Stage) -> u64 {
     }
 }
 
-/// Bytes of every tensor and weight the stages touch.
-fn bytes(graph: &Graph, stages: &[Stage]) -> u64 {
-    let mut tensors = BTreeSet::new();
-    let mut weights = BTreeSet::new();
-    for stage in stages {
-        tensors.extend(stage.reads.iter().chain([&stage.writes]).copied());
-        if let (StageOp::Forward { .. } | StageOp::InputGrad { .. }, Op::Conv { weight, .. }) =
-            (stage.op, graph.node(stage.node).op)
-        {
-            weights.insert(weight.index());
-        }
-    }
-    let floats = |tensor: &Tensor| match *tensor {
-        Tensor::Value(id) | Tensor::Grad(id) => graph.node(id).shape.elements(),
-        Tensor::WeightGrad(id) => graph.weight(id).elements(),
-        Tensor::Statistics(id) => 2 * graph.node(id).shape.channels(),
-        Tensor::Labels | Tensor::Loss => 1,
-    };
-    let weights = weights.iter().map(|&weight| graph.weights[weight].elements());
-    4 * tensors.iter().map(floats).chain(weights).sum::<usize>() as u64
-}
-
 /// Whether a part does nothing: a dropout of inference, whose result lies where its operand does.
 fn is_idle(graph: &Graph, (kind, pass): (PassKind, &Pass), part: Part) -> bool {
     kind == PassKind::Inference
@@ -135,7 +114,7 @@ fn is_idle(graph: &Graph, (kind, pass): (PassKind, &Pass), part: Part) -> bool {
 
 /// Runs the parts of a pass so often on a chunk of `images`, after a first run that nobody times, and gives each its median.
 pub(crate) fn measure(
-    graph: &Graph,
+    (graph, plan): (&Graph, &Plan),
     (kind, pass): (PassKind, &Pass),
     (runs, images): (usize, usize),
     run: impl Fn() -> Vec<(usize, Duration)>,
@@ -151,8 +130,12 @@ pub(crate) fn measure(
         .filter(|&(&part, _)| !is_idle(graph, (kind, pass), part))
         .map(|(&part, times)| {
             // A block that takes all images at once was called once for them.
-            let images = if part.together { images as u32 } else { 1 };
-            PartTime { time: median(times) / images, ..describe(graph, pass, part) }
+            let images_a_call = if part.together { images as u32 } else { 1 };
+            let moved = plan.moved(graph, pass, part, images);
+            PartTime {
+                time: median(times) / images_a_call,
+                ..describe((graph, plan), pass, part, moved)
+            }
         })
         .collect()
 }

@@ -294,9 +294,8 @@ impl Session {
             arena,
             &mut self.lanes,
         );
-        Ok(profile::measure(graph, (PassKind::Inference, &plan.inference), (runs, n), || {
-            calls.run()
-        }))
+        let pass = (PassKind::Inference, &plan.inference);
+        Ok(profile::measure((graph, plan), pass, (runs, n), || calls.run()))
     }
 
     /// How long each part of a training step takes on one thread, over `runs` runs of one chunk of images `[N, C, H, W]` with
@@ -335,7 +334,8 @@ impl Session {
             arena,
             &mut self.lanes,
         );
-        Ok(profile::measure(graph, (PassKind::Training, pass), (runs, n), || calls.run()))
+        let pass = (PassKind::Training, pass);
+        Ok(profile::measure((graph, plan), pass, (runs, n), || calls.run()))
     }
 
     /// The weights as they are now.

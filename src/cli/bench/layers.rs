@@ -50,8 +50,10 @@ impl Bound {
 struct Row<'p> {
     part: &'p PartTime,
     seconds: f64,
-    /// Shares of its time that its operations would take at the peak, and its bytes at the bandwidth.
+    /// Shares of its time that its operations would take at the peak: those of the direct algorithm, and its own.
+    nominal: f64,
     fma: f64,
+    /// The share that its bytes would take at the bandwidth.
     memory: f64,
 }
 
@@ -74,9 +76,10 @@ impl Layers {
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.parts.iter().map(|part| {
             let seconds = part.time.as_secs_f64().max(1e-9);
-            let fma = part.flops as f64 / self.peak / seconds;
-            let memory = part.bytes as f64 / self.bandwidth / seconds;
-            Row { part, seconds, fma, memory }
+            let nominal = part.flops as f64 / self.peak / seconds;
+            let fma = (2 * part.multiply_adds) as f64 / self.peak / seconds;
+            let memory = part.moved.total() as f64 / self.bandwidth / seconds;
+            Row { part, seconds, nominal, fma, memory }
         })
     }
 
@@ -88,8 +91,9 @@ impl Layers {
                 "kernel": row.part.what,
                 "median_ms": 1e3 * row.seconds,
                 "gflops": row.gflops(),
-                "percent_of_peak": 100.0 * row.fma,
-                "bytes": row.part.bytes,
+                "percent_of_peak": 100.0 * row.nominal,
+                "percent_of_peak_real": 100.0 * row.fma,
+                "bytes": row.part.moved.total(),
                 "percent_of_bandwidth": 100.0 * row.memory,
                 "bound": row.bound().map(Bound::word),
             })
@@ -103,26 +107,29 @@ impl Layers {
         let (peak, bandwidth) = (self.peak / 1e9, self.bandwidth / 1e9);
         writeln!(
             out,
-            "\none image on one thread: at most {peak:.1} GFLOP/s, {bandwidth:.1} GB/s from its cache"
+            "\none image on one thread, which can reach {peak:.1} GFLOP/s, and {bandwidth:.1} GB/s from its second-level cache;\n\
+             GFLOP/s and % peak are nominal, % real is of the multiply-adds that are really done"
         )?;
-        writeln!(out, "      us  share  GFLOP/s  % peak     moved    GB/s  bound   part")?;
+        writeln!(out, "      us  share  GFLOP/s  % peak  % real     moved    GB/s  bound   part")?;
         let mut block = "";
         for row in self.rows() {
             if row.part.name != block {
                 block = &row.part.name;
-                writeln!(out, "{:>58}{block}", "")?;
+                writeln!(out, "{:>66}{block}", "")?;
             }
-            let (gflops, percent) = match row.part.flops {
-                0 => (String::new(), String::new()),
-                _ => (format!("{:.1}", row.gflops()), format!("{:.1}", 100.0 * row.fma)),
-            };
+            let figures = [row.gflops(), 100.0 * row.nominal, 100.0 * row.fma];
+            let [gflops, percent, real] = figures.map(|figure| match row.part.flops {
+                0 => String::new(),
+                _ => format!("{figure:.1}"),
+            });
+            let moved = row.part.moved.total();
             writeln!(
                 out,
-                "{:>8.1}  {:>4.1}%  {gflops:>7}  {percent:>6}  {:>8}  {:>6.1}  {:<6}    {}",
+                "{:>8.1}  {:>4.1}%  {gflops:>7}  {percent:>6}  {real:>6}  {:>8}  {:>6.1}  {:<6}    {}",
                 1e6 * row.seconds,
                 100.0 * row.seconds / total,
-                bytes(row.part.bytes),
-                row.part.bytes as f64 / row.seconds / 1e9,
+                bytes(moved),
+                moved as f64 / row.seconds / 1e9,
                 row.bound().map_or("-", Bound::word),
                 row.part.what
             )?;
