@@ -43,6 +43,8 @@ fn conforms(value: &Value, form: &Value, place: &str) {
             "text?" => value.is_string() || value.is_null(),
             // JSON has no other numbers, and what is not finite is printed as null.
             "number" => value.is_number(),
+            "number?" => value.is_number() || value.is_null(),
+            "flag" => value.is_boolean(),
             "share" => value.as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)),
             "number or list" => {
                 value.is_number()
@@ -245,6 +247,9 @@ fn bench_tunes() {
             "call": {"suggested": "text", "auto_ms": "number", "suggested_ms": "number"},
             "algo": "text",
             "file": "text",
+            "waited_percent": "number?",
+            "preempted": "whole?",
+            "busy": "flag",
         });
         if report["call"].is_null() {
             form["call"] = json!("text?");
@@ -291,6 +296,10 @@ fn bench_measures() {
             "runs": "whole",
             "median_ms": "number",
             "min_ms": "number",
+            "spread_percent": "number",
+            "waited_percent": "number?",
+            "preempted": "whole?",
+            "busy": "flag",
             "images_per_s": "number",
             "gflops": "number",
             "peak_gflops": "number",
@@ -301,6 +310,7 @@ fn bench_measures() {
                 "median_ms": "number",
                 "gflops": "number",
                 "percent_of_peak": "number",
+                "percent_of_peak_real": "number",
                 "bytes": "whole",
                 "percent_of_bandwidth": "number",
                 "bound": "text?",
@@ -318,11 +328,18 @@ fn bench_measures() {
             assert!(number(key) > 0.0, "{key} in {report}");
         }
         assert!(number("min_ms") <= number("median_ms"), "{report}");
+        assert_eq!(report["waited_percent"].is_number(), cfg!(target_os = "linux"), "{report}");
         let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-6;
         assert!(close(number("images_per_s"), 8000.0 / number("median_ms")), "{report}");
         assert!(
             close(number("percent_of_peak"), 100.0 * number("gflops") / number("peak_gflops")),
             "{report}"
         );
+        let check = bench.json("check m.nin -D width=7 --json");
+        let macs = check["totals"]["macs"].as_f64().unwrap();
+        // In training each product thrice, but for the gradient of the images: 7 maps of 3 x 3 taps at 8 x 8 places.
+        let multiplied = if mode == "infer" { macs } else { 3.0 * macs - (7 * 9 * 64) as f64 };
+        let operations = 1e9 * number("gflops") / number("images_per_s");
+        assert!(close(operations, 2.0 * multiplied), "{operations} of {multiplied}: {report}");
     }
 }

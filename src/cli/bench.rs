@@ -1,5 +1,6 @@
 //! `nin bench`: how long one public call takes, beside this machine's peak; for a model, or for each variant of a sweep.
 
+mod busy;
 mod feed;
 mod figures;
 mod layers;
@@ -132,7 +133,8 @@ fn swept(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         let one = Figures::measure(&variant.model, args, terminal)?;
         if !args.json {
             if figures.is_empty() {
-                writeln!(out, "{}\ncpu  {}\n", one.heading(), cpu())?;
+                writeln!(out, "{}\ncpu       {}", one.heading(), cpu())?;
+                writeln!(out, "GFLOP/s   {NOMINAL}\n")?;
                 sweep::head(&args.sweep, &mut out)?;
             }
             sweep::row(&args.sweep, &variant.values, &one, &mut out)?;
@@ -180,14 +182,31 @@ fn print(figures: &Figures, out: &mut impl Write) -> io::Result<()> {
     let rss = figures.peak_rss_bytes.map_or("unknown".to_owned(), bytes);
     let arena = bytes(figures.arena_bytes);
     writeln!(out, "memory    {arena} of arena, process peak {rss}")?;
-    let Figures { median_ms, min_ms, runs, gflops, peak_gflops, .. } = figures;
-    writeln!(out, "time      {median_ms:.2} ms (median of {runs}; best {min_ms:.2} ms)")?;
-    writeln!(out, "speed     {} images/s", grouped(figures.images_per_s as u64))?;
+    let Figures { median_ms, min_ms, runs, spread, gflops, peak_gflops, .. } = figures;
     writeln!(
         out,
-        "          {gflops:.1} GFLOP/s, {:.1} % of this machine's {peak_gflops:.1} on {}",
+        "time      {median_ms:.2} ms (median of {runs}, half of them within {:.1} % of it; best {min_ms:.2} ms)",
+        100.0 * spread
+    )?;
+    tell_busy(figures.why_busy(), out)?;
+    writeln!(out, "speed     {} images/s", grouped(figures.images_per_s as u64))?;
+    writeln!(out, "          {gflops:.1} GFLOP/s, {NOMINAL}")?;
+    writeln!(
+        out,
+        "          {:.1} % of the {peak_gflops:.1} GFLOP/s that {} can reach here",
         figures.percent_of_peak(),
         threads(figures.threads)
     )?;
     figures.layers.as_ref().map_or(Ok(()), |layers| layers.table(out))
+}
+
+/// What GFLOP/s are.
+const NOMINAL: &str = "nominal: by the operations of the direct algorithm, borders included";
+
+/// Says that the figures are those of a busy machine.
+fn tell_busy(why: Option<String>, out: &mut impl Write) -> io::Result<()> {
+    match why {
+        Some(why) => writeln!(out, "busy      {why}: these figures say little"),
+        None => Ok(()),
+    }
 }

@@ -69,7 +69,7 @@ pub enum HintError {
 
 impl Algos {
     /// The choice for a product of a layer's convolutions.
-    pub(super) fn of(&self, layer: &str, product: Product) -> Algo {
+    pub fn of(&self, layer: &str, product: Product) -> Algo {
         let fits = |hint: &&Hint| {
             hint.layer == layer && hint.product.is_none_or(|hinted| hinted == product)
         };

@@ -8,6 +8,7 @@ use nin_dsl::graph::Op;
 use nin_runtime::peak;
 use serde_json::{Value, json};
 
+use super::busy::{Busy, Watch};
 use super::feed::Feed;
 use super::layers::Layers;
 use super::{Args, heading, program};
@@ -39,6 +40,9 @@ pub(super) struct Figures {
     pub(super) runs: usize,
     pub(super) median_ms: f64,
     pub(super) min_ms: f64,
+    /// Half of the calls took within this share of the median.
+    pub(super) spread: f64,
+    busy: Busy,
     pub(super) images_per_s: f64,
     pub(super) gflops: f64,
     pub(super) peak_gflops: f64,
@@ -57,8 +61,10 @@ impl Figures {
         args.perf.write(&program, terminal)?;
         let mut session = program.session(&init(graph, &Recipe::default()))?;
         let mut feed = Feed::new(graph, args.mode, args.batch)?;
-        let times = times(&mut feed, &mut session, args.runs)?;
-        let median_ms = 1e3 * times[times.len() / 2];
+        let (times, watch) = times(&mut feed, &mut session, args.runs)?;
+        let median = times[times.len() / 2];
+        let busy = watch.end(median / times[0]);
+        let median_ms = 1e3 * median;
         let images_per_s = 1e3 * args.batch as f64 / median_ms;
         Ok(Figures {
             graph: graph.clone(),
@@ -74,6 +80,8 @@ impl Figures {
             runs: times.len(),
             median_ms,
             min_ms: 1e3 * times[0],
+            spread: spread(&times),
+            busy,
             images_per_s,
             gflops: images_per_s * flops(graph, args.mode) as f64 / 1e9,
             peak_gflops: peak::flops_per_second(machine.threads) / 1e9,
@@ -90,9 +98,14 @@ impl Figures {
         100.0 * self.gflops / self.peak_gflops
     }
 
+    /// Why the figures say little, if they are those of a busy machine.
+    pub(super) fn why_busy(&self) -> Option<String> {
+        self.busy.why(self.threads)
+    }
+
     /// All of it.
     pub(super) fn json(&self) -> Value {
-        json!({
+        let mut all = json!({
             "model": self.graph.name,
             "params": params(&self.graph),
             "mode": mode(self.mode.into()),
@@ -108,18 +121,26 @@ impl Figures {
             "runs": self.runs,
             "median_ms": self.median_ms,
             "min_ms": self.min_ms,
+            "spread_percent": 100.0 * self.spread,
             "images_per_s": self.images_per_s,
             "gflops": self.gflops,
             "peak_gflops": self.peak_gflops,
             "percent_of_peak": self.percent_of_peak(),
             "layers": self.layers.as_ref().map_or(json!([]), Layers::json),
-        })
+        });
+        self.busy.tell(self.threads, &mut all);
+        all
     }
 }
 
 /// Seconds of each call, in ascending order: of so many, or of as many as fit the budget.
-fn times(feed: &mut Feed, session: &mut Session, runs: Option<u32>) -> Result<Vec<f64>, Error> {
+fn times(
+    feed: &mut Feed,
+    session: &mut Session,
+    runs: Option<u32>,
+) -> Result<(Vec<f64>, Watch), Error> {
     feed.time(session)?;
+    let watch = Watch::begin();
     let begin = Instant::now();
     let mut times = vec![];
     let enough = |done: usize| match runs {
@@ -130,7 +151,16 @@ fn times(feed: &mut Feed, session: &mut Session, runs: Option<u32>) -> Result<Ve
         times.push(feed.time(session)?);
     }
     times.sort_by(f64::total_cmp);
-    Ok(times)
+    Ok((times, watch))
+}
+
+/// The share of the median within which half of some times lie, given in ascending order.
+fn spread(times: &[f64]) -> f64 {
+    let median = times[times.len() / 2];
+    let mut distances: Vec<f64> = times.iter().map(|time| (time - median).abs()).collect();
+    distances.sort_by(f64::total_cmp);
+    // As many as half of them: the median itself is one.
+    distances[(times.len() - 1) / 2] / median
 }
 
 /// Each part of a call.
@@ -160,4 +190,33 @@ fn peak_rss_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_calls_lie_within_the_spread() {
+        assert_eq!(spread(&[2.0]), 0.0);
+        assert_eq!(spread(&[1.0, 1.0, 1.0, 9.0]), 0.0);
+        assert_eq!(spread(&[1.0, 1.5, 2.0, 2.5, 30.0]), 0.25);
+        for times in [vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0], vec![1.0, 1.1, 5.0]] {
+            let (median, spread) = (times[times.len() / 2], spread(&times));
+            let within = times.iter().filter(|&&time| (time - median).abs() <= spread * median);
+            assert!(2 * within.count() >= times.len(), "{times:?}: {spread}");
+        }
+    }
+
+    /// The GFLOP/s of every figure rest on this number.
+    #[test]
+    fn a_multiply_accumulate_is_two_operations() {
+        let text = "< input(2, 4, 4) conv(3, kernel = 3) conv(5, kernel = 1) gap softmax >";
+        let model = Model::from_text("m", text, &[]).unwrap();
+        let [first, second] = [3 * 2 * 9 * 16, 5 * 3 * 16];
+        assert_eq!(model.graph().macs_total(), first + second);
+        assert_eq!(flops(model.graph(), Mode::Infer), 2 * (first + second));
+        // Forward and both gradients, but for that of the images.
+        assert_eq!(flops(model.graph(), Mode::Train), 2 * (2 * first + 3 * second));
+    }
 }

@@ -117,23 +117,25 @@ fn draw(page: &Area<'_>, axes: &[Axis], variants: &[(&[Number], &Figures)]) -> a
     page.fill(&WHITE)?;
     let (head, body) = page.split_vertically(HEAD);
     if let Some((_, figures)) = variants.first() {
-        title(&head, figures)?;
+        let busy = variants.iter().any(|(_, figures)| figures.why_busy().is_some());
+        title(&head, figures, busy)?;
     }
     let (above, below) = body.split_vertically((SIZE.1 - HEAD) / 2);
     let mut speed = panel(&above, &lines, "images/s", |figures| figures.images_per_s)?;
-    panel(&below, &lines, "% of peak", Figures::percent_of_peak)?;
+    panel(&below, &lines, "% of peak, nominal", Figures::percent_of_peak)?;
     name_lines(&mut speed, lines.lines.len())
 }
 
 type Area<'s> = DrawingArea<SVGBackend<'s>, Shift>;
 type Panel<'a, 's> = ChartContext<'a, SVGBackend<'s>, Cartesian2d<Across, RangedCoordf64>>;
 
-fn title(head: &Area<'_>, figures: &Figures) -> anyhow::Result<()> {
+fn title(head: &Area<'_>, figures: &Figures, busy: bool) -> anyhow::Result<()> {
     let anchor = Pos::new(HPos::Left, VPos::Top);
     let large = ("sans-serif", 19).into_font().style(FontStyle::Bold).color(&INK).pos(anchor);
     let small = ("sans-serif", 13).into_font().color(&MUTED).pos(anchor);
     head.draw_text(&figures.heading(), &large, (20, 16))?;
-    head.draw_text(&cpu(), &small, (20, 42))?;
+    let busy = if busy { "; the machine was busy: these figures say little" } else { "" };
+    head.draw_text(&format!("{}{busy}", cpu()), &small, (20, 42))?;
     Ok(())
 }
 

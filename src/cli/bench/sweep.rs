@@ -27,10 +27,11 @@ pub(super) fn json(axes: &[Axis], figures: &[Figures]) -> Value {
 }
 
 /// Columns of the table after those of the axes: heading and width.
-const COLUMNS: [(&str, usize); 8] = [
+const COLUMNS: [(&str, usize); 9] = [
     ("params", 10),
     ("MACs", 13),
     ("ms", 8),
+    ("+- %", 5),
     ("images/s", 8),
     ("GFLOP/s", 7),
     ("% peak", 6),
@@ -56,13 +57,15 @@ pub(super) fn row(
         grouped(figures.graph.params_total()),
         grouped(figures.graph.macs_total()),
         format!("{:.2}", figures.median_ms),
+        format!("{:.1}", 100.0 * figures.spread),
         grouped(figures.images_per_s as u64),
         format!("{:.1}", figures.gflops),
         format!("{:.1}", figures.percent_of_peak()),
         bytes(figures.code_bytes),
         format!("{:.1}", figures.compile_ms),
     ];
-    line(axes, values.iter().map(Number::to_string).chain(cells), out)
+    let busy = figures.why_busy().map(|why| format!("busy: {why}"));
+    line(axes, values.iter().map(Number::to_string).chain(cells).chain(busy), out)
 }
 
 /// Cells, each to the right of its column, which a longer one widens.
@@ -75,7 +78,9 @@ fn line(
         let values = axis.values.iter().map(|value| value.to_string().len());
         values.chain([axis.name.len()]).max().unwrap_or(0)
     };
-    let widths = axes.iter().map(axis_width).chain(COLUMNS.iter().map(|&(_, width)| width));
+    // A remark may stand behind the columns.
+    let widths = COLUMNS.iter().map(|&(_, width)| width).chain([0]);
+    let widths = axes.iter().map(axis_width).chain(widths);
     let cells: Vec<String> =
         cells.zip(widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
     writeln!(out, "{}", cells.join("  "))

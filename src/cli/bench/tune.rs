@@ -14,8 +14,9 @@ use nin::{Algo, Algos, Graph, Isa, Model, Session};
 use nin_runtime::plan::{Hint, Product, Rivals};
 use serde_json::{Value, json};
 
+use super::busy::{Busy, Watch};
 use super::feed::Feed;
-use super::{Args, heading, program};
+use super::{Args, heading, program, tell_busy};
 use crate::cli::check::params;
 use crate::cli::show::Mode;
 use crate::cli::terminal::Terminal;
@@ -43,6 +44,7 @@ pub(super) struct Tuning {
     products: Vec<Timed>,
     /// The call by `auto` and by the list that the products suggest; `None` if they suggest none.
     call: Option<Call>,
+    busy: Busy,
 }
 
 /// A product of a layer's convolution.
@@ -98,6 +100,7 @@ impl Tuning {
         let (machine, program) = program(model, args, terminal)?;
         let rivals = program.plan().rivals(graph);
         let chunk = program.plan().chunk;
+        let watch = Watch::begin();
         let times = race(model, args, (&machine, chunk), &rivals, terminal)?;
         let products: Vec<Timed> = rivals
             .into_iter()
@@ -128,6 +131,8 @@ impl Tuning {
             isa: program.isa(),
             products,
             call,
+            // What is compared took turns, and medians count: how far single calls stray says nothing of it.
+            busy: watch.end(1.0),
         })
     }
 
@@ -162,7 +167,7 @@ impl Tuning {
                 "suggested_ms": call.suggested_ms,
             })
         });
-        json!({
+        let mut all = json!({
             "model": self.graph.name,
             "params": params(&self.graph),
             "mode": mode(self.mode.into()),
@@ -174,13 +179,17 @@ impl Tuning {
             "call": call,
             "algo": self.algos().to_string(),
             "file": file.display().to_string(),
-        })
+        });
+        self.busy.tell(self.threads, &mut all);
+        all
     }
 
     /// A line a product, and what the call makes of them.
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let heading = heading(&self.graph, self.mode, self.batch, self.threads, self.isa);
-        writeln!(out, "{heading}\ncpu       {}\n", cpu())?;
+        writeln!(out, "{heading}\ncpu       {}", cpu())?;
+        tell_busy(self.busy.why(self.threads), out)?;
+        writeln!(out)?;
         self.table(out)?;
         if let Some(Call { auto_ms, suggested_ms, .. }) = &self.call {
             let (least, percent) = (100.0 * CALL_GAIN, 100.0 * gain(*auto_ms, *suggested_ms));
@@ -246,7 +255,6 @@ fn race(
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Vec<(Algo, f64)>>> {
     let graph = model.graph();
-    let most = rivals.iter().map(|rivals| rivals.others.len()).max().unwrap_or(0);
     let choices: usize = rivals.iter().map(|rivals| rivals.others.len()).sum();
     if choices == 0 {
         return Ok(vec![]);
@@ -255,17 +263,10 @@ fn race(
         "timing {choices} algorithms beside those of `auto` for {} products",
         rivals.len()
     ));
-    // The first is `auto`; a product that has no more rivals stays with it.
-    let lists = (0..=most).map(|number| {
-        let hints = rivals.iter().filter_map(|rivals| {
-            let algo = *rivals.others.get(number.checked_sub(1)?)?;
-            Some(Hint { layer: rivals.layer.clone(), product: Some(rivals.product), algo })
-        });
-        Algos { rest: Algo::Auto, hints: hints.collect() }
-    });
     let machine = Machine { threads: 1, ..machine.clone() };
-    let sessions =
-        lists.map(|algo| start(model, &Machine { algo, ..machine.clone() }, chunk, args.mode));
+    let sessions = lists(rivals)
+        .into_iter()
+        .map(|algo| start(model, &Machine { algo, ..machine.clone() }, chunk, args.mode));
     let mut sessions: Vec<Session> = sessions.collect::<anyhow::Result<_>>()?;
     let feed = Feed::new(graph, args.mode, chunk)?;
     let mut samples = vec![vec![vec![]; rivals.len()]; sessions.len()];
@@ -280,12 +281,33 @@ fn race(
             }
         }
     }
+    let medians = samples.iter_mut().map(|samples| {
+        samples.iter_mut().map(|samples| 1e6 * median(samples)).collect::<Vec<f64>>()
+    });
+    Ok(by_algorithm(rivals, &medians.collect::<Vec<_>>()))
+}
+
+/// A list of algorithms for each program that is timed: in the first every product has the one that `auto` takes, in the next its
+/// first rival, and so on. A product that has no more rivals stays with `auto`.
+fn lists(rivals: &[Rivals]) -> Vec<Algos> {
+    let most = rivals.iter().map(|rivals| rivals.others.len()).max().unwrap_or(0);
+    let list = |number: usize| {
+        let hints = rivals.iter().filter_map(|rivals| {
+            let algo = *rivals.others.get(number.checked_sub(1)?)?;
+            Some(Hint { layer: rivals.layer.clone(), product: Some(rivals.product), algo })
+        });
+        Algos { rest: Algo::Auto, hints: hints.collect() }
+    };
+    (0..=most).map(list).collect()
+}
+
+/// The times of each product by its algorithms, of those that every program of [`lists`] took for every product.
+fn by_algorithm(rivals: &[Rivals], times: &[Vec<f64>]) -> Vec<Vec<(Algo, f64)>> {
     let timed = rivals.iter().enumerate().map(|(at, rivals)| {
         let algos = [rivals.taken].into_iter().chain(rivals.others.iter().copied());
-        let times = algos.zip(&mut samples);
-        times.map(|(algo, samples)| (algo, 1e6 * median(&mut samples[at]))).collect()
+        algos.zip(times).map(|(algo, times)| (algo, times[at])).collect()
     });
-    Ok(timed.collect())
+    timed.collect()
 }
 
 /// Milliseconds of a call by each of two lists, which take turns at going first.
@@ -360,6 +382,8 @@ fn median(times: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use nin::{Options, Purpose};
+
     use super::*;
 
     #[test]
@@ -371,6 +395,45 @@ mod tests {
         };
         assert_eq!(list(98.5), "auto,conv1=winograd2");
         assert_eq!([list(99.5), list(101.0)], ["auto", "auto"]);
+    }
+
+    /// Each time must be that of the algorithm beside it: the program of a list computes by what the list says.
+    #[test]
+    fn a_time_is_given_to_the_algorithm_that_took_it() {
+        let text = "< input(3, 16, 16) conv(16, kernel = 5, pad = same) relu conv(24, kernel = 3, pad = same) \
+                    relu conv(8, kernel = 3, pad = same) gap softmax >";
+        let model = Model::from_text("m", text, &[]).unwrap();
+        let options = Options { batch: 8, purpose: Purpose::Training, ..Options::default() };
+        let rivals = model.compile(&options).unwrap().plan().rivals(model.graph());
+        let counts: Vec<usize> = rivals.iter().map(|rivals| rivals.others.len()).collect();
+        assert!(counts.iter().any(|&count| count > 2) && counts.len() > 5, "{rivals:?}");
+        // A time that tells its product and its algorithm apart from all others.
+        let took = |at: usize, algo: Algo| -> f64 {
+            let outputs = match algo {
+                Algo::Outputs(outputs) => outputs,
+                _ => 0,
+            };
+            (100 * at + outputs) as f64
+        };
+        let programs = lists(&rivals);
+        let times: Vec<Vec<f64>> = programs
+            .iter()
+            .map(|list| {
+                let algo = |rivals: &Rivals| match list.of(&rivals.layer, rivals.product) {
+                    Algo::Auto => rivals.taken,
+                    algo => algo,
+                };
+                rivals.iter().enumerate().map(|(at, one)| took(at, algo(one))).collect()
+            })
+            .collect();
+        for (at, timed) in by_algorithm(&rivals, &times).iter().enumerate() {
+            let algos: Vec<Algo> = timed.iter().map(|&(algo, _)| algo).collect();
+            assert_eq!(algos[0], rivals[at].taken, "`auto`'s first");
+            assert_eq!(algos[1..], rivals[at].others);
+            for &(algo, time) in timed {
+                assert_eq!(time, took(at, algo), "product {at}: {timed:?}");
+            }
+        }
     }
 
     #[test]
