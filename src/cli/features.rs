@@ -78,12 +78,17 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
         let mut ranked: Vec<usize> = (0..channels).filter(|&map| totals[map] > 0.0).collect();
         ranked.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
         let told = ranked.iter().take(5);
-        let told = told.map(|&map| format!("{} {:.1} %", names[map], 100.0 * totals[map] / sum));
+        let told = told.map(|&map| format!("{:.1} % in {}", 100.0 * totals[map] / sum, names[map]));
         let told: Vec<String> = told.collect();
-        let told = if told.is_empty() { "no activation".to_owned() } else { told.join(", ") };
-        writeln!(out, "{}: {told}", file.display())?;
+        let file = file.display();
+        match told.is_empty() {
+            true => writeln!(out, "{file}: no activation above 0")?,
+            false => writeln!(out, "{file}: of the activation that is drawn, {}", told.join(", "))?,
+        }
     }
     out.flush()?;
+    terminal
+        .note("these are shares of what the maps hold, not probabilities: `nin predict` has those");
     Ok(ExitCode::SUCCESS)
 }
 

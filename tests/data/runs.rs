@@ -66,9 +66,12 @@ fn feature_maps_are_drawn_and_named() {
     let picture = "pets/test/rows/0059.png";
     let line =
         format!("features m.nin {picture} {picture} --weights run/last.safetensors -o maps.png");
-    let told = bench.run(&line);
+    let (told, notes) = bench.run_with_notes(&line);
     assert_eq!(told.lines().count(), 2);
-    assert!(told.contains("0059.png: rows "), "{told}");
+    // A share of the activation, which nobody should take for a probability.
+    let shares = told.lines().next().unwrap().split("0059.png: of the activation that is drawn, ");
+    assert!(shares.last().unwrap().split(',').next().unwrap().ends_with(" % in rows"), "{told}");
+    assert!(notes.contains("not probabilities"), "{notes}");
     let file = std::io::BufReader::new(fs::File::open(bench.path("maps.png")).unwrap());
     let reader = png::Decoder::new(file).read_info().unwrap();
     // Two images of 8x8 beside three maps of 4x4, all drawn as 96 pixels, four apart.
