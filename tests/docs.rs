@@ -61,3 +61,42 @@ fn the_guide_to_ops_shows_code_that_is_there() {
     }
     assert!(shown > 4, "only {shown} pieces of code");
 }
+
+/// What stands in the page on speed outside of what `benches/peers/measure.py` writes: no figure that was measured, for it would be another
+/// run's than the tables'. These are none: settings, counts and examples.
+#[test]
+fn the_page_on_speed_says_no_figure_that_its_tables_do_not_hold() {
+    const SETTLED: [&str; 7] = [
+        "more than 100 % of the peak",
+        "16 x 16 pixels 14 % meet only padding",
+        "of a 3 x 3 on 8 x 8 16 %",
+        "at least 3 % less",
+        "at least 1 % less",
+        "is 1.20 x",
+        "does 1.20 times in a second",
+    ];
+    const UNITS: [&str; 11] =
+        ["%", "x", "times", "us", "ms", "s", "images/s", "GFLOP/s", "GB/s", "KiB", "MiB"];
+    let page = fs::read_to_string(root().join("docs/performance.md")).unwrap();
+    let (before, rest) = page.split_once("<!-- measured: begin -->").unwrap();
+    let (_, after) = rest.split_once("<!-- measured: end -->").unwrap();
+    let fences = [before, after].map(|text| text.split("\n```").step_by(2).collect::<String>());
+    let mut prose = fences.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    for settled in SETTLED {
+        assert!(prose.contains(settled), "`{settled}` no longer stands there");
+        prose = prose.replace(settled, "");
+    }
+    let words: Vec<&str> = prose
+        .split(' ')
+        .map(|word| word.trim_matches(|c: char| ",.;:()*|\"".contains(c)))
+        .collect();
+    let is_number = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_digit())
+            && word.chars().all(|c| c.is_ascii_digit() || ",.".contains(c))
+    };
+    for three in words.windows(3) {
+        let size = three[1] == "x" && is_number(three[2]);
+        let measured = is_number(three[0]) && UNITS.contains(&three[1]) && !size;
+        assert!(!measured, "`{}` is in no table that is measured", three.join(" "));
+    }
+}

@@ -1,17 +1,15 @@
 """The tables, as Markdown."""
 
-import datetime
 import json
-import platform
 import re
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+import machine
 from systems import NIN
 
-BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 TITLES = {
     "latency": "Latency of one image",
@@ -37,28 +35,11 @@ def fill(file: Path, text: str):
     file.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}\n{END}", file.read_text()))
 
 
-def cpu() -> str:
-    """The CPU's name and its cores."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    names = re.findall(r"^model name\s*: (.*)", text, re.MULTILINE)
-    cores = f", {len(names)} cores" if names else ""
-    return (names[0] if names else platform.processor() or platform.machine()) + cores
-
-
-def tables(run, load: float, date: datetime.date) -> str:
-    """Everything: what was measured and on what, and a table a mode."""
+def tables(run) -> str:
+    """What was measured, and a table a mode."""
     counts = [int(count) for count in run.asked.threads]
     peaks = [f"{run.peaks[count] / 1e9:.0f} GFLOP/s on {threads(count)}" for count in counts]
-    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()
-    python = f"Python {platform.python_version()}"
-    versions = [*dict.fromkeys(run.versions.values()), " ".join(rustc[:2]), python]
-    parts = [
-        f"`{run.asked.model.name}` on {cpu()}, {date.isoformat()}; multiply-add peak {', '.join(peaks)}.",
-        f"{', '.join(versions)}.",
-    ]
-    if load > 0.5:
-        parts.append(f"**The machine was busy: its load was {load:.1f}.**")
+    parts = [f"`{run.asked.model.stem}`; multiply-add peak {', '.join(peaks)}."]
     for mode in run.asked.modes:
         parts.append(f"### {TITLES[mode]}\n\n{table(run, mode, counts)}")
     rounds = ", ".join(f"{run.rounds(mode)} of {mode}" for mode in run.asked.modes)
@@ -72,11 +53,9 @@ def tables(run, load: float, date: datetime.date) -> str:
 
 
 def spread(seconds: list[float]) -> float:
-    """Half the distance between quartiles, relative to the median."""
-    if len(seconds) < 2:
-        return 0.0
-    low, middle, high = statistics.quantiles(seconds, method="inclusive")
-    return (high - low) / 2 / middle
+    """The share of the median within which half of the rounds lie."""
+    middle = statistics.median(seconds)
+    return statistics.median_high(abs(x - middle) for x in seconds) / middle
 
 
 def table(run, mode: str, counts: list[int]) -> str:
@@ -85,11 +64,13 @@ def table(run, mode: str, counts: list[int]) -> str:
     heads = ["system"]
     for count in counts:
         heads += [f"{threads(count)}: {unit}", "% of peak", "nin is"]
+        heads += [f"{threads(count)} are"] if count != counts[0] else []
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for system in [NIN, *run.systems]:
         cells = [system.title]
         for count in counts:
             cells += figures(run, mode, count, system.key)
+            cells += [gained(run, mode, (counts[0], count), system.key)] if count != counts[0] else []
         if any(cells[1:]):
             lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -110,10 +91,16 @@ def figures(run, mode: str, count: int, key: str) -> list[str]:
     return [speed, f"{percent:.0f}", "" if key == "nin" else f"{ratio:.2f} x"]
 
 
+def gained(run, mode: str, counts: tuple[int, int], key: str) -> str:
+    """What more threads gain."""
+    few, many = (run.times.get((mode, count, key)) for count in counts)
+    return f"{statistics.median(few) / statistics.median(many):.2f} x" if few and many else ""
+
+
 def raw(run) -> str:
     """Every round's times as JSON."""
     times = [
         {"mode": mode, "threads": count, "system": key, "seconds_per_call": seconds}
         for (mode, count, key), seconds in run.times.items()
     ]
-    return json.dumps({"cpu": cpu(), "versions": run.versions, "peaks": run.peaks, "times": times}, indent=1)
+    return json.dumps({"cpu": machine.cpu(), "versions": run.versions, "peaks": run.peaks, "times": times}, indent=1)

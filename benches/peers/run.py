@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times nin and other systems side by side on the same network with the same weights, and writes a table.
+"""Times nin and other systems side by side on the same network with the same weights, and prints tables.
 
 Systems take turns in short rounds, so that whatever else the machine does meets them alike. README.md beside this file
 says more.
@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
 import re
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ try:
 except ImportError:
     sys.exit("numpy is missing: pip install -r benches/peers/requirements.txt")
 
+import machine
 import report
 from systems import NIN, OTHERS, ROOT, Failed, System, Worker, build, python
 
@@ -54,7 +54,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=comma, help=f"only these systems beside nin, of: {usual}, {others}")
     parser.add_argument("--with", dest="extra", type=comma, default=[], help=f"also these: {others}")
     parser.add_argument("--rounds", type=int, help="rounds of each mode; default " + str(ROUNDS))
-    parser.add_argument("--write", type=Path, help="put the tables between this file's markers")
     parser.add_argument("--json", type=Path, help="write every round's times here")
     asked = parser.parse_args()
     known = {system.key for system in OTHERS}
@@ -64,9 +63,14 @@ def arguments() -> argparse.Namespace:
         parser.error(f"there is no mode {', '.join(sorted(unknown))}; there are {', '.join(ROUNDS)}")
     if not all(count.isdigit() and int(count) > 0 for count in asked.threads):
         parser.error("--threads takes numbers, such as 1,2")
-    if asked.write:
-        report.check_markers(asked.write)
     return asked
+
+
+def asked(model: Path, threads: list[str] | None = None, rounds: int | None = None) -> argparse.Namespace:
+    """What a comparison of the usual systems in every mode is asked."""
+    return argparse.Namespace(
+        model=model, threads=threads or ["1", "2"], modes=list(ROUNDS), only=None, extra=[], rounds=rounds
+    )
 
 
 class Comparison:
@@ -89,7 +93,11 @@ class Comparison:
         """Builds nin, and writes what every system reads."""
         say("building nin")
         programs = build("--bin", "nin", "--example", "peer")
-        nin, self.commands["nin"] = programs["nin"], [str(programs["peer"])]
+        self.commands["nin"] = [str(programs["peer"])]
+        self.write_inputs(programs["nin"])
+
+    def write_inputs(self, nin: Path):
+        """The network, its weights, images and labels."""
         model = self.folder / "model.nin"
         text = self.asked.model.read_text()
         model.write_text(text)
@@ -225,30 +233,33 @@ class Comparison:
         return 2 * (3 * sum(macs) - first)
 
 
-def main():
-    """Prepares, measures and reports."""
-    asked = arguments()
-    load, start = os.getloadavg()[0], time.monotonic()
-    if load > 0.5:
-        say(f"the machine is busy (load {load:.1f}): ratios may hold, figures will not")
+def compare(asked: argparse.Namespace) -> Comparison:
+    """Prepares and measures."""
     with tempfile.TemporaryDirectory(prefix="nin-peers-") as folder:
         run = Comparison(asked, Path(folder))
-        try:
-            run.prepare()
-            run.ready_systems()
-            if "training" in asked.modes:
-                run.losses()
-            for threads in map(int, asked.threads):
-                for mode in asked.modes:
-                    run.measure(mode, threads)
-        except Failed as failure:
-            sys.exit(f"nin: {failure}")
-    text = report.tables(run, load, datetime.date.today())
-    print(text)
+        run.prepare()
+        run.ready_systems()
+        if "training" in asked.modes:
+            run.losses()
+        for threads in map(int, asked.threads):
+            for mode in asked.modes:
+                run.measure(mode, threads)
+        return run
+
+
+def main():
+    """Measures and reports."""
+    asked = arguments()
+    watch, start = machine.Watch(), time.monotonic()
+    try:
+        run = compare(asked)
+    except Failed as failure:
+        sys.exit(f"nin: {failure}")
+    versions = [*dict.fromkeys(run.versions.values()), *machine.tools()]
+    print(f"On {machine.cpu()}, {datetime.date.today().isoformat()}. {', '.join(versions)}. {watch.told()}\n")
+    print(report.tables(run))
     if asked.json:
         asked.json.write_text(report.raw(run))
-    if asked.write:
-        report.fill(asked.write, text)
     say(f"{time.monotonic() - start:.0f} s")
 
 

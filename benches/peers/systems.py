@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -83,6 +84,13 @@ def python(worker: str) -> list[str]:
     return [sys.executable, str(HERE / "workers" / worker)]
 
 
+def complaint(log: str) -> str:
+    """The line of a log that says most: Python's last exception, or what came last."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Failed)\b", line)]
+    return (errors or lines or ["it ended and said nothing"])[-1]
+
+
 class Worker:
     """A process that answers: the other end of the protocol in README.md."""
 
@@ -117,8 +125,7 @@ class Worker:
         found, _, rest = line.strip().partition(" ")
         if found != word:
             self.end()
-            lines = self.log.read_text(errors="replace").strip().splitlines()
-            raise Failed(lines[-1] if lines else "it ended without a word")
+            raise Failed(complaint(self.log.read_text(errors="replace")))
         return rest
 
     def _ask(self, line: str, word: str) -> str:
