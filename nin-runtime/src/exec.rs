@@ -1,5 +1,6 @@
 //! Running a compiled model: [`Program`] is what was compiled, [`Session`] is a run of it with weights.
 
+mod cgroup;
 pub(crate) mod memory;
 mod prepare;
 mod profile;
@@ -9,6 +10,7 @@ mod spin;
 pub(crate) mod team;
 pub(crate) mod threads;
 
+pub use cgroup::Limits;
 pub use memory::zeroed_images;
 pub(crate) use prepare::prepare;
 pub use profile::PartTime;

@@ -1,10 +1,13 @@
 //! Buffers of floats, from a system that may refuse them.
 
+use std::path::Path;
+
 use bytemuck::allocation::try_zeroed_vec;
 use bytemuck::{Pod, Zeroable};
 use ndarray::Array4;
 use nin_dsl::shape::Shape;
 
+use super::cgroup::Limits;
 use crate::error::Error;
 
 /// `len` zeros. Memory that is never written is never committed.
@@ -33,18 +36,28 @@ pub(crate) fn check(bytes: usize) -> Result<(), Error> {
     }
 }
 
-/// Memory and swap of the machine, or what its container may use of them; where Linux does not say, any amount.
-fn machine_bytes() -> u64 {
-    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    let info = read("/proc/meminfo");
-    let kib = |key: &str| -> Option<u64> {
+/// Memory and swap that this process can have; where Linux does not say, any amount.
+pub(super) fn machine_bytes() -> u64 {
+    bytes_below(Path::new("/"))
+}
+
+/// What the files below `root` tell of memory and swap, which lie there as below `/`: those of the machine, or what the process's
+/// control groups leave of them.
+fn bytes_below(root: &Path) -> u64 {
+    let info = std::fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
+    let machine = |key: &str| -> Option<u64> {
         let line = info.lines().find_map(|line| line.strip_prefix(key))?;
-        line.trim().strip_suffix("kB")?.trim().parse().ok()
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(1024 * kib)
     };
-    let machine = kib("MemTotal:")
-        .map_or(u64::MAX, |memory| 1024 * (memory + kib("SwapTotal:").unwrap_or(0)));
-    let container = read("/sys/fs/cgroup/memory.max").trim().parse().unwrap_or(u64::MAX);
-    machine.min(container)
+    let limits = Limits::below(root);
+    let least = |machine: Option<u64>, limit: Option<u64>| match (machine, limit) {
+        (Some(machine), Some(limit)) => machine.min(limit),
+        (machine, limit) => machine.or(limit).unwrap_or(u64::MAX),
+    };
+    let memory = least(machine("MemTotal:"), limits.memory);
+    let swap = least(machine("SwapTotal:").or(Some(0)), limits.swap);
+    memory.saturating_add(swap)
 }
 
 /// Room for `count` images of a shape, `[N, C, H, W]`, all zeros; for batches that a model and its user size.
@@ -74,10 +87,11 @@ impl Floats {
     /// `len` zeros. Memory that is never written is never committed.
     ///
     /// # Errors
-    /// [`Error::Memory`] if the system refuses.
+    /// [`Error::Memory`] if the system refuses, or has less than that.
     pub(crate) fn zeroed(len: usize) -> Result<Floats, Error> {
-        let lines = try_zeroed_vec(len.div_ceil(16));
-        let lines = lines.map_err(|()| Error::Memory { bytes: size_of::<f32>() * len })?;
+        let bytes = size_of::<f32>() * len;
+        check(bytes)?;
+        let lines = try_zeroed_vec(len.div_ceil(16)).map_err(|()| Error::Memory { bytes })?;
         Ok(Floats { lines, len })
     }
 
@@ -109,5 +123,42 @@ impl Floats {
     /// Consecutive parts of `floats` floats.
     pub(crate) fn parts_mut(&mut self, floats: usize) -> impl Iterator<Item = &mut [f32]> {
         self.as_mut_slice().chunks_exact_mut(floats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory and swap of a machine whose files are these.
+    fn bytes(files: &[(&str, &str)]) -> u64 {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let file = root.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        bytes_below(root.path())
+    }
+
+    const MACHINE: (&str, &str) = (
+        "proc/meminfo",
+        "MemTotal:        8388608 kB\nMemFree: 1 kB\nSwapTotal:       2097152 kB\n",
+    );
+
+    #[test]
+    fn groups_leave_less_than_the_machine_has() {
+        const GIB: u64 = 1 << 30;
+        let group = ("proc/self/cgroup", "0::/a/b\n");
+        let mount = ("proc/self/mountinfo", "9 8 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        let above = ("sys/fs/cgroup/a/memory.max", "1073741824\n");
+        let without_swap = ("sys/fs/cgroup/a/b/memory.swap.max", "0\n");
+        let more = ("sys/fs/cgroup/a/memory.max", "1099511627776\n");
+        assert_eq!(bytes(&[]), u64::MAX);
+        assert_eq!(bytes(&[MACHINE]), 10 * GIB);
+        assert_eq!(bytes(&[MACHINE, group, mount]), 10 * GIB);
+        assert_eq!(bytes(&[MACHINE, group, mount, above]), 3 * GIB);
+        assert_eq!(bytes(&[MACHINE, group, mount, above, without_swap]), GIB);
+        assert_eq!(bytes(&[MACHINE, group, mount, more]), 10 * GIB);
     }
 }
