@@ -92,7 +92,7 @@ impl Program {
         (self.inner.threads * plan.arena() + plan.store()) * size_of::<f32>()
     }
 
-    /// Bytes of one session's tensors: weights, what training keeps beside them, and arenas.
+    /// Bytes of one session's tensors: weights, what training keeps beside them whatever the optimizer, and arenas.
     pub(crate) fn session_bytes(&self) -> usize {
         let plan = &self.inner.plan;
         let weights = plan.weight_floats + plan.prepared_floats;
@@ -101,6 +101,11 @@ impl Program {
             None => (0, 0),
         };
         (weights + momentum + sums) * size_of::<f32>() + self.arena_bytes()
+    }
+
+    /// Bytes that an optimizer takes beside them if it keeps squares.
+    pub(crate) fn squares_bytes(&self) -> usize {
+        self.inner.plan.weight_floats * size_of::<f32>()
     }
 
     /// How long it took from the checked graph to callable code.

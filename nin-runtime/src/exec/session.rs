@@ -159,7 +159,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::Hyper`] if there is not one
-    /// setting for each weight, [`Error::NotTrainable`] if the program was compiled for inference.
+    /// setting for each weight, [`Error::NotTrainable`] if the program was compiled for inference, and as [`Session::reserve`].
     pub fn step(
         &mut self,
         images: ArrayView4<'_, f32>,
@@ -170,6 +170,7 @@ impl Session {
         if found != expected {
             return Err(Error::Hyper { found, expected });
         }
+        self.reserve(params.optimizer)?;
         let dropout = Some((params.seed, params.step));
         let outcome = self.differentiate(images, labels, dropout, params.smoothing)?;
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
@@ -185,9 +186,6 @@ impl Session {
             }
         };
         let StepParams { optimizer, hyper, step, clip, .. } = *params;
-        if optimizer.keeps_squares() && training.moments.squares.is_none() {
-            training.moments.squares = Some(Floats::zeroed(self.program.plan().weight_floats)?);
-        }
         let [weights, prepared] = [&mut self.weights, &mut self.prepared].map(Arc::make_mut);
         let Training { memory, moments, .. } = training;
         if !self.program.plan().norms.is_empty() {
@@ -396,9 +394,25 @@ impl Session {
         let training = self.training.as_mut().ok_or(Error::NotTrainable)?;
         let (graph, plan) = (self.program.graph(), self.program.plan());
         squares.check(graph)?;
-        let mut floats = Floats::zeroed(plan.weight_floats)?;
+        let mut floats = match training.moments.squares.take() {
+            Some(floats) => floats,
+            None => room_for_squares(&self.program)?,
+        };
         from_file_layout(graph, plan, squares, &mut floats);
         training.moments.squares = Some(floats);
+        Ok(())
+    }
+
+    /// Takes the memory for what an optimizer keeps of every weight besides its momentum, if it keeps anything. A step does that
+    /// itself; whoever asks before the first knows that none is refused later.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system refuses, [`Error::NotTrainable`] if the program was compiled for inference.
+    pub fn reserve(&mut self, optimizer: Optimizer) -> Result<(), Error> {
+        let training = self.training.as_mut().ok_or(Error::NotTrainable)?;
+        if optimizer.keeps_squares() && training.moments.squares.is_none() {
+            training.moments.squares = Some(room_for_squares(&self.program)?);
+        }
         Ok(())
     }
 
@@ -452,6 +466,12 @@ impl Session {
     }
 }
 
+/// Zeros for the running means of squares, if they fit beside all else that a session of the program has.
+fn room_for_squares(program: &Program) -> Result<Floats, Error> {
+    memory::check(program.session_bytes() + program.squares_bytes())?;
+    Floats::zeroed(program.plan().weight_floats)
+}
+
 /// What a gradient is multiplied by so that its norm is at most `most`. A gradient that is not finite gives no finite
 /// weights either way: the next loss shows it.
 ///
@@ -482,3 +502,6 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

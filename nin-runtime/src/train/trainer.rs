@@ -223,7 +223,8 @@ impl<'d> Trainer<'d> {
         preparation.check(data.shape())?;
         let options = machine.options(recipe.batch, Purpose::Training);
         let weights = init(graph, &recipe);
-        let session = model.compile(&options)?.session(&weights)?;
+        let mut session = model.compile(&options)?.session(&weights)?;
+        session.reserve(recipe.optimizer)?;
         let evaluator = Evaluator::new(graph, &weights, recipe.batch, &machine)?;
         let slow = OutputLayer::of(graph).filter(|last| last.under_relu);
         let rate = |(id, weight): (_, &nin_dsl::graph::Weight)| {
