@@ -486,3 +486,6 @@ pub fn file_positions(graph: &Graph, id: WeightId) -> impl Iterator<Item = usize
         (0..cin).flat_map(move |i| (0..cout).map(move |o| (o * cin + i) * taps + tap))
     })
 }
+
+#[cfg(test)]
+mod tests;
