@@ -13,6 +13,7 @@ mod emitter;
 pub(crate) mod front;
 mod functions;
 mod layout;
+mod level;
 mod listing;
 mod loss;
 mod machine;

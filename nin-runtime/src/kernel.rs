@@ -190,7 +190,7 @@ pub enum Machine {
     Flush,
     /// Restores a setting.
     Restore,
-    /// Asks the CPU: 0 if it has neither of the following, 1 for AVX2 and FMA, 2 for AVX-512F besides.
+    /// Asks the CPU and what the system keeps of it for the best level, as `codegen::level` numbers them; 0 if it has none.
     Detect,
 }
 

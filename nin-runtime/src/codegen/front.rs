@@ -15,6 +15,7 @@ use cranelift_codegen::isa::CallConv;
 use nin_dsl::graph::Graph;
 
 use super::emitter::Emitter;
+use super::level;
 use super::target::{Isa, Target};
 use super::{Clif, context, write_all};
 use crate::abi::Context;
@@ -109,11 +110,7 @@ pub(crate) fn write(front: &Front<'_>, exports: &[Export], target: &Target, firs
 impl FrontBody<'_> {
     /// The least answer of [`Machine::Detect`] with which a CPU runs it.
     fn level(&self) -> i64 {
-        match self.isa {
-            Isa::Auto | Isa::Portable => 0,
-            Isa::Avx2 => 1,
-            Isa::Avx512 => 2,
-        }
+        level::number(self.isa) as i64
     }
 
     /// Prepares all weights, in an arena.

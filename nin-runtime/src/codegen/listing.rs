@@ -53,7 +53,7 @@ fn data(text: &mut String, bytes: u64) {
 }
 
 /// The instructions that control reaches from the first byte on, by their places.
-fn reachable(bytes: &[u8]) -> BTreeMap<u64, Instruction> {
+pub(super) fn reachable(bytes: &[u8]) -> BTreeMap<u64, Instruction> {
     let mut decoder = Decoder::new(64, bytes, DecoderOptions::NONE);
     let mut found = BTreeMap::new();
     let mut ahead = vec![0];

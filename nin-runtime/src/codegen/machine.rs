@@ -4,8 +4,11 @@ use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{AbiParam, Signature};
 use cranelift_codegen::isa::CallConv;
 use iced_x86::IcedError;
-use iced_x86::code_asm::{CodeAssembler, dword_ptr, eax, ebx, ecx, r8d, r9d, rbx, rdi, rsp};
+use iced_x86::code_asm::{
+    CodeAssembler, dword_ptr, eax, ebx, ecx, r8d, r9d, r10d, r11d, rbx, rdi, rsp,
+};
 
+use super::level::{LEVELS, Word};
 use super::target::Target;
 use crate::kernel::Machine;
 
@@ -64,51 +67,48 @@ fn restore(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.ret()
 }
 
-/// What the CPU has, and what the system keeps of it when threads take turns.
+/// The number of the best of [`LEVELS`] that the CPU has and the system keeps the registers of, from 1; 0 if it is none.
 fn detect(a: &mut CodeAssembler) -> Result<(), IcedError> {
-    /// Leaf 1, ECX: FMA, OSXSAVE, AVX.
-    const FMA_AVX: i32 = 1 << 12 | 1 << 27 | 1 << 28;
-    /// XCR0: registers of 16 and of 32 bytes.
-    const YMM: i32 = 0x6;
-    /// XCR0: masks, registers of 64 bytes, and sixteen more of them.
-    const ZMM: i32 = 0xe0;
-    /// Leaf 7, EBX.
-    const AVX2: i32 = 1 << 5;
-    /// Leaf 7, EBX.
-    const AVX512F: i32 = 1 << 16;
+    /// Leaf 1, ECX: whether XCR0 can be read.
+    const OSXSAVE: i32 = 1 << 27;
+    let (level, leaf1, leaf7, xcr0) = (r9d, r10d, r11d, r8d);
     let mut done = a.create_label();
     a.push(rbx)?;
-    a.xor(r9d, r9d)?;
+    a.xor(level, level)?;
     a.xor(eax, eax)?;
+    a.xor(ecx, ecx)?;
     a.cpuid()?;
     a.cmp(eax, 7)?;
     a.jb(done)?;
     a.mov(eax, 1)?;
     a.xor(ecx, ecx)?;
     a.cpuid()?;
-    a.and(ecx, FMA_AVX)?;
-    a.cmp(ecx, FMA_AVX)?;
-    a.jne(done)?;
+    a.mov(leaf1, ecx)?;
+    a.test(ecx, OSXSAVE)?;
+    a.je(done)?;
     a.xor(ecx, ecx)?;
     a.xgetbv()?;
-    a.mov(r8d, eax)?;
-    a.and(eax, YMM)?;
-    a.cmp(eax, YMM)?;
-    a.jne(done)?;
+    a.mov(xcr0, eax)?;
     a.mov(eax, 7)?;
     a.xor(ecx, ecx)?;
     a.cpuid()?;
-    a.test(ebx, AVX2)?;
-    a.jz(done)?;
-    a.mov(r9d, 1)?;
-    a.test(ebx, AVX512F)?;
-    a.jz(done)?;
-    a.and(r8d, ZMM)?;
-    a.cmp(r8d, ZMM)?;
-    a.jne(done)?;
-    a.mov(r9d, 2)?;
+    a.mov(leaf7, ebx)?;
+    for (number, needs) in (1..).zip(&LEVELS) {
+        let words = [
+            (leaf1, needs.mask(Word::Leaf1Ecx)),
+            (leaf7, needs.mask(Word::Leaf7Ebx)),
+            (xcr0, needs.state),
+        ];
+        for (word, mask) in words.into_iter().filter(|&(_, mask)| mask != 0) {
+            a.mov(eax, word)?;
+            a.and(eax, mask.cast_signed())?;
+            a.cmp(eax, mask.cast_signed())?;
+            a.jne(done)?;
+        }
+        a.mov(level, number)?;
+    }
     a.set_label(&mut done)?;
-    a.mov(eax, r9d)?;
+    a.mov(eax, level)?;
     a.pop(rbx)?;
     a.ret()
 }

@@ -7,6 +7,7 @@ use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa, TargetFrontendConfi
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, Triple};
 
+use super::level;
 use crate::error::Error;
 use crate::kernel::Registers;
 
@@ -66,21 +67,9 @@ impl Isa {
         }
     }
 
-    /// Whether this CPU has it.
+    /// Whether this CPU has it, and its system keeps its registers.
     pub fn is_available(self) -> bool {
-        match self {
-            Isa::Auto | Isa::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("fma")
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
-        }
+        level::missing(self).next().is_none()
     }
 
     /// Every instruction set that this CPU has, slowest first.
@@ -121,22 +110,13 @@ impl Encoding {
     }
 
     /// Cranelift's settings for it.
-    fn settings(self) -> &'static [&'static str] {
-        const ALL: [&str; 8] = [
-            "has_sse3",
-            "has_ssse3",
-            "has_sse41",
-            "has_sse42",
-            "has_popcnt",
-            "has_avx",
-            "has_avx2",
-            "has_fma",
-        ];
-        match self {
-            Encoding::Baseline => &[],
-            Encoding::Avx => &ALL[..7],
-            Encoding::Fma => &ALL,
-        }
+    fn settings(self) -> impl Iterator<Item = &'static str> {
+        let isa = match self {
+            Encoding::Baseline => Isa::Portable,
+            Encoding::Avx | Encoding::Fma => Isa::Avx2,
+        };
+        let all = level::features(isa).filter_map(|feature| feature.setting);
+        all.filter(move |&setting| self == Encoding::Fma || setting != "has_fma")
     }
 }
 
@@ -166,7 +146,11 @@ impl Target {
             named => named,
         };
         if !name.is_available() {
-            let reason = format!("its CPU has no {name}; `--isa auto` takes what it has");
+            let missing: Vec<&str> = level::missing(name).collect();
+            let missing = missing.join(", ");
+            let reason = format!(
+                "its CPU, or the system on it, has no {name} (it lacks {missing}); `--isa auto` takes what it has"
+            );
             return Err(Error::Target { reason });
         }
         let encoding = match name {
