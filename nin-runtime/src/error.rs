@@ -48,6 +48,14 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// The operating system lets this process execute nothing that it made itself.
+    #[error(
+        "the system lets this process execute no code that it made itself ({reason}): allow memory to become executable, which a service's MemoryDenyWriteExecute or a sandbox may forbid, or make a library elsewhere (`nin compile`), which needs none to run"
+    )]
+    Execution {
+        /// What the system said.
+        reason: String,
+    },
     /// The operating system gave no memory for tensors.
     #[error(
         "no memory for tensors of {} MiB: take a smaller batch or fewer threads, or make the model smaller",

@@ -6,16 +6,18 @@
 
 pub(crate) mod call;
 mod flush;
+mod pages;
 
 use std::sync::Mutex;
 
-use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, ModuleError, default_libcall_names};
 
 use crate::abi::{self, Context};
 use crate::codegen::{MachineCode, Target};
 use crate::error::Error;
 use crate::kernel::{Entry, Kernel};
+use pages::Pages;
 
 /// The type of every entry.
 type EntryFn = unsafe extern "C" fn(*const Context);
@@ -44,26 +46,29 @@ impl CodeMemory {
     /// Maps the functions and links their calls.
     ///
     /// # Errors
-    /// [`Error::CodeMemory`] if the system gives no memory.
+    /// [`Error::CodeMemory`] if the system gives no memory, [`Error::Execution`] if it lets no code in it be executed.
     pub(crate) fn link(code: &[MachineCode], target: &Target) -> Result<CodeMemory, Error> {
         let bytes: usize = code.iter().map(|function| function.bytes.len()).sum();
         // One contiguous reservation keeps calls within reach of each other; room for alignment between functions.
         let reserve = (bytes + 64 * code.len() + (1 << 20)).next_multiple_of(1 << 16);
         let no_memory = |reason: String| Error::CodeMemory { bytes: reserve, reason };
-        let memory = ArenaMemoryProvider::new_with_size(reserve);
-        let memory = memory.map_err(|error| no_memory(error.to_string()))?;
+        let memory = Pages::reserve(reserve).map_err(|error| no_memory(error.to_string()))?;
         let mut builder = JITBuilder::with_isa(target.owned_isa(), default_libcall_names());
         builder.memory_provider(Box::new(memory));
         // Generated code names no outside symbol: nothing may be looked up in the process.
         builder.symbol_lookup_fn(Box::new(|_| None));
         let mut module = JITModule::new(builder);
-        let linked = define(&mut module, code, target);
+        let linked = define(&mut module, code, target).map_err(no_memory).and_then(|ids| {
+            let finished = module.finalize_definitions();
+            finished.map_err(|error| Error::Execution { reason: reason(error) })?;
+            Ok(ids)
+        });
         let ids = match linked {
             Ok(ids) => ids,
-            Err(reason) => {
-                // SAFETY: no function of the module was finalized, so none was or can be called.
+            Err(error) => {
+                // SAFETY: no function of the module was handed out, so none was or can be called.
                 unsafe { module.free_memory() };
-                return Err(no_memory(reason));
+                return Err(error);
             }
         };
         let symbol = |(function, &id): (&MachineCode, &FuncId)| Symbol {
@@ -130,7 +135,7 @@ fn define(
         // The module only needs names that differ; signatures matter to it for imports alone.
         let declared =
             module.declare_function(&format!("nin_{number}"), Linkage::Local, &signature);
-        let id = declared.map_err(|error| error.to_string())?;
+        let id = declared.map_err(reason)?;
         assert_eq!(
             id.as_u32() as usize,
             number,
@@ -141,10 +146,17 @@ fn define(
     for (function, &id) in code.iter().zip(&ids) {
         let defined =
             module.define_function_bytes(id, function.align, &function.bytes, &function.relocs);
-        defined.map_err(|error| error.to_string())?;
+        defined.map_err(reason)?;
     }
-    module.finalize_definitions().map_err(|error| error.to_string())?;
     Ok(ids)
+}
+
+/// What the system said, or else the module.
+fn reason(error: ModuleError) -> String {
+    match error {
+        ModuleError::Allocation { err } => err.to_string(),
+        other => other.to_string(),
+    }
 }
 
 impl Drop for CodeMemory {
