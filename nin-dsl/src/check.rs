@@ -2,6 +2,7 @@
 //!
 //! All errors are reported together. After one, the shape of what follows may be unknown, but whether it is a map or a
 //! vector usually is not, and what can be judged by that is judged.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod block;
 mod chain;
@@ -37,7 +38,7 @@ pub fn check(
     };
     sink.sort_by_key(Diagnostic::span);
     let failed = sink.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    (graph.filter(|_| !failed), sink)
+    (graph.filter(|_| !failed).map(Graph::verified), sink)
 }
 
 /// The parameters of a model that need not check, with their defaults: what of it Rust can name. One whose default is in

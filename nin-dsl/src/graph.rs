@@ -2,6 +2,7 @@
 //!
 //! This is the contract between the language and everything that runs it. Layers are words of the language; each one
 //! has become one or more ops here, and the runtime never looks at a layer's word again.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod build;
 mod group;
@@ -105,7 +106,8 @@ pub enum Op {
         index: u32,
     },
     /// `scale (x - mean) / sqrt(variance + eps) + shift`, channel by channel. Training takes mean and (biased) variance of
-    /// the whole batch and moves the running ones towards them; inference takes the running ones.
+    /// the whole batch and moves the running ones towards them, unless a channel has one number in it, which has no variance;
+    /// inference takes the running ones.
     BatchNorm {
         /// Keeps the divisor away from zero: at least [`limits::LEAST_EPS`].
         eps: f64,
@@ -312,7 +314,16 @@ impl Graph {
         let last = self.ids().next_back().expect("a graph has an input");
         match self.node(last).op {
             Op::Softmax => last.operand().expect("softmax is never first"),
-            _ => last,
+            Op::Input
+            | Op::Conv { .. }
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. } => last,
         }
     }
 
@@ -344,7 +355,15 @@ impl Graph {
         }
         // A block may be all of what is gone.
         graph.groups.retain(|group| !group.layers.is_empty());
-        graph
+        graph.verified()
+    }
+
+    /// The graph itself; where assertions are on, one that keeps its invariants.
+    pub(crate) fn verified(self) -> Graph {
+        if cfg!(debug_assertions) {
+            self.verify();
+        }
+        self
     }
 
     /// Trainable numbers of the whole model.

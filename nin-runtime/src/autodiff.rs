@@ -2,7 +2,9 @@
 //!
 //! The rules stand in one place, [`differentiate`]. A gradient is named by what it is the gradient of, not by a new op
 //! per rule, so that the interpreter and the code generator each match on the model's own ops.
+#![warn(clippy::wildcard_enum_match_arm)]
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
@@ -71,7 +73,7 @@ pub struct TrainGraph {
 /// A final softmax is not evaluated: it is fused with the cross entropy. Nodes below the first weight get no gradient.
 pub fn differentiate(graph: &Graph) -> TrainGraph {
     let logits = graph.logits();
-    let mut nodes: Vec<TrainNode> = forward_in_training(graph, logits);
+    let mut nodes = forward_in_training(graph, logits);
     let loss_reads = vec![Tensor::Value(logits), Tensor::Labels];
     nodes.push(TrainNode {
         op: TrainOp::CrossEntropy,
@@ -85,7 +87,7 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
     });
     let trained = graph.weights.iter().filter(|weight| weight.role.is_trained());
     let Some(first_weighted) = trained.map(|weight| weight.node).min() else {
-        return TrainGraph { nodes };
+        return verified(graph, nodes);
     };
     for id in graph.ids().rev().skip_while(|&id| id > logits) {
         let Some(operand) = id.operand() else { break };
@@ -107,14 +109,31 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
                 push(TrainOp::ScaleGrad(id), reads, Tensor::WeightGrad(weights.scale));
                 push(TrainOp::BiasGrad(id), vec![grad], Tensor::WeightGrad(weights.shift));
             }
-            _ => {}
+            Op::Input
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::Softmax => {}
         }
         if id > first_weighted {
             let reads = [grad].into_iter().chain(saved(graph, id)).collect();
             push(TrainOp::InputGrad(id), reads, Tensor::Grad(operand));
         }
     }
-    TrainGraph { nodes }
+    verified(graph, nodes)
+}
+
+/// The training step that consists of some computations; where assertions are on, one that keeps its invariants.
+fn verified(graph: &Graph, nodes: Vec<TrainNode>) -> TrainGraph {
+    let train = TrainGraph { nodes };
+    if cfg!(debug_assertions) {
+        train.verify(graph);
+    }
+    train
 }
 
 /// The forward nodes up to and including `last`, as inference runs them.
@@ -174,24 +193,19 @@ impl TrainGraph {
     /// # Panics
     /// On a violation, which is a bug in nin.
     pub fn verify(&self, graph: &Graph) {
-        let mut known = vec![Tensor::Labels];
+        let mut known = BTreeMap::from([(Tensor::Labels, None)]);
         for node in &self.nodes {
             for operand in &node.reads {
                 assert!(
-                    known.contains(operand),
+                    known.contains_key(operand),
                     "{operand} is read before it is computed (a bug in nin)"
                 );
             }
-            assert!(
-                !known.contains(&node.writes),
-                "{} is computed twice (a bug in nin)",
-                node.writes
-            );
-            known.push(node.writes);
+            let before = known.insert(node.writes, Some(node.op));
+            assert!(before.is_none(), "{} is computed twice (a bug in nin)", node.writes);
         }
         for (id, weight) in graph.weight_ids().zip(&graph.weights) {
-            let node = self.nodes.iter().find(|node| node.writes == Tensor::WeightGrad(id));
-            let rule = node.map(|node| node.op);
+            let rule = known.get(&Tensor::WeightGrad(id)).copied().flatten();
             let right = match weight.role {
                 Role::Kernel => matches!(rule, Some(TrainOp::KernelGrad(_))),
                 Role::Bias | Role::Shift => matches!(rule, Some(TrainOp::BiasGrad(_))),

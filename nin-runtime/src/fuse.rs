@@ -10,6 +10,7 @@
 //!
 //! A batch normalisation reads sums over the whole batch, in both directions. A step that reads one ends a *phase*: all
 //! slices of the batch come to this point, their sums are gathered, and the next phase begins.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::fmt::{self, Write as _};
 
@@ -139,14 +140,20 @@ fn stages(graph: &Graph, nodes: &[TrainNode], purpose: Purpose) -> Vec<Stage> {
                 let norm = norm_after(graph, id).filter(|_| merges);
                 let norm = norm.filter(|&norm| take_forward(&mut rest, norm, &mut writes));
                 let last = norm.unwrap_or(id);
-                let rectified = match graph.node(last).op {
-                    Op::Conv { .. } | Op::BatchNorm { .. } => relu_after(graph, last),
-                    _ => None,
-                };
+                let rectified = relu_after(graph, last).filter(|_| rectifies(graph.node(last).op));
                 let relu = rectified.is_some_and(|relu| take_forward(&mut rest, relu, &mut writes));
                 let op = match graph.node(id).op {
                     Op::Input => StageOp::Import,
-                    _ => StageOp::Forward { norm, relu },
+                    Op::Conv { .. }
+                    | Op::Relu
+                    | Op::LeakyRelu { .. }
+                    | Op::Elu { .. }
+                    | Op::MaxPool { .. }
+                    | Op::AvgPool { .. }
+                    | Op::GlobalAvgPool
+                    | Op::Dropout { .. }
+                    | Op::BatchNorm { .. }
+                    | Op::Softmax => StageOp::Forward { norm, relu },
                 };
                 Stage { op, node: id, reads: node.reads.clone(), writes }
             }
@@ -211,6 +218,22 @@ fn input_grad<'a>(
         None => (None, node.writes),
     };
     Stage { op: StageOp::InputGrad { mask }, node: id, reads: node.reads.clone(), writes }
+}
+
+/// Whether a ReLU after an op is the op's epilogue.
+fn rectifies(op: Op) -> bool {
+    match op {
+        Op::Conv { .. } | Op::BatchNorm { .. } => true,
+        Op::Input
+        | Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Dropout { .. }
+        | Op::Softmax => false,
+    }
 }
 
 /// The ReLU right after a node.
@@ -372,7 +395,16 @@ impl Stage {
         let layer = &graph.layers[node.layer.0 as usize].name;
         let name = match node.op {
             Op::Conv { weight, .. } => graph.weight(weight).name.trim_end_matches(".weight"),
-            _ => layer,
+            Op::Input
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
+            | Op::Softmax => layer,
         };
         match self.op {
             StageOp::Import => "images".to_owned(),

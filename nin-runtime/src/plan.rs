@@ -3,6 +3,7 @@
 //! How a batch is cut into slices and chunks, which stages run band by band, the algorithm of each convolution, where
 //! every tensor lies in the arena, and where weights and their prepared forms lie. A plan depends on the model, the batch
 //! and the target's vector registers, never on threads, cache sizes or timings: the same plan gives the same bits anywhere.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod algorithm;
 mod algos;
@@ -297,8 +298,14 @@ fn convs(
             algorithm::choose(&geometry, product, algo)
         });
         let norm = stages.iter().find_map(|stage| match stage.op {
-            StageOp::Forward { norm, .. } if stage.node == id => norm,
-            _ => None,
+            StageOp::Forward { norm, .. } => norm.filter(|_| stage.node == id),
+            StageOp::Import
+            | StageOp::Statistics
+            | StageOp::Loss
+            | StageOp::InputGrad { .. }
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => None,
         });
         let is_wanted =
             |stage: &&Stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. });
@@ -470,11 +477,16 @@ impl Pass {
 /// Taps, inputs and outputs of a weight: `[outputs][inputs][taps]` in files, `[taps][inputs][outputs]` in the plan's layout.
 pub fn matrix(graph: &Graph, id: WeightId) -> (usize, usize, usize) {
     let weight = graph.weight(id);
-    match (weight.role, graph.node(weight.node).op) {
-        (Role::Kernel, Op::Conv { window, .. }) => {
+    match weight.role {
+        Role::Kernel => {
+            let Op::Conv { window, .. } = graph.node(weight.node).op else {
+                unreachable!("a convolution reads {} (a bug in nin)", weight.name)
+            };
             (window.taps(), weight.fan_in() / window.taps(), weight.dims[0])
         }
-        _ => (1, 1, weight.elements()),
+        Role::Bias | Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => {
+            (1, 1, weight.elements())
+        }
     }
 }
 

@@ -119,10 +119,12 @@ fn check_layer<'m>(
         Some(args) => lower(layer, call, &args, chain.flow, build, sink),
         None => chain.flow.after(layer.yields),
     };
-    match (layer.takes, layer.yields) {
-        (Takes::Nothing, _) => chain.input = Some(call),
-        (_, Yields::Vector) => chain.flattened = Some(call),
-        _ => {}
+    match layer.takes {
+        Takes::Nothing => chain.input = Some(call),
+        Takes::Map | Takes::Vector | Takes::Any => match layer.yields {
+            Yields::Vector => chain.flattened = Some(call),
+            Yields::Same | Yields::Map | Yields::End => {}
+        },
     }
 }
 
@@ -222,7 +224,9 @@ fn misplaced(layer: &Layer, call: &ast::Call, chain: &Chain<'_>) -> Option<Diagn
         Takes::Map if chain.flow.is_vector() => {
             let (what, label) = match chain.flow {
                 Flow::Shape(shape) => (format!("{shape} features"), format!("{shape} features")),
-                _ => ("a vector".to_owned(), "a vector".to_owned()),
+                Flow::Map | Flow::Vector | Flow::Unknown => {
+                    ("a vector".to_owned(), "a vector".to_owned())
+                }
             };
             let message = format!("`{word}` needs height and width, but gets {what}");
             let diagnostic = Diagnostic::new(Code::SpatialOnVector, message)
@@ -237,7 +241,7 @@ fn misplaced(layer: &Layer, call: &ast::Call, chain: &Chain<'_>) -> Option<Diagn
         Takes::Vector if chain.flow.is_map() => {
             let what = match chain.flow {
                 Flow::Shape(shape) => format!("a map of {shape}"),
-                _ => "a map".to_owned(),
+                Flow::Map | Flow::Vector | Flow::Unknown => "a map".to_owned(),
             };
             let message = format!("`{word}` needs a score for each class, but gets {what}");
             let help = "reduce the map before it: `gap` averages each channel, `fc(classes)` \
@@ -273,7 +277,17 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
     let window = match op {
         Op::MaxPool { window, round: Round::Floor }
         | Op::AvgPool { window, round: Round::Floor } => window,
-        _ => return None,
+        Op::MaxPool { round: Round::Ceil, .. }
+        | Op::AvgPool { round: Round::Ceil, .. }
+        | Op::Input
+        | Op::Conv { .. }
+        | Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::GlobalAvgPool
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. }
+        | Op::Softmax => return None,
     };
     // The last rows of the padded input are padding: only what exceeds it is lost.
     let dropped = |size: usize, kernel: usize| {

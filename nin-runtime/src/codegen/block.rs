@@ -1,4 +1,5 @@
 //! A block's function: its steps over the images of a chunk, each stage's loop nest inline.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::mem::offset_of;
 

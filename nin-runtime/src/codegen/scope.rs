@@ -1,4 +1,5 @@
 //! [`Scope`], where the tensors and weights that a block's stages name lie in memory.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::mem::offset_of;
 
@@ -64,7 +65,15 @@ impl Scope<'_> {
         let (reduce, window) = match self.graph.node(node).op {
             Op::MaxPool { window, .. } => (Reduce::Max, window),
             Op::AvgPool { window, .. } => (Reduce::Mean, window),
-            other => unreachable!("{other:?} is no pool (a bug in nin)"),
+            other @ (Op::Input
+            | Op::Conv { .. }
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
+            | Op::Softmax) => unreachable!("{other:?} is no pool (a bug in nin)"),
         };
         Pool { reduce, window, input: self.operand_shape(node), output: self.shape(node) }
     }

@@ -1,4 +1,5 @@
 //! [`PartTime`], how long each part of a pass takes: what `nin bench --layers` prints.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::ops::Range;
 use std::time::Duration;
@@ -57,21 +58,25 @@ fn describe((graph, plan): (&Graph, &Plan), pass: &Pass, part: Part, moved: Move
         Some(Step::Whole(stage) | Step::Banded { stages: Range { start: stage, .. }, .. }) => {
             is_made(*stage)
         }
-        _ => false,
+        Some(Step::Transform { .. } | Step::Products { .. }) | None => false,
     };
     let title = |(number, stage): (usize, &Stage)| {
         let title = stage.title(graph);
         match step {
             Some(Step::Transform { .. }) => format!("transform for {title}"),
             Some(Step::Products { .. }) => format!("products of {title}"),
-            _ if first && number == 0 => format!("back to {title}"),
-            _ => title,
+            Some(Step::Whole(_) | Step::Banded { .. }) | None if first && number == 0 => {
+                format!("back to {title}")
+            }
+            Some(Step::Whole(_) | Step::Banded { .. }) | None => title,
         }
     };
     let what: Vec<String> = stages.iter().enumerate().map(title).collect();
     let made: &[Stage] = match step {
         Some(Step::Transform { .. }) => &[],
-        _ => &stages[usize::from(first)..],
+        Some(Step::Whole(_) | Step::Banded { .. } | Step::Products { .. }) | None => {
+            &stages[usize::from(first)..]
+        }
     };
     PartTime {
         name: planned.block.name.clone(),

@@ -142,7 +142,13 @@ pub(super) fn phases(graph: &Graph, blocks: &[PlannedBlock]) -> Vec<Phase> {
             );
             before.gather = Some(match op {
                 StageOp::InputGrad { .. } => Gather::Gradients(node),
-                _ => Gather::Statistics(node),
+                StageOp::Forward { .. } => Gather::Statistics(node),
+                StageOp::Import
+                | StageOp::Statistics
+                | StageOp::Loss
+                | StageOp::KernelGrad
+                | StageOp::BiasGrad
+                | StageOp::ScaleGrad => unreachable!("{op:?} waits for no sums (a bug in nin)"),
             });
         }
         phases.push(Phase { blocks: index..index + 1, gather: None });
