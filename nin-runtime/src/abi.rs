@@ -39,9 +39,9 @@ pub struct Context {
     pub squares: *mut f32,
     /// Update: the coefficients of every weight, in the graph's order.
     pub coefficients: *const Coefficients,
-    /// First image, row, float or strip of the range. Gather: 0.
+    /// First image, row, float or strip of the range. Gather, track: 0.
     pub begin: u64,
-    /// One past the last. Gather: images of the batch.
+    /// One past the last. Gather, track: images of the batch.
     pub end: u64,
     /// Part: its number.
     pub part: u64,

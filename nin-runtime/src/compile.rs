@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
-use nin_dsl::graph::Graph;
+use nin_dsl::graph::{Graph, Node, Op};
 use nin_dsl::shape::Shape;
 
 use crate::codegen::{self, Assembly, Isa, Target};
@@ -62,7 +62,8 @@ impl Default for Options {
 ///
 /// # Errors
 /// [`Error::Options`] for a batch or a number of threads out of range, [`Error::Algo`] for a hint that does not fit,
-/// [`Error::NotClassifier`] if a model to be trained does not yield a vector, and what the code generator or the system refuse.
+/// [`Error::NotClassifier`] if a model to be trained does not yield a vector, [`Error::LoneNumber`] if it would normalise one
+/// number a channel, and what the code generator or the system refuse.
 pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
     let start = Instant::now();
     let target = Target::host(options.isa)?;
@@ -100,8 +101,23 @@ pub(crate) fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
     if options.purpose == Purpose::Training && matches!(logits, Shape::Map { .. }) {
         return Err(Error::NotClassifier { output: logits.dims() });
     }
+    if options.purpose == Purpose::Training {
+        check_numbers(graph, options.batch)?;
+    }
     options.algo.check(graph)?;
     Ok(())
+}
+
+/// Whether every batch normalisation gets more than one number a channel of some batch of at most so many images.
+pub(crate) fn check_numbers(graph: &Graph, images: usize) -> Result<(), Error> {
+    let is_lone =
+        |node: &&Node| matches!(node.op, Op::BatchNorm { .. }) && images * node.shape.pixels() == 1;
+    match graph.nodes.iter().find(is_lone) {
+        Some(node) => {
+            Err(Error::LoneNumber { layer: graph.layers[node.layer.0 as usize].name.clone() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// A stage of the road that can be printed.

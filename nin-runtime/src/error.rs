@@ -94,6 +94,14 @@ pub enum Error {
         /// The model's output, `[c, h, w]`.
         output: Vec<usize>,
     },
+    /// A batch normalisation of a model to be trained would take mean and variance of one number.
+    #[error(
+        "`{layer}` gets one number a channel from a batch of one image, and one number has no variance: train with batches of 2 images or more"
+    )]
+    LoneNumber {
+        /// The layer.
+        layer: String,
+    },
     /// The program has no training code.
     #[error("the program was compiled for inference; compile it for training")]
     NotTrainable,

@@ -160,7 +160,7 @@ impl Library {
     ///
     /// # Errors
     /// [`Error::Name`] for a name that C cannot have, [`Error::Platform`] for a platform without libraries, [`Error::Target`] for
-    /// an instruction set it lacks, [`Error::Options`], [`Error::NotClassifier`] if a model to be trained yields no vector,
+    /// an instruction set it lacks, [`Error::Options`], [`Error::NotClassifier`] and [`Error::LoneNumber`] for a model that cannot be trained so,
     /// [`Error::Weights`] if they are another model's, and what the code generator or the system refuse.
     pub fn compile(
         graph: &Graph,

@@ -2,6 +2,7 @@
 //!
 //! It is the oracle that generated code is held against, so it shares nothing with the code generator but the
 //! [`TrainNode`]s and the definition of dropout's masks, and prefers being plainly right to being fast.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod conv;
 mod loss;
@@ -15,7 +16,7 @@ use ndarray::{Array1, Array4, ArrayD, ArrayView1, ArrayView4, Axis, Ix2, IxDyn, 
 use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op, WeightId};
 use nin_dsl::shape::{Shape, Window};
 
-pub use self::margin::switch_margin;
+pub use self::margin::{switch_margin, switch_margins};
 use crate::autodiff::{self, Tensor, TrainNode, TrainOp};
 use crate::dropout;
 use crate::weights::Weights;
@@ -63,6 +64,16 @@ pub struct Differentiated<T> {
 /// # Panics
 /// If the weights, images or labels do not fit the graph, or a computation reads what none before it wrote.
 pub fn run<T: NdFloat>(graph: &Graph, nodes: &[TrainNode], inputs: Inputs<'_, T>) -> Values<T> {
+    run_through(graph, nodes, inputs, |_, _| {})
+}
+
+/// As [`run`]; every tensor goes through `change` before another is made of it.
+fn run_through<T: NdFloat>(
+    graph: &Graph,
+    nodes: &[TrainNode],
+    inputs: Inputs<'_, T>,
+    mut change: impl FnMut(Tensor, &mut ArrayD<T>),
+) -> Values<T> {
     assert_eq!(inputs.images.shape()[1..], graph.input().dims(), "the shape of an image");
     assert_eq!(inputs.weights.len(), graph.weights.len(), "the number of weights");
     for (weight, given) in graph.weights.iter().zip(inputs.weights) {
@@ -70,7 +81,8 @@ pub fn run<T: NdFloat>(graph: &Graph, nodes: &[TrainNode], inputs: Inputs<'_, T>
     }
     let mut run = Run { graph, inputs, values: Values::new() };
     for node in nodes {
-        let result = run.evaluate(node);
+        let mut result = run.evaluate(node);
+        change(node.writes, &mut result);
         run.values.insert(node.writes, result);
     }
     run.values
@@ -96,7 +108,20 @@ pub fn forward<T: NdFloat>(
 /// # Panics
 /// As [`run`], and if the model's logits are no vector or a label is not less than their number.
 pub fn loss_and_gradients<T: NdFloat>(graph: &Graph, inputs: Inputs<'_, T>) -> Differentiated<T> {
-    let values = run(graph, &autodiff::differentiate(graph).nodes, inputs);
+    loss_and_gradients_through(graph, inputs, |_, _| {})
+}
+
+/// As [`loss_and_gradients`]; every tensor goes through `change` before another is made of it: what a change of each does to
+/// all is how well the step is conditioned.
+///
+/// # Panics
+/// As [`loss_and_gradients`].
+pub fn loss_and_gradients_through<T: NdFloat>(
+    graph: &Graph,
+    inputs: Inputs<'_, T>,
+    change: impl FnMut(Tensor, &mut ArrayD<T>),
+) -> Differentiated<T> {
+    let values = run_through(graph, &autodiff::differentiate(graph).nodes, inputs, change);
     let gradient = |id: WeightId| match values.get(&Tensor::WeightGrad(id)) {
         Some(gradient) => gradient.clone(),
         None => ArrayD::zeros(graph.weight(id).dims.clone()),
@@ -105,7 +130,8 @@ pub fn loss_and_gradients<T: NdFloat>(graph: &Graph, inputs: Inputs<'_, T>) -> D
     Differentiated { loss: values[&Tensor::Loss][IxDyn(&[])], gradients, values }
 }
 
-/// Moves the running statistics of every batch normalisation towards those of a training step.
+/// Moves the running statistics of every batch normalisation towards those of a training step. One number a channel has no
+/// variance, and moves none.
 ///
 /// # Panics
 /// If the values are not those of a training step of this graph.
@@ -119,7 +145,10 @@ pub fn track<T: NdFloat>(graph: &Graph, weights: &mut [ArrayD<T>], values: &Valu
         let batch = &values[&Tensor::Statistics(id)];
         let operand = id.operand().expect("a batch normalisation has an operand");
         let numbers = values[&Tensor::Value(operand)].len() / graph.node(id).shape.channels();
-        let unbiased = count::<T>(numbers) / count((numbers - 1).max(1));
+        if numbers == 1 {
+            continue;
+        }
+        let unbiased = count::<T>(numbers) / count(numbers - 1);
         for (row, (weight, factor)) in [(mean, T::one()), (variance, unbiased)].iter().enumerate() {
             let running = weights[weight.index()].iter_mut();
             for (running, &batch) in running.zip(batch.index_axis(Axis(0), row)) {

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ndarray::Array4;
+use nin_dsl::graph::Role;
 use nin_runtime::data::{Dataset, Preprocessing, Split};
+use nin_runtime::error::Error;
 use nin_runtime::model::Model;
 use nin_runtime::optimizer::{Optimizer, Squares};
 use nin_runtime::plan::Algos;
@@ -262,6 +264,48 @@ fn ends_in_the_same_files(recipe: Recipe, algo: Algos) {
 }
 
 /// A network whose outputs are all dead guesses for ever, and that is told once.
+/// What decays differs from the first step on; with one step, nothing else does.
+#[test]
+fn only_kernels_decay() {
+    let text = "< input(1, 8, 8) conv(5) batchnorm relu conv(3, kernel = 1) gap batchnorm fc(3) >";
+    let (data, model) = (data(), Model::from_text("decay", text, &[]).unwrap());
+    let after_a_step = |weight_decay: f64| {
+        let recipe = Recipe { epochs: 1, batch: 210, weight_decay, ..recipe() };
+        let mut trainer = Trainer::new(&model, &data, recipe).unwrap();
+        assert_eq!(trainer.run(go_on).unwrap(), Outcome::Finished);
+        trainer.weights()
+    };
+    let (without, with) = (after_a_step(0.0), after_a_step(0.5));
+    let pairs = without.tensors().iter().zip(with.tensors());
+    for (weight, (without, with)) in model.graph().weights.iter().zip(pairs) {
+        let decays = weight.role == Role::Kernel;
+        assert_eq!(without.values != with.values, decays, "{}", weight.name);
+    }
+}
+
+#[test]
+fn a_batch_normalisation_needs_more_than_one_number() {
+    let text = "< input(1, 8, 8) conv(5) gap batchnorm fc(3) >";
+    let model = Model::from_text("lone", text, &[]).unwrap();
+    let (all, one) = (data(), {
+        let classes = ["rows", "columns", "diagonals"].map(str::to_owned).to_vec();
+        Dataset::new("one", bars(1), bars(48), classes).unwrap()
+    });
+    for (data, batch) in [(&all, 1), (&one, 16)] {
+        let refused = Trainer::new(&model, data, Recipe { batch, ..recipe() });
+        assert!(matches!(
+            refused.unwrap_err(),
+            TrainError::Run(Error::LoneNumber { layer }) if layer == "batchnorm1"
+        ));
+    }
+    // The last batch of an epoch has one image.
+    let recipe = Recipe { batch: 209, epochs: 1, ..recipe() };
+    let mut trainer = Trainer::new(&model, &all, recipe).unwrap();
+    assert_eq!(trainer.run(go_on).unwrap(), Outcome::Finished);
+    let finite = |values: &[f32]| values.iter().all(|x| x.is_finite());
+    assert!(trainer.weights().tensors().iter().all(|tensor| finite(&tensor.values)));
+}
+
 #[test]
 fn a_dead_network_is_told() {
     let data = data();

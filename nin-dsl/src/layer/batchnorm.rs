@@ -24,7 +24,8 @@ pub(super) const LAYER: Layer = Layer {
             also: &["decay", "rho"],
             kind: Kind::Share,
             default: Default::Real(0.1),
-            doc: "running = (1 - momentum) * running + momentum * batch, with the unbiased variance",
+            doc: "running = (1 - momentum) * running + momentum * batch, with the unbiased variance; a channel of one number, \
+                  which has none, moves nothing",
         },
     ],
     takes: Takes::Any,

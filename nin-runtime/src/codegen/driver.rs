@@ -50,7 +50,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
         }
         Entry::Reduce => reduce(e, plan, context, (begin, end)),
         Entry::Update { rule } => update::emit(e, graph, plan, rule, context, (begin, end)),
-        Entry::Track => norm::track(e, plan, context),
+        Entry::Track => norm::track(e, plan, context, end),
     }
 }
 

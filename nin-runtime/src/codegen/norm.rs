@@ -6,7 +6,7 @@
 
 use std::mem::offset_of;
 
-use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_frontend::Variable;
@@ -401,25 +401,33 @@ fn numbers(e: &mut Emitter<'_>, norm: &NormPlan, images: Value) -> Value {
     e.b.ins().fcvt_from_sint(F32, numbers)
 }
 
-/// Moves the running statistics: `running += momentum (batch - running)`.
-pub(super) fn track(e: &mut Emitter<'_>, plan: &Plan, context: Value) {
-    let weights = context::load(e, I64, context, offset_of!(Context, weights));
+/// Moves the running statistics by those of `images` images. One number a channel has no variance, and moves none.
+pub(super) fn track(e: &mut Emitter<'_>, plan: &Plan, context: Value, images: Value) {
     for norm in &plan.norms {
-        let pairs = [
-            (norm.weights.mean, Row::Affine(Affine::Mean)),
-            (norm.weights.variance, Row::Unbiased),
-        ];
-        for (weight, row) in pairs {
-            let running = e.floats(weights, plan.weights[weight.index()] as i64);
-            e.lanes(norm.channels, |e, ty, i| {
-                let (at, batch) = (e.at(running, i, 1), statistic(e, norm, context, row, i));
-                let (before, batch) = (e.load(ty, at, 0), e.load(ty, batch, 0));
-                let way = e.b.ins().fsub(batch, before);
-                let momentum = e.float(ty, norm.momentum as f32);
-                let after = e.mul_add(momentum, way, before);
-                e.store(after, at, 0);
-            });
+        if norm.pixels > 1 {
+            move_running(e, plan, norm, context);
+        } else {
+            let several = e.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, images, 1);
+            e.when(several, |e| move_running(e, plan, norm, context));
         }
+    }
+}
+
+/// `running += momentum (batch - running)`.
+fn move_running(e: &mut Emitter<'_>, plan: &Plan, norm: &NormPlan, context: Value) {
+    let weights = context::load(e, I64, context, offset_of!(Context, weights));
+    let pairs =
+        [(norm.weights.mean, Row::Affine(Affine::Mean)), (norm.weights.variance, Row::Unbiased)];
+    for (weight, row) in pairs {
+        let running = e.floats(weights, plan.weights[weight.index()] as i64);
+        e.lanes(norm.channels, |e, ty, i| {
+            let (at, batch) = (e.at(running, i, 1), statistic(e, norm, context, row, i));
+            let (before, batch) = (e.load(ty, at, 0), e.load(ty, batch, 0));
+            let way = e.b.ins().fsub(batch, before);
+            let momentum = e.float(ty, norm.momentum as f32);
+            let after = e.mul_add(momentum, way, before);
+            e.store(after, at, 0);
+        });
     }
 }
 

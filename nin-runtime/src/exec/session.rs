@@ -155,7 +155,8 @@ impl Session {
 
     /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
     /// backward, and an update of every trained weight by the optimizer's rule, with `g` the gradient of the mean loss,
-    /// clipped. Running statistics move towards the batch's.
+    /// clipped. Running statistics move towards the batch's, unless a channel has one number in it: a number alone has no
+    /// variance.
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::Hyper`] if there is not one
@@ -189,7 +190,7 @@ impl Session {
         let [weights, prepared] = [&mut self.weights, &mut self.prepared].map(Arc::make_mut);
         let Training { memory, moments, .. } = training;
         if !self.program.plan().norms.is_empty() {
-            callee.track(weights, memory, &mut self.lanes).run(&mut self.threads);
+            callee.track(labels.len(), weights, memory, &mut self.lanes).run(&mut self.threads);
         }
         let update = UpdateStep { optimizer, hyper, scale, reduced: clip.is_some(), step };
         callee

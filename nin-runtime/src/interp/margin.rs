@@ -3,7 +3,7 @@
 //! Two executors that round differently may take a close switch differently, and a difference quotient may step over
 //! it; neither says anything about a gradient's rule.
 
-use ndarray::{ArrayView4, NdFloat};
+use ndarray::{ArrayView4, Axis, NdFloat};
 use nin_dsl::graph::{Graph, Op};
 
 use super::pool::{windows, winner};
@@ -16,7 +16,13 @@ use crate::autodiff::Tensor;
 /// Exact zeros and exact ties do not count: they are what an earlier ReLU, dropout or pool left of one and the same
 /// element, and stay exact however it is computed.
 pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
-    let mut margin = T::infinity();
+    switch_margins(graph, values).into_iter().fold(T::infinity(), T::min)
+}
+
+/// The same for each image, in order.
+pub fn switch_margins<T: NdFloat>(graph: &Graph, values: &Values<T>) -> Vec<T> {
+    let input = graph.ids().next().and_then(|input| values.get(&Tensor::Value(input)));
+    let mut margins = vec![T::infinity(); input.map_or(0, |images| images.len_of(Axis(0)))];
     for id in graph.ids() {
         let node = graph.node(id);
         let Some(operand) = id.operand() else { continue };
@@ -27,30 +33,31 @@ pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
         };
         let x = maps(graph.node(operand).shape, x);
         let scale = x.iter().fold(T::zero(), |scale, x| scale.max(x.abs()));
-        let closest = match node.op {
-            Op::Relu | Op::LeakyRelu { .. } => smallest_positive(x.iter().map(|x| x.abs())),
+        let nearer = |margin: &mut T, closest: T| *margin = margin.min(closest / scale);
+        match node.op {
             // With an alpha of 1 its gradient does not jump.
-            Op::Elu { alpha } if alpha != 1.0 => smallest_positive(x.iter().map(|x| x.abs())),
+            Op::Elu { alpha: 1.0 } => {}
+            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } => {
+                for (margin, image) in margins.iter_mut().zip(x.outer_iter()) {
+                    nearer(margin, smallest_positive(image.iter().map(|x| x.abs())));
+                }
+            }
             Op::MaxPool { window, .. } => {
-                let mut closest = T::infinity();
                 let output = (node.shape.height(), node.shape.width());
-                windows(window, x.dim(), output, |_, places| {
-                    closest = closest.min(lead(&x, places));
+                windows(window, x.dim(), output, |[n, ..], places| {
+                    nearer(&mut margins[n], lead(&x, places));
                 });
-                closest
             }
             Op::Input
             | Op::Conv { .. }
-            | Op::Elu { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
-            | Op::Softmax => continue,
-        };
-        margin = margin.min(closest / scale);
+            | Op::Softmax => {}
+        }
     }
-    margin
+    margins
 }
 
 /// How far a window's maximum leads everything smaller.

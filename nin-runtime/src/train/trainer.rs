@@ -15,7 +15,7 @@ use super::random::{Purpose as Stream, shuffled};
 use super::{Recipe, RecipeError, TrainError};
 use crate::Hyper;
 use crate::codegen::Isa;
-use crate::compile::{Options, Purpose};
+use crate::compile::{self, Options, Purpose};
 use crate::data::{Dataset, Normalisation, Preparation, Preprocessing};
 use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
@@ -221,6 +221,8 @@ impl<'d> Trainer<'d> {
     ) -> Result<Trainer<'d>, TrainError> {
         let graph = model.graph();
         preparation.check(data.shape())?;
+        let (train, validation) = divided(data.train().len(), &recipe)?;
+        compile::check_numbers(graph, recipe.batch.min(train.len()))?;
         let options = machine.options(recipe.batch, Purpose::Training);
         let weights = init(graph, &recipe);
         let mut session = model.compile(&options)?.session(&weights)?;
@@ -243,7 +245,6 @@ impl<'d> Trainer<'d> {
             }
         };
         let rates = graph.weight_ids().zip(&graph.weights).map(rate).collect();
-        let (train, validation) = divided(data.train().len(), &recipe)?;
         let info = Info {
             model: Some(model.resolved_text()),
             seed: Some(recipe.seed),

@@ -42,8 +42,12 @@ fn session(graph: &Graph, threads: usize, weights: &Weights) -> Session {
 }
 
 fn session_on(isa: Isa, graph: &Graph, threads: usize, weights: &Weights) -> Session {
+    session_of(BATCH, isa, graph, threads, weights)
+}
+
+fn session_of(batch: usize, isa: Isa, graph: &Graph, threads: usize, weights: &Weights) -> Session {
     let purpose = Purpose::Training;
-    let options = Options { batch: BATCH, threads, isa, purpose, ..Options::default() };
+    let options = Options { batch, threads, isa, purpose, ..Options::default() };
     compile(graph, &options).expect("a program").session(weights).expect("a session")
 }
 
@@ -95,6 +99,51 @@ fn bits_do_not_depend_on_threads() {
                 assert!(one == more, "{text}: {images} images, {isa}, {threads} threads");
             }
         }
+    }
+}
+
+/// Slices of several chunks, of which the last have one image or none.
+#[test]
+fn bits_of_large_batches_do_not_depend_on_threads() {
+    for text in MODELS {
+        let graph = graph(text);
+        let data = Data::draw(&graph, 129, 14);
+        for images in [129, 68] {
+            let bits = |threads| {
+                let mut session = session_of(129, Isa::Auto, &graph, threads, &data.weights);
+                everything(&mut session, &data, images)
+            };
+            assert!(bits(1) == bits(3), "{text}: {images} images");
+        }
+    }
+}
+
+/// On a vector and on a map of one pixel: one number a channel has no variance.
+#[test]
+fn one_image_alone_moves_no_running_statistics() {
+    let graph = graph(
+        "< input(2, 5, 5) conv(6, kernel = 5, pad = 0) batchnorm relu gap fc(20) batchnorm fc(3) >",
+    );
+    let data = Data::draw(&graph, 4, 15);
+    let hyper = hyper(&graph);
+    let running = |weights: &Weights| -> Vec<Vec<u32>> {
+        let all = graph.weights.iter().zip(weight_bits(weights));
+        all.filter(|(weight, _)| !weight.role.is_trained()).map(|(_, bits)| bits).collect()
+    };
+    for (isa, threads) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 2)]) {
+        let mut session = session_of(4, isa, &graph, threads, &data.weights);
+        let mut step = |images: usize| {
+            let params = StepParams { hyper: &hyper, ..StepParams::default() };
+            let view = data.images.slice(s![..images, .., .., ..]);
+            let outcome = session.step(view, &data.labels[..images], &params).expect("a step");
+            assert!(outcome.loss.is_finite());
+            session.weights()
+        };
+        let after_one = step(1);
+        assert_eq!(running(&after_one), running(&data.weights), "{isa}");
+        assert_ne!(weight_bits(&after_one), weight_bits(&data.weights), "{isa}");
+        let moved = running(&step(2));
+        assert!(moved.iter().zip(running(&after_one)).all(|(a, b)| *a != b), "{isa}");
     }
 }
 
@@ -355,6 +404,16 @@ fn wrong_options_are_typed_errors() {
     let options =
         Options { batch: 2, threads: 1, purpose: Purpose::Training, ..Options::default() };
     assert!(matches!(compile(&map, &options), Err(Error::NotClassifier { .. })));
+
+    let lone = graph("< input(1, 4, 4) conv(2) gap batchnorm fc(2) batchnorm >");
+    let of_batch = |batch, purpose| {
+        compile(&lone, &Options { batch, threads: 1, purpose, ..Options::default() }).map(|_| ())
+    };
+    assert!(matches!(
+        of_batch(1, Purpose::Training),
+        Err(Error::LoneNumber { layer }) if layer == "batchnorm1"
+    ));
+    assert!(of_batch(2, Purpose::Training).is_ok() && of_batch(1, Purpose::Inference).is_ok());
 
     let program = program(&classifier, 1, Purpose::Inference);
     assert!(matches!(program.session(&Weights::zeros(&map)), Err(Error::Weights(_))));

@@ -57,6 +57,15 @@ pub(super) const ROWS: &[Row] = &[
         says: &["r.toml:3:", "unclosed array"],
     },
     Row {
+        what: "batches that leave a batch normalisation one number a channel",
+        spoil: |folder| {
+            write(folder.join("lone.nin"), "< input(1, 8, 8) conv(4) gap batchnorm fc(3) >");
+        },
+        line: "train lone.nin --data npy:arrays --batch 1",
+        code: 1,
+        says: &["`batchnorm1` gets one number a channel", "batches of 2 images or more"],
+    },
+    Row {
         what: "a recipe that is no text",
         spoil: |folder| write(folder.join("r.toml"), b"\xff\xfe\x00"),
         line: BY_RECIPE,

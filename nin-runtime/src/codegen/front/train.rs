@@ -194,6 +194,7 @@ impl Front<'_> {
         phases(e, body, context, step.n, sums);
         self.clip(e, body, context, (step.settings, sums));
         if !plan.norms.is_empty() {
+            over(e, context, 0, step.n);
             body.call(e, Entry::Track, context);
         }
         let coefficients = self.coefficients(e, step.settings);

@@ -245,9 +245,10 @@ impl<'a> Callee<'a> {
         self.calls(Entry::Update { rule: optimizer.update() }, lanes)
     }
 
-    /// Moves the running statistics towards those of the batch.
+    /// Moves the running statistics towards those of a batch of `n` images.
     pub(crate) fn track(
         self,
+        n: usize,
         weights: &'a mut Floats,
         memory: &'a mut StepMemory,
         lanes: &'a mut Lanes,
@@ -256,7 +257,7 @@ impl<'a> Callee<'a> {
         self.check(memory);
         let (weights, statistics) = (weights.as_mut_ptr(), memory.statistics.as_mut_ptr());
         let context = Context { weights, statistics, ..NOTHING };
-        lanes.cleared(1)[0].push(Some(context));
+        lanes.cleared(1)[0].push(Some(context.over(0..n)));
         self.calls(Entry::Track, lanes)
     }
 
