@@ -27,6 +27,12 @@ mod data;
 #[allow(dead_code, reason = "the suite uses the rest")]
 #[path = "../../nin-runtime/tests/suite/models.rs"]
 mod models;
+#[allow(dead_code, reason = "the suite uses the rest")]
+#[path = "../../nin-runtime/tests/suite/steady.rs"]
+mod steady;
+#[allow(dead_code, reason = "the suite uses the rest")]
+#[path = "../../nin-runtime/tests/suite/tally.rs"]
+mod tally;
 
 pub use limits::{Finding, Limits, Runner};
 pub use mutate::Mutator;

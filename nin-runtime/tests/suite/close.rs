@@ -1,19 +1,29 @@
-//! How numbers are compared: relative to the largest magnitude of the tensor they are in.
+//! How numbers are compared: relative to the largest magnitude of the tensor they are in, or to what rounding alone makes
+//! of it.
 
 use ndarray::ArrayD;
-use nin_dsl::graph::{Graph, Op, Weight};
+use nin_dsl::graph::Graph;
+use nin_runtime::interp;
+use nin_runtime::weights::Weights;
+
+use crate::tally::Tally;
+
+/// How far generated code may be from the interpreter, of a tensor's scale.
+pub(crate) const TOLERANCE: f64 = 1e-4;
+
+/// How far it may be of what rounding does to a tensor, where that is more. It is measured in a few runs, in which sums are
+/// taken in another order and nothing is rounded as Winograd's algorithm does it.
+const NOISES: f64 = 32.0;
 
 /// The largest magnitude in a tensor.
 pub(crate) fn scale<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().fold(0.0, |scale, value| scale.max(value.abs()))
 }
 
-/// The scale below which the gradient of a weight is nothing but rounding: a batch normalisation takes away whatever moves
-/// a channel as a whole, so that the gradient of a bias before it is a sum of large numbers that is zero.
-pub(crate) fn least_scale(graph: &Graph, weight: &Weight, gradients: &[ArrayD<f64>]) -> f64 {
-    let norm = graph.nodes.iter().rposition(|node| matches!(node.op, Op::BatchNorm { .. }));
-    let normalised = norm.is_some_and(|norm| weight.node.index() < norm);
-    if normalised { 0.1 * scale(gradients.iter().flatten()) } else { 0.0 }
+/// The largest distance between two tensors of one shape.
+pub(crate) fn distance(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    a.iter().zip(b).fold(0.0, |most, (a, b)| most.max((a - b).abs()))
 }
 
 /// Whether every number is within `tolerance` of the expected tensor's scale; the message names the worst.
@@ -23,31 +33,83 @@ pub(crate) fn check(
     expected: &ArrayD<f64>,
     tolerance: f64,
 ) -> Result<(), String> {
-    check_above(what, found, expected, tolerance, 0.0)
+    check_within(what, found, expected, tolerance * scale(expected))
 }
 
-/// As [`check`], with a least scale.
-pub(crate) fn check_above(
+/// Whether every number is so near to the expected one.
+pub(crate) fn check_within(
     what: &str,
     found: &ArrayD<f64>,
     expected: &ArrayD<f64>,
-    tolerance: f64,
-    least_scale: f64,
+    allowed: f64,
 ) -> Result<(), String> {
     if found.shape() != expected.shape() {
         return Err(format!("{what}: {:?} instead of {:?}", found.shape(), expected.shape()));
     }
-    let scale = scale(expected).max(least_scale);
-    for (at, &expected) in expected.indexed_iter() {
+    for (at, &expected_number) in expected.indexed_iter() {
         let found = found[&at];
-        let distance = (found - expected).abs();
         // A NaN is within nothing.
-        let close = distance <= tolerance * scale;
+        let close = (found - expected_number).abs() <= allowed;
         if !close {
+            let scale = scale(expected);
             return Err(format!(
-                "{what} at {at:?}: {found:e} instead of {expected:e}, scale {scale:e}"
+                "{what} at {at:?}: {found:e} instead of {expected_number:e}, scale {scale:e}, allowed {allowed:e}"
             ));
         }
     }
     Ok(())
+}
+
+/// Numbers of every weight, as the interpreter has them, and how far rounding moves them.
+pub(crate) struct Expected {
+    pub(crate) numbers: Vec<ArrayD<f64>>,
+    pub(crate) noise: Vec<f64>,
+}
+
+/// How many tensors were judged by their own scale, and how many by what rounding does to them because that is more.
+#[derive(Default)]
+pub(crate) struct Judged(Tally);
+
+impl Judged {
+    /// By their own scale, and all.
+    pub(crate) fn counts(&self) -> [u32; 2] {
+        self.0.counts()
+    }
+
+    /// Asserts that most were judged by their own scale.
+    pub(crate) fn assert(&self) {
+        self.0.assert("tensors by their own scale", 65);
+    }
+}
+
+impl Expected {
+    /// Compares what was found.
+    pub(crate) fn check(
+        &self,
+        graph: &Graph,
+        what: &str,
+        found: &Weights,
+        judged: &Judged,
+    ) -> Result<(), String> {
+        let found = interp::arrays(found);
+        let expected = self.numbers.iter().zip(&self.noise);
+        for ((weight, found), (expected, noise)) in graph.weights.iter().zip(&found).zip(expected) {
+            let (own, rounding) = (TOLERANCE * scale(expected), NOISES * noise);
+            if weight.role.is_trained() {
+                judged.0.count(own >= rounding);
+            }
+            let what = format!("{what} {}", weight.name);
+            check_within(&what, found, expected, own.max(rounding))?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares a loss.
+pub(crate) fn check_loss(found: f64, expected: f64) -> Result<(), String> {
+    if (found - expected).abs() <= TOLERANCE * expected {
+        Ok(())
+    } else {
+        Err(format!("loss {found:e} instead of {expected:e}"))
+    }
 }

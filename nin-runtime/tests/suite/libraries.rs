@@ -28,9 +28,9 @@ type Forward = unsafe extern "C" fn(*const f32, *mut f32, usize, *mut c_void);
 type ForwardPassed = unsafe extern "C" fn(*const f32, *mut f32, usize, *const c_void, *mut c_void);
 type Prepare = unsafe extern "C" fn(*const *const f32, *mut c_void, *mut c_void);
 
-/// Images of a call; one more than a chunk, where images are small.
+/// Images of a call: two chunks and a part of one, where images are small.
 fn images(graph: &Graph) -> usize {
-    if graph.input().elements() < 10_000 { 5 } else { 1 }
+    if graph.input().elements() < 10_000 { 19 } else { 1 }
 }
 
 fn options(isas: &[Isa], batch: usize, algo: &Algos) -> LibraryOptions {

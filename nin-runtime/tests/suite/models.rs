@@ -22,6 +22,8 @@ pub(crate) struct Size {
 
 /// Many can be run in a test, and few of their switches are close.
 pub(crate) const SMALL: Size = Size { side: 17, macs: 300_000, elements: 4096 };
+/// So small that hundreds of images are quick.
+pub(crate) const TINY: Size = Size { side: 6, macs: 8_000, elements: 160 };
 /// An activation is too large to be worked on in one piece.
 pub(crate) const LARGE: Size = Size { side: 40, macs: 3_000_000, elements: 40_000 };
 

@@ -13,8 +13,8 @@ use proptest::test_runner::TestCaseError;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::differential::config;
 use crate::products::{BOUND, CLASSES, Expected, NAMES, Places, Strayed, errors, model, places};
+use crate::settings::config;
 
 /// A convolution and what it is given.
 #[derive(Clone, Copy, Debug)]
