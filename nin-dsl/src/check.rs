@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, Severity, list, nearest};
 use crate::eval::{Scope, VALUE_WORDS, evaluate};
+use crate::excerpt::excerpt;
 use crate::graph::{Builder, Graph, Number};
 use crate::layer;
 use crate::limits;
@@ -225,16 +226,17 @@ fn overridden(param: &Declared<'_>, value: Number, sink: &mut Vec<Diagnostic>) -
 }
 
 fn unknown_override(model: &ast::Model, name: &str) -> Diagnostic {
+    let shown = excerpt(name);
     let names = || model.params().iter().map(|param| param.name.text.as_str());
     let help = match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if model.params().is_empty() => {
-            format!("the model has no parameters: begin it with `model NAME({name} = 1) <`")
+            format!("the model has no parameters: begin it with `model NAME({shown} = 1) <`")
         }
         None => format!("the model has {}", list(names(), "and")),
     };
-    let message = format!("the model `{}` has no parameter `{name}`", model.name.text);
+    let message = format!("the model `{}` has no parameter `{shown}`", model.name.text);
     Diagnostic::new(Code::UnknownOverride, message)
-        .label(model.name.span, format!("no parameter `{name}` here"))
+        .label(model.name.span, format!("no parameter `{shown}` here"))
         .help(help)
 }

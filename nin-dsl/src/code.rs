@@ -73,6 +73,10 @@ A model is a chain of layers between `<` and `>`, usually with a name and parame
 Arguments stand in parentheses, separated by commas: first those without a name, then `name = value`. The message says
 what could have come at the marked place. Only the first such error of a text is reported, since what follows it is
 guesswork.
+
+Names are made of `a` to `z`, `A` to `Z`, `0` to `9` and `_`, and begin with no digit; comments may hold any letters. What
+separates words is a blank, a tab or the end of a line: blanks of other kinds, such as those that web pages and word
+processors put in their place, are named in the message, and so are characters that nobody can see.
 "
 N002 BadNumber Error "a malformed number" "
 Numbers are written `12`, `0.5` or `1e-5`: digits on both sides of the point, and no suffix, prefix or separator
@@ -183,7 +187,7 @@ Convolutions and pools slide over height and width, which `gap` and `fc` have re
 "
 N046 TooLarge Error "a model over the size limits" "
 A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 10,000 uses of blocks and
-repetitions, 1,000 blocks, 256 parameters in one head and 4 MiB of text.
+repetitions, 1,000 blocks, 256 parameters in one head, 128 bytes in one name and 4 MiB of text.
 "
 N060 DroppedPixels Warning "rows or columns that no window reads" "
 With `round = floor`, the default, a pool reads only whole windows: if the stride does not divide what is left, the last

@@ -3,6 +3,7 @@
 use std::fmt;
 
 pub use crate::code::{Code, Severity, UnknownCode};
+use crate::excerpt::excerpt;
 use crate::span::{Source, Span};
 
 /// One error or warning.
@@ -77,7 +78,7 @@ impl Diagnostic {
         let line = |span| source.location(span).line;
         let guilty = self.span().map(line);
         let labels = self.labels.iter().enumerate().filter_map(|(i, label)| {
-            let there = source.slice(label.span).lines().next().unwrap_or("");
+            let there = excerpt(source.slice(label.span).lines().next().unwrap_or(""));
             let said = label.text.is_empty() || self.message.contains(&label.text);
             let text = label.text.as_str();
             if i == 0 || there.is_empty() {
@@ -104,7 +105,8 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Draws a diagnostic as rustc draws its own; with terminal colours if `colour` is set. No newline at the end.
+/// Draws a diagnostic as rustc draws its own; with terminal colours if `colour` is set. No newline at the end. Of a long
+/// line there is only what lies around the labels, and no character of the text moves a terminal's cursor.
 #[cfg(feature = "render")]
 pub fn render(diagnostic: &Diagnostic, source: &Source, colour: bool) -> String {
     use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -117,25 +119,63 @@ pub fn render(diagnostic: &Diagnostic, source: &Source, colour: bool) -> String 
         .primary_title(diagnostic.message.as_str())
         .id(diagnostic.code.number())
         .elements(None::<Snippet<'_, annotate_snippets::Annotation<'_>>>);
-    if !diagnostic.labels.is_empty() {
-        let annotations = diagnostic.labels.iter().enumerate().map(|(i, label)| {
+    let path = crate::excerpt::printable(&source.name);
+    // Control characters of ASCII get marks in the drawing; those of Latin-1 do not, and terminals obey them. The mark in their
+    // place is as long in bytes.
+    let latin_control = |c: char| matches!(c, '\u{80}'..='\u{9f}');
+    let text = source.text.replace(latin_control, "\u{b7}");
+    let (near, far) = near_and_far(diagnostic, source);
+    if !near.is_empty() {
+        let annotations = near.iter().enumerate().map(|(i, label)| {
             let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
             let text = (!label.text.is_empty()).then_some(label.text.as_str());
             kind.span(label.span.start as usize..label.span.end as usize).label(text)
         });
-        group = group.element(
-            Snippet::source(&*source.text).path(Some(&*source.name)).annotations(annotations),
-        );
+        group = group.element(Snippet::source(&*text).path(Some(&*path)).annotations(annotations));
     }
+    let notes = far.into_iter().map(|label| {
+        let at = source.location(label.span);
+        let there = excerpt(source.slice(label.span).lines().next().unwrap_or(""));
+        Level::NOTE.message(format!("{}:{}: `{there}`: {}", at.line, at.column, label.text))
+    });
+    let group = group.elements(notes);
     let help = diagnostic.help.iter().map(|help| Level::HELP.message(help.as_str()));
     let report = [group.elements(help)];
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     renderer.render(&report)
 }
 
-/// `names` as a person lists them: `a`, `b` or `c`, each in backquotes.
+/// A diagnostic's labels: those to be drawn, the guilty one first, and those so far from one of them on its line that a
+/// drawing of both would be as long as the line.
+#[cfg(feature = "render")]
+fn near_and_far<'d>(
+    diagnostic: &'d Diagnostic,
+    source: &Source,
+) -> (Vec<&'d Label>, Vec<&'d Label>) {
+    /// Bytes between two labels of one drawing, about a terminal's width.
+    const FAR: usize = 120;
+    let apart = |a: Span, b: Span| {
+        let between = a.end.min(b.end) as usize..a.start.max(b.start) as usize;
+        let text = source.text.get(between).unwrap_or("");
+        text.len() > FAR && !text.contains('\n')
+    };
+    let (mut near, mut far): (Vec<&Label>, Vec<&Label>) = (vec![], vec![]);
+    for label in &diagnostic.labels {
+        let is_far = near.iter().any(|drawn| apart(drawn.span, label.span));
+        if is_far { far.push(label) } else { near.push(label) }
+    }
+    (near, far)
+}
+
+/// `names` as a person lists them: `a`, `b` or `c`, each in backquotes; of very many the first.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>, conjunction: &str) -> String {
-    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    /// More are not read.
+    const LISTED: usize = 40;
+    let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED {
+        let others = names.split_off(LISTED).len();
+        names.push(format!("{others} others"));
+    }
     join(&names, conjunction)
 }
 

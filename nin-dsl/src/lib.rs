@@ -27,6 +27,7 @@ mod check;
 mod code;
 pub mod diagnostic;
 mod eval;
+mod excerpt;
 pub mod format;
 pub mod graph;
 pub mod layer;
@@ -39,6 +40,7 @@ pub mod span;
 
 pub use crate::check::{check, defaults};
 pub use crate::diagnostic::{Code, Diagnostic, Severity};
+pub use crate::excerpt::{excerpt, printable};
 pub use crate::graph::Graph;
 pub use crate::number::{ArithmeticError, Number, Operator, ParseNumberError};
 pub use crate::parse::parse;

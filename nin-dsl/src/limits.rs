@@ -16,6 +16,8 @@ pub const NESTING: usize = 64;
 pub const PARAMETERS_OF_ONE: usize = 256;
 /// Blocks of a text.
 pub const BLOCKS: usize = 1_000;
+/// Bytes of a name.
+pub const NAME_BYTES: usize = 128;
 /// Bytes of a model's text.
 pub const TEXT_BYTES: usize = 4 << 20;
 /// The least `eps` of a batch normalisation: a smaller one is lost beside any variance, and its root grows without use.

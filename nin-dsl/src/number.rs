@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::excerpt::excerpt;
+
 /// A number of the language: whole numbers divide and print differently from real ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
@@ -119,9 +121,11 @@ impl fmt::Display for ParseNumberError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParseNumberError::Malformed(text) => {
-                write!(f, "`{text}` is not a number such as 12, 0.5 or 1e-5")
+                write!(f, "`{}` is not a number such as 12, 0.5 or 1e-5", excerpt(text))
             }
-            ParseNumberError::OutOfRange(text) => write!(f, "`{text}` does not fit 64 bits"),
+            ParseNumberError::OutOfRange(text) => {
+                write!(f, "`{}` does not fit 64 bits", excerpt(text))
+            }
         }
     }
 }

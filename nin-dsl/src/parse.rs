@@ -99,8 +99,13 @@ fn span(pair: &Pair<'_, Rule>) -> Span {
     Span::new(start, last.as_span().end())
 }
 
-fn name(pair: &Pair<'_, Rule>) -> ast::Name {
-    ast::Name { text: pair.as_str().to_owned(), span: span(pair) }
+fn name(pair: &Pair<'_, Rule>) -> Result<ast::Name, Diagnostic> {
+    let (text, span) = (pair.as_str(), span(pair));
+    if text.len() > limits::NAME_BYTES {
+        let message = format!("a name of {} bytes; at most {}", text.len(), limits::NAME_BYTES);
+        return Err(Diagnostic::new(Code::TooLarge, message).label(span, "choose a shorter name"));
+    }
+    Ok(ast::Name { text: text.to_owned(), span })
 }
 
 /// The children that say something: punctuation has said its part by standing there.
@@ -150,7 +155,7 @@ fn read_model(
     span: Span,
 ) -> Result<ast::Model, Diagnostic> {
     let mut parts = children(pair);
-    let (name, mut part) = (name(&next(&mut parts)), next(&mut parts));
+    let (name, mut part) = (name(&next(&mut parts))?, next(&mut parts));
     let mut params = vec![];
     if part.as_rule() == Rule::params {
         params = children(part).map(read_param).collect::<Result<_, _>>()?;
@@ -167,7 +172,7 @@ fn read_block(
     visibility: Option<ast::Visibility>,
 ) -> Result<ast::Block, Diagnostic> {
     let mut parts = children(pair);
-    let (name, mut part) = (name(&next(&mut parts)), next(&mut parts));
+    let (name, mut part) = (name(&next(&mut parts))?, next(&mut parts));
     let mut slots = vec![];
     if part.as_rule() == Rule::slots {
         slots = children(part).map(read_slot).collect::<Result<_, _>>()?;
@@ -201,12 +206,12 @@ fn doc_lines(comment: &str) -> Vec<String> {
 fn read_param(pair: Pair<'_, Rule>) -> Result<ast::Param, Diagnostic> {
     let mut parts = children(pair);
     let (param, default) = (next(&mut parts), next(&mut parts));
-    Ok(ast::Param { name: name(&param), default: read_expr(default)? })
+    Ok(ast::Param { name: name(&param)?, default: read_expr(default)? })
 }
 
 fn read_slot(pair: Pair<'_, Rule>) -> Result<ast::Slot, Diagnostic> {
     let mut parts = children(pair);
-    let slot = name(&next(&mut parts));
+    let slot = name(&next(&mut parts))?;
     Ok(ast::Slot { name: slot, default: parts.next().map(read_expr).transpose()? })
 }
 
@@ -230,7 +235,7 @@ fn read_repeat(pair: Pair<'_, Rule>) -> Result<ast::Repeat, Diagnostic> {
 fn read_call(pair: Pair<'_, Rule>) -> Result<ast::Call, Diagnostic> {
     let whole = span(&pair);
     let mut parts = children(pair);
-    let word = name(&next(&mut parts));
+    let word = name(&next(&mut parts))?;
     let args = match parts.next() {
         Some(args) => children(args).map(read_arg).collect::<Result<_, _>>()?,
         None => vec![],
@@ -243,7 +248,7 @@ fn read_arg(pair: Pair<'_, Rule>) -> Result<ast::Argument, Diagnostic> {
     let mut parts = children(pair);
     let first = next(&mut parts);
     let (name, value) = match parts.next() {
-        Some(value) => (Some(name(&first)), value),
+        Some(value) => (Some(name(&first)?), value),
         None => (None, first),
     };
     Ok(ast::Argument { name, value: read_expr(value)?, span: whole })
@@ -288,7 +293,7 @@ fn read_factor(pair: Pair<'_, Rule>) -> Result<ast::Expr, Diagnostic> {
             let kind = ExprKind::Number(read_number(&format!("{sign}{}", part.as_str()), whole)?);
             return Ok(ast::Expr { kind, span: whole });
         }
-        Rule::name => ast::Expr { kind: ExprKind::Name(part.as_str().to_owned()), span: inner },
+        Rule::name => ast::Expr { kind: ExprKind::Name(name(&part)?.text), span: inner },
         _ => read_expr(part)?,
     };
     let kind = match operand {

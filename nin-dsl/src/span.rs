@@ -57,7 +57,11 @@ impl Source {
     /// The line and column of a span's first byte.
     pub fn location(&self, span: Span) -> Location {
         let before = self.text.get(..span.start as usize).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        // Editors do not count a byte order mark.
+        let line_start = match before.rfind('\n') {
+            Some(newline) => newline + 1,
+            None => before.len() - before.trim_start_matches('\u{feff}').len(),
+        };
         Location {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,

@@ -90,6 +90,7 @@ fn limits() -> String {
         ),
         ("parameters of a model or a block", limits::PARAMETERS_OF_ONE as u64),
         ("blocks of a text", limits::BLOCKS as u64),
+        ("bytes of a name", limits::NAME_BYTES as u64),
         ("bytes of a text", limits::TEXT_BYTES as u64),
     ];
     let row = |(what, most): (&str, u64)| format!("| {what} | {most} |\n");

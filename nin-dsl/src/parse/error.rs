@@ -4,6 +4,7 @@ use pest::error::{Error, ErrorVariant, InputLocation};
 
 use super::grammar::Rule;
 use crate::diagnostic::{Code, Diagnostic, join};
+use crate::excerpt::{excerpt, is_printable, named};
 use crate::scan;
 use crate::span::Span;
 
@@ -20,6 +21,9 @@ pub(super) fn syntax_error(text: &str, error: &Error<Rule>) -> Diagnostic {
                 .label(Span::new(at, at), "");
         }
     };
+    if let Some(foreign) = foreign_letter(text, at) {
+        return foreign;
+    }
     let found = token_at(text, at);
     let place = Span::new(at, at + found.len());
     if ["///", "//!", "/**", "/*!"].iter().any(|mark| found.starts_with(mark)) {
@@ -28,14 +32,14 @@ pub(super) fn syntax_error(text: &str, error: &Error<Rule>) -> Diagnostic {
             .help("write `//` for an ordinary comment");
     }
     if starts_like_number(found) && expected.iter().any(|e| e == "a value" || e == "an argument") {
-        return Diagnostic::new(Code::BadNumber, format!("`{found}` is not a number"))
+        return Diagnostic::new(Code::BadNumber, format!("`{}` is not a number", excerpt(found)))
             .label(place, "numbers are written 12, 0.5 or 1e-5");
     }
     if is_keyword(found) && expected.iter().any(|e| e == "a name" || e == "a parameter") {
         let message = format!("`{found}` is reserved and cannot be a name");
         return Diagnostic::new(Code::Reserved, message).label(place, "choose another name");
     }
-    let shown = if found.is_empty() { "the end of the text".into() } else { format!("`{found}`") };
+    let shown = shown(found);
     let (message, label) = match join(&expected, "or") {
         none if none.is_empty() => (format!("unexpected {shown}"), "unexpected".to_owned()),
         some => (format!("expected {some}, found {shown}"), format!("expected {some}")),
@@ -47,6 +51,12 @@ pub(super) fn syntax_error(text: &str, error: &Error<Rule>) -> Diagnostic {
             diagnostic = diagnostic.label(Span::new(open, open + 1), "still open");
         }
     }
+    if let Some(advice) = advice(found) {
+        diagnostic = diagnostic.help(advice);
+    }
+    if found == "#" && text[..at].ends_with('r') {
+        diagnostic = diagnostic.help("Rust's `r#` is for Rust alone: write the name without it");
+    }
     if expected.iter().any(|e| e == "`<`") && found.starts_with(['{', '[']) {
         diagnostic = diagnostic.help("a chain stands between `<` and `>`");
     }
@@ -56,10 +66,60 @@ pub(super) fn syntax_error(text: &str, error: &Error<Rule>) -> Diagnostic {
     diagnostic
 }
 
+/// What is said of a word with a letter that names do not have, if there is one at a position.
+fn foreign_letter(text: &str, at: usize) -> Option<Diagnostic> {
+    let letter = text[at..].chars().next().filter(|&c| is_foreign(c))?;
+    let start = text[..at]
+        .rfind(|c: char| !is_word(c))
+        .map_or(0, |before| before + text[before..].chars().next().map_or(0, char::len_utf8));
+    let end = text[at..].find(|c: char| !is_word(c)).map_or(text.len(), |length| at + length);
+    let message = format!("{} cannot stand in a name", named(letter));
+    let diagnostic = Diagnostic::new(Code::Syntax, message)
+        .label(Span::new(start, end), "names are made of a to z, A to Z, 0 to 9 and _");
+    Some(diagnostic)
+}
+
+/// A letter or digit beyond ASCII, or a mark over one.
+fn is_foreign(c: char) -> bool {
+    !c.is_ascii() && is_word(c)
+}
+
+/// What people take for a part of a word. Combining marks are no letters, yet stand on them.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || matches!(c, '\u{300}'..='\u{36f}')
+}
+
+/// What was found, as a message names it.
+fn shown(found: &str) -> String {
+    let mut characters = found.chars();
+    match (characters.next(), characters.next()) {
+        (None, _) => "the end of the text".to_owned(),
+        (Some(only), None) => named(only),
+        _ => format!("`{}`", excerpt(found)),
+    }
+}
+
+/// What to do about a character that is none of the language's.
+fn advice(found: &str) -> Option<String> {
+    let c = found.chars().next()?;
+    Some(match c {
+        '\r' => "save the text with the line ends of Unix or Windows".to_owned(),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "write `-`".to_owned(),
+        // The wide forms of ASCII's characters.
+        '\u{ff01}'..='\u{ff5e}' => {
+            let narrow = char::from_u32(u32::from(c) - 0xff01 + 0x21)?;
+            format!("write `{narrow}`")
+        }
+        c if c.is_whitespace() => "put an ordinary blank in its place".to_owned(),
+        c if !is_printable(c) => "remove it".to_owned(),
+        _ => return None,
+    })
+}
+
 /// The word, number, comment mark or single character at a position; empty at the end.
 fn token_at(text: &str, at: usize) -> &str {
     let rest = &text[at..];
-    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let word = is_word;
     let length = match rest.chars().next() {
         None => 0,
         Some('/') if rest.starts_with("//") || rest.starts_with("/*") => {
@@ -109,7 +169,8 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
             Rule::add_op | Rule::mul_op | Rule::negation => possible.push("an operator"),
             Rule::separator | Rule::visibility | Rule::pub_word | Rule::doc => {}
             Rule::word | Rule::word_char | Rule::keyword | Rule::line_doc | Rule::block_doc => {}
-            Rule::WHITESPACE | Rule::COMMENT | Rule::line_comment | Rule::nested => {}
+            Rule::WHITESPACE | Rule::line_end | Rule::in_line => {}
+            Rule::COMMENT | Rule::line_comment | Rule::nested => {}
         }
     }
     let end = "the end of the text";
