@@ -31,7 +31,6 @@
 
 pub use ndarray;
 pub use nin_dsl::{Diagnostic, Graph, Number, Shape};
-pub use nin_macros::{include, nin};
 pub use nin_runtime::codegen::Isa;
 pub use nin_runtime::compile::{Options, Purpose};
 pub use nin_runtime::data::Dataset;
@@ -42,12 +41,38 @@ pub use nin_runtime::optimizer::Optimizer;
 pub use nin_runtime::plan::{Algo, Algos};
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
-pub use nin_runtime::{Hyper, data, export, features, train, weights};
+pub use nin_runtime::{Hyper, data, export, features, optimizer, train, weights};
 
-/// What the macros expand to. Not for use by hand; it changes without notice.
+/// A model, checked while Rust compiles: `model`, and blocks beside it, become a struct with a field for each parameter; a
+/// bare chain is an expression, a [`Model`]; and the path of a `.nin` file, relative to the package's `Cargo.toml`, is what
+/// the file holds.
+///
+/// ```
+/// nin::nin! {
+///     /// A small network.
+///     pub model Small(width = 8) < input(1, 12, 12) mlpconv(width, 10, kernel = 5) gap softmax >
+/// }
+///
+/// let wide = Small { width: 16, ..Small::default() }.model()?;
+/// assert_eq!((Small::INPUT, Small::OUTPUT), ([1, 12, 12], [10]));
+///
+/// let bare: nin::Model = nin::nin!(< input(1, 12, 12) conv(10) gap >);
+/// assert_eq!(bare.graph().params_total(), 10 * 9 + 10);
+///
+/// nin::nin!("models/digits.nin");
+/// assert_eq!(Digits::default().model()?.graph().name, "Digits");
+/// # Ok::<(), nin::ModelError>(())
+/// ```
+#[macro_export]
+macro_rules! nin {
+    ($($tokens:tt)*) => { $crate::__private::nin! { $crate $($tokens)* } };
+}
+
+/// What the macro expands to. Not for use by hand; it changes without notice.
 #[doc(hidden)]
 pub mod __private {
     pub use nin_dsl::Number;
+    pub use nin_macros::nin;
     pub use nin_runtime::model::{Model, ModelError as Error};
 
     /// A model the macro has checked, with other values for some of its parameters.

@@ -1,14 +1,23 @@
-//! What the macros become.
+//! What the macro becomes.
 //!
-//! The facade provides, in `nin::__private`:
+//! The facade, the crate `nin` under whatever name, passes itself with the tokens:
+//!
+//! ```text
+//! macro_rules! nin {
+//!     ($($tokens:tt)*) => { $crate::__private::nin! { $crate $($tokens)* } };
+//! }
+//! ```
+//!
+//! and provides, in `__private`:
 //!
 //! ```text
 //! pub use nin_dsl::Number;
+//! pub use nin_macros::nin;
 //! pub use crate::{Error, Model};
 //! pub fn model(name: &str, text: &str, params: &[(&str, Number)]) -> Result<Model, Error>;
 //! ```
 //!
-//! `name` names a bare chain; `params` override defaults. A model with a head becomes
+//! `name` names a bare chain; `params` override defaults. A model with a head becomes, with `nin` for the facade,
 //!
 //! ```text
 //! pub struct Small { pub width: i64 }     // `i64` or `f64`, as the default is; a unit struct without parameters
@@ -24,7 +33,8 @@
 //! }
 //! ```
 //!
-//! and a bare chain the expression `nin::__private::model("model", TEXT, &[])`, unwrapped.
+//! and a bare chain the expression `nin::__private::model("model", TEXT, &[])`, unwrapped. A model may have the name of
+//! anything, of a primitive type too, so every other name is written as a path from a crate.
 //!
 //! A model with errors becomes the same struct as far as it is known, beside the errors, so that what uses it adds none.
 
@@ -41,8 +51,33 @@ use quote::{ToTokens, quote, quote_spanned};
 use crate::token_text::TokenText;
 use item::{Checked, item};
 
-/// `nin!`.
+/// The macro.
 pub(crate) fn nin(tokens: TokenStream) -> TokenStream {
+    let mut trees = tokens.into_iter();
+    let facade = Facade(trees.next().expect("the facade passes itself (a bug in nin)"));
+    let rest: Vec<TokenTree> = trees.collect();
+    match rest.as_slice() {
+        [TokenTree::Literal(literal)] => match syn::Lit::new(literal.clone()) {
+            syn::Lit::Str(path) => file(&facade, &path.value(), literal.span()),
+            _ => text(&facade, rest.into_iter().collect()),
+        },
+        _ => text(&facade, rest.into_iter().collect()),
+    }
+}
+
+/// The crate whose macro was called, by the name that leads to it from wherever that was.
+struct Facade(TokenTree);
+
+impl Facade {
+    /// What it provides for expansions.
+    fn private(&self) -> TokenStream {
+        let facade = &self.0;
+        quote!(#facade::__private)
+    }
+}
+
+/// A model as it was written in the macro.
+fn text(facade: &Facade, tokens: TokenStream) -> TokenStream {
     let layout = TokenText::new(tokens.clone());
     let source = Source::new("model", layout.text.as_str());
     let report = |diagnostic: &Diagnostic| Report {
@@ -62,42 +97,29 @@ pub(crate) fn nin(tokens: TokenStream) -> TokenStream {
         Ok(model) => {
             let name_span = layout.ends(model.name.span).0;
             let text = Literal::string(&model.to_string()).into_token_stream();
-            expansion(&model, &text, name_span, report)
+            expansion(facade, &model, &text, name_span, report)
         }
         Err(diagnostics) => {
-            let errors = Report::tokens(&diagnostics.iter().map(report).collect::<Vec<_>>());
+            let reports: Vec<Report> = diagnostics.iter().map(report).collect();
+            let errors = Report::tokens(&reports);
             let rest = head(tokens).map(|(model, name_span)| {
-                item(&model, &quote!(""), name_span, Checked::not(&model))
+                item(facade, &model, &quote!(""), name_span, Checked::not(&model))
             });
             quote!(#errors #rest)
         }
     }
 }
 
-/// `include!`.
-pub(crate) fn include(tokens: TokenStream) -> TokenStream {
-    let mut trees = tokens.into_iter();
-    let (literal, at) = match (trees.next(), trees.next()) {
-        (Some(TokenTree::Literal(literal)), None) => {
-            (syn::Lit::new(literal.clone()), literal.span())
-        }
-        (first, second) => {
-            let span = second.or(first).map_or_else(Span::call_site, |tree| tree.span());
-            return compile_error((span, span), "expected one path, such as \"models/small.nin\"");
-        }
-    };
-    let syn::Lit::Str(path) = literal else {
-        return compile_error((at, at), "a path is a string, such as \"models/small.nin\"");
-    };
-    let path = path.value();
+/// A model in a file.
+fn file(facade: &Facade, path: &str, at: Span) -> TokenStream {
     // Cargo sets it for every crate it builds; elsewhere paths are relative to where the compiler runs.
-    let full = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join(&path);
+    let full = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join(path);
     let source = match std::fs::read_to_string(&full) {
         Ok(text) => Source::new(path, text),
         Err(error) => {
             let message =
                 format!("cannot read `{path}`: {error}\nhelp: a path is relative to Cargo.toml");
-            return compile_error((at, at), &message);
+            return Report::tokens(&[Report::error(at, message)]);
         }
     };
     let report = |diagnostic: &Diagnostic| Report {
@@ -109,7 +131,7 @@ pub(crate) fn include(tokens: TokenStream) -> TokenStream {
         Ok(model) => {
             // The compiler itself reads the file too, so that cargo builds again when it changes.
             let full = full.to_string_lossy();
-            expansion(&model, &quote!(::core::include_str!(#full)), at, report)
+            expansion(facade, &model, &quote!(::core::include_str!(#full)), at, report)
         }
         Err(diagnostics) => Report::tokens(&diagnostics.iter().map(report).collect::<Vec<_>>()),
     }
@@ -117,6 +139,7 @@ pub(crate) fn include(tokens: TokenStream) -> TokenStream {
 
 /// What a model becomes: a struct if it has a head, an expression if it is a bare chain, and what there is to say.
 fn expansion(
+    facade: &Facade,
     model: &ast::Model,
     text: &TokenStream,
     name_span: Span,
@@ -127,18 +150,18 @@ fn expansion(
     let told = Report::tokens(&reports);
     match (&model.head, &graph) {
         (Some(_), Some(graph)) => {
-            let item = item(model, text, name_span, Checked::of(graph));
+            let item = item(facade, model, text, name_span, Checked::of(graph));
             quote!(#item #told)
         }
         (Some(_), None) => {
-            let item = item(model, text, name_span, Checked::not(model));
+            let item = item(facade, model, text, name_span, Checked::not(model));
             quote!(#item #told)
         }
         (None, Some(_)) => {
-            let name = &model.name.text;
+            let (private, name) = (facade.private(), &model.name.text);
             quote!({
                 #told
-                ::nin::__private::model(#name, #text, &[])
+                #private::model(#name, #text, &[])
                     .expect("the macro has checked this model (a bug in nin)")
             })
         }
@@ -177,28 +200,30 @@ struct Report {
 }
 
 impl Report {
+    fn error(at: Span, message: String) -> Report {
+        Report { severity: Severity::Error, place: (at, at), message }
+    }
+
     /// Items that make rustc say it all, warnings first; the last of several errors may end a block as its value.
     fn tokens(reports: &[Report]) -> TokenStream {
         let of = |severity| reports.iter().filter(move |report| report.severity == severity);
-        let warnings =
-            of(Severity::Warning).map(|warning| deprecated(warning.place.0, &warning.message));
-        let errors = of(Severity::Error).map(|error| compile_error(error.place, &error.message));
-        warnings.chain(errors).collect()
+        let (warnings, errors) = (of(Severity::Warning), of(Severity::Error));
+        warnings.map(deprecated).chain(errors.map(compile_error)).collect()
     }
 }
 
-/// An error of rustc's from the first span to the last.
-fn compile_error((first, last): (Span, Span), message: &str) -> TokenStream {
+/// An error of rustc's, under its tokens from first to last.
+fn compile_error(Report { place: (first, last), message, .. }: &Report) -> TokenStream {
     let mut body = Group::new(Delimiter::Brace, Literal::string(message).into_token_stream());
-    body.set_span(last);
-    let mut tokens = quote_spanned!(first=> ::core::compile_error!);
+    body.set_span(*last);
+    let mut tokens = quote_spanned!(*first=> ::core::compile_error!);
     tokens.extend([TokenTree::Group(body)]);
     tokens
 }
 
 /// A warning of rustc's, which a macro can give only by using something deprecated.
-fn deprecated(at: Span, message: &str) -> TokenStream {
-    quote_spanned! {at=>
+fn deprecated(Report { place: (at, _), message, .. }: &Report) -> TokenStream {
+    quote_spanned! {*at=>
         const _: () = {
             #[deprecated(note = #message)]
             const WARNING: () = ();
@@ -213,7 +238,7 @@ mod tests {
 
     #[test]
     fn errors_in_a_file_name_the_place_in_it() {
-        let tokens = include(quote!("tests/faulty.nin")).to_string();
+        let tokens = nin(quote!(nin "tests/faulty.nin")).to_string();
         assert_eq!(tokens.matches("compile_error").count(), 2, "{tokens}");
         for part in ["tests/faulty.nin:4:5: error[N010]", "did you mean `conv`?", "faulty.nin:6:5"]
         {

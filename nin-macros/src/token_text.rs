@@ -73,9 +73,18 @@ impl Layout {
                 }
                 TokenTree::Punct(punct) => self.punct(&punct),
                 TokenTree::Group(group) => self.group(&group),
-                TokenTree::Ident(ident) => self.token(&ident.to_string(), ident.span()),
+                TokenTree::Ident(ident) => self.word(&ident.to_string(), ident.span()),
                 TokenTree::Literal(literal) => self.token(&literal.to_string(), literal.span()),
             }
+        }
+    }
+
+    /// A word. Rust's keywords are names in the language, and as Rust writes those: `r#fn` is the name `fn`, which stands two
+    /// columns further.
+    fn word(&mut self, word: &str, span: Span) {
+        match word.strip_prefix("r#") {
+            Some(name) => self.token(&format!("  {name}"), span),
+            None => self.token(word, span),
         }
     }
 
@@ -198,6 +207,11 @@ mod tests {
             TokenText::new(tokens).text,
             "/// a\npub ( in a :: b ) model M < conv ( - x / x ) relu >"
         );
+    }
+
+    #[test]
+    fn raw_identifiers_are_the_names_they_stand_for() {
+        assert_eq!(lay_out("M(r#fn = 8) < r#fn >").text, "M(  fn = 8) <   fn >");
     }
 
     #[test]

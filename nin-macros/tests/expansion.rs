@@ -1,9 +1,12 @@
-//! What the macros expand to, with a stand-in for the part of `nin` they name.
+//! What the macro expands to, with a stand-in for the part of `nin` it names.
 #![deny(missing_docs)]
 
-extern crate self as nin;
+/// As the facade's own passes on what it is given.
+macro_rules! nin {
+    ($($tokens:tt)*) => { nin_macros::nin! { $crate $($tokens)* } };
+}
 
-/// What the macros name in `nin`.
+/// What the macro names in `nin`.
 pub mod __private {
     pub use nin_dsl::{Diagnostic, Graph as Model, Number};
 
@@ -17,7 +20,7 @@ pub mod __private {
     }
 }
 
-nin_macros::nin! {
+nin! {
     /// A "small" net.
     ///
     /// Of two lines.
@@ -31,9 +34,9 @@ nin_macros::nin! {
     >
 }
 
-nin_macros::nin!(model NoParameters < input(3, 8, 8) conv(4, kernel = 1) >);
+nin!(model NoParameters < input(3, 8, 8) conv(4, kernel = 1) >);
 
-nin_macros::nin! {
+nin! {
     /// Used twice.
     pub block stage(channels, drop = 0.5) < mlpconv(channels) maxpool(2) dropout(drop) >
 
@@ -44,7 +47,7 @@ nin_macros::nin! {
 
 /// What others see of a model; `missing_docs` finds each field and constant documented.
 pub mod public {
-    nin_macros::nin! {
+    nin! {
         /// Every kind of parameter.
         pub model Kinds(whole = 2 * 3, negative = -1, real = 1.0, small = -1e-7, large = 1e300) <
             input(1, 4, 4)
@@ -54,7 +57,7 @@ pub mod public {
     }
 }
 
-nin_macros::include!("../models/nin-mnist.nin");
+nin!("../models/nin-mnist.nin");
 
 #[test]
 fn a_model_becomes_a_struct() {
@@ -93,9 +96,9 @@ fn without_parameters_it_is_a_unit_struct() {
 
 #[test]
 fn a_bare_chain_is_an_expression() {
-    let model = nin_macros::nin!(< input(1, 4, 4) gap softmax >);
+    let model = nin!(< input(1, 4, 4) gap softmax >);
     assert_eq!(model.name, "model");
-    let model = nin_macros::nin!(block twice(c) < conv(c) conv(c) > < input(1, 4, 4) twice(2) >);
+    let model = nin!(block twice(c) < conv(c) conv(c) > < input(1, 4, 4) twice(2) >);
     assert_eq!(model.layers.len(), 3);
 }
 

@@ -9,11 +9,13 @@ use std::path::Path;
 use nin_dsl::{Source, parse, read};
 use proc_macro2::TokenStream;
 
-/// What both files of examples begin with: the part of `nin` that the macros name.
+/// What both files of examples begin with: the part of `nin` that the macro names, and its own front.
 const HEAD: &str = "// Written by ui.rs.
 #![deny(deprecated)]
 
-extern crate self as nin;
+macro_rules! nin {
+    ($($tokens:tt)*) => { nin_macros::nin! { $crate $($tokens)* } };
+}
 
 pub mod __private {
     pub use nin_dsl::Number;
@@ -48,7 +50,7 @@ fn examples() -> [(&'static str, String); 2] {
             Err(_) => &mut files[0].1,
         };
         let is_item = parse(&source).map_or(true, |model| model.head.is_some());
-        let text = format!("nin_macros::nin! {{\n{text}}}");
+        let text = format!("nin! {{\n{text}}}");
         let written = if is_item {
             write!(file, "\nmod {name} {{\n{text}\n}}\n")
         } else {

@@ -4,6 +4,8 @@ use nin_dsl::{Graph, Number, ast};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 
+use super::Facade;
+
 /// What is known of a model.
 pub(super) struct Checked<'g> {
     params: Vec<(String, Number)>,
@@ -26,6 +28,7 @@ impl<'g> Checked<'g> {
 /// The struct with its fields, defaults, constants and `model`. Of a model with errors all of it compiles and nothing is
 /// true: rustc never gets to run it. There is none if the model's name can be none in Rust, which is an error of its own.
 pub(super) fn item(
+    facade: &Facade,
     model: &ast::Model,
     text: &TokenStream,
     name_span: Span,
@@ -38,10 +41,11 @@ pub(super) fn item(
         None => TokenStream::new(),
     };
     let name = identifier(&model.name.text, name_span)?;
+    let private = facade.private();
     let fields: Vec<Field> = checked
         .params
         .iter()
-        .filter_map(|(name, default)| Field::new(name, *default, name_span))
+        .filter_map(|(name, default)| Field::new(facade, name, *default, name_span))
         .collect();
     let declarations = fields.iter().map(|field| &field.declaration);
     let defaults = fields.iter().map(|field| &field.default);
@@ -54,14 +58,16 @@ pub(super) fn item(
         Some(_) => {
             let name_text = &model.name.text;
             let values = fields.iter().map(|field| &field.value);
-            quote!(::nin::__private::model(#name_text, Self::TEXT, &[#(#values),*]))
+            quote!(#private::model(#name_text, Self::TEXT, &[#(#values),*]))
         }
         None => quote!(::core::unreachable!()),
     };
     Some(quote! {
         #(#[doc = #docs])*
-        #[allow(dead_code, non_camel_case_types)]
-        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[allow(dead_code, non_camel_case_types, non_snake_case)]
+        #[derive(
+            ::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq
+        )]
         #visibility struct #name #body
 
         impl ::core::default::Default for #name {
@@ -73,7 +79,7 @@ pub(super) fn item(
         #[allow(dead_code)]
         impl #name {
             /// The model's text.
-            pub const TEXT: &'static str = #text;
+            pub const TEXT: &'static ::core::primitive::str = #text;
             #constants
 
             /// The model with these parameters.
@@ -82,7 +88,7 @@ pub(super) fn item(
             /// If they do not make a valid model.
             pub fn model(
                 &self,
-            ) -> ::core::result::Result<::nin::__private::Model, ::nin::__private::Error> {
+            ) -> ::core::result::Result<#private::Model, #private::Error> {
                 #made
             }
         }
@@ -103,17 +109,22 @@ struct Field {
 }
 
 impl Field {
-    fn new(name: &str, default: Number, span: Span) -> Option<Field> {
+    fn new(facade: &Facade, name: &str, default: Number, span: Span) -> Option<Field> {
+        let private = facade.private();
         let identifier = identifier(name, span)?;
         let doc = format!("The parameter `{name}`; {default} by default.");
         let (kind, variant, literal) = match default {
-            Number::Whole(n) => (quote!(i64), quote!(Whole), n.into_token_stream()),
-            Number::Real(x) => (quote!(f64), quote!(Real), x.into_token_stream()),
+            Number::Whole(n) => {
+                (quote!(::core::primitive::i64), quote!(Whole), n.into_token_stream())
+            }
+            Number::Real(x) => {
+                (quote!(::core::primitive::f64), quote!(Real), x.into_token_stream())
+            }
         };
         Some(Field {
             declaration: quote!(#[doc = #doc] pub #identifier: #kind),
             default: quote!(#identifier: #literal),
-            value: quote!((#name, ::nin::__private::Number::#variant(self.#identifier))),
+            value: quote!((#name, #private::Number::#variant(self.#identifier))),
         })
     }
 }
@@ -129,14 +140,14 @@ fn constants(graph: Option<&Graph>) -> TokenStream {
     let receptive_field = last.map_or(0, |layer| layer.facts.receptive_field);
     quote! {
         /// Channels, height and width of an image.
-        pub const INPUT: [usize; 3] = [#(#input),*];
+        pub const INPUT: [::core::primitive::usize; 3] = [#(#input),*];
         /// The shape of one image's output: classes, or channels, height and width.
-        pub const OUTPUT: [usize; #rank] = [#(#output),*];
+        pub const OUTPUT: [::core::primitive::usize; #rank] = [#(#output),*];
         /// Trainable numbers.
-        pub const PARAMS: u64 = #params;
+        pub const PARAMS: ::core::primitive::u64 = #params;
         /// Multiply-accumulates for one image.
-        pub const MACS: u64 = #macs;
+        pub const MACS: ::core::primitive::u64 = #macs;
         /// Side of the square of input pixels that one output sees, not clipped to the input.
-        pub const RECEPTIVE_FIELD: u64 = #receptive_field;
+        pub const RECEPTIVE_FIELD: ::core::primitive::u64 = #receptive_field;
     }
 }

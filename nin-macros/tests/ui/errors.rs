@@ -1,7 +1,9 @@
 // Written by ui.rs.
 #![deny(deprecated)]
 
-extern crate self as nin;
+macro_rules! nin {
+    ($($tokens:tt)*) => { nin_macros::nin! { $crate $($tokens)* } };
+}
 
 pub mod __private {
     pub use nin_dsl::Number;
@@ -15,14 +17,14 @@ pub mod __private {
 fn main() {}
 
 mod n001_after_the_end {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) gap >
 softmax
 }
 }
 
 mod n001_block_in_chain {
-nin_macros::nin! {
+nin! {
 <
     input(1, 28, 28)
     block stage(c) < conv(c) relu >
@@ -31,7 +33,7 @@ nin_macros::nin! {
 }
 
 mod n001_brackets {
-nin_macros::nin! {
+nin! {
 model Small [
     input(1, 28, 28)
 ]
@@ -39,72 +41,84 @@ model Small [
 }
 
 mod n001_end_of_text {
-nin_macros::nin! {
+nin! {
 model Small <
     input(1, 28, 28)
     gap
 }
 }
 
+mod n001_letter {
+nin! {
+model Größe(breite = 8) < input(1, 8, 8) fc(breite) >
+}
+}
+
 mod n001_no_default {
-nin_macros::nin! {
+nin! {
 model Small(width) < input(1, 28, 28) conv(width) >
 }
 }
 
 mod n001_not_a_model {
-nin_macros::nin! {
+nin! {
 layers:
   - conv: 64
 }
 }
 
 mod n001_repeat {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) repeat < conv(8) relu > >
 }
 }
 
 mod n001_two_words {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) conv(8 kernel = 5) >
 }
 }
 
+mod n002_long {
+nin! {
+< input(1, 8, 8) conv(1111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111) >
+}
+}
+
 mod n002_numbers {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) dropout(.5) >
 }
 }
 
 mod n002_suffix {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) conv(16u32) >
 }
 }
 
 mod n002_too_large {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) conv(99999999999999999999) >
 }
 }
 
 fn n003_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block relu(fc, self = 1) < conv(fc + self) >
 < input(1, 28, 28) gap >
 };
 }
 
 mod n003_keyword {
-nin_macros::nin! {
+nin! {
 model repeat < input(1, 28, 28) gap >
 }
 }
 
 mod n003_names {
-nin_macros::nin! {
+nin! {
 model softmax(conv = 8, same = 1, self = 2) <
     input(1, 28, 28)
     gap
@@ -113,7 +127,7 @@ model softmax(conv = 8, same = 1, self = 2) <
 }
 
 mod n004_doc_in_chain {
-nin_macros::nin! {
+nin! {
 model Small <
     input(1, 28, 28)
     /// Averages.
@@ -123,7 +137,7 @@ model Small <
 }
 
 mod n004_inner_doc {
-nin_macros::nin! {
+nin! {
 //! A model.
 model Small < input(1, 28, 28) gap >
 }
@@ -131,7 +145,7 @@ model Small < input(1, 28, 28) gap >
 
 fn n006_expansion() {
 let _ =
-nin_macros::nin! {
+nin! {
 block a(n) < repeat(1) < repeat(1) < repeat(1) < conv(n) > > > >
 block b(n) < repeat(1) < repeat(1) < repeat(1) < a(n) > > > >
 block c(n) < repeat(1) < repeat(1) < repeat(1) < b(n) > > > >
@@ -154,19 +168,19 @@ block r(n) < q(n) >
 }
 
 mod n006_parentheses {
-nin_macros::nin! {
+nin! {
 < input(1, 28, 28) conv((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((8)))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))))) >
 }
 }
 
 mod n007_none {
-nin_macros::nin! {
+nin! {
 // Nothing yet.
 }
 }
 
 mod n007_two {
-nin_macros::nin! {
+nin! {
 model One < input(1, 28, 28) gap >
 model Two < input(1, 28, 28) gap >
 }
@@ -174,7 +188,7 @@ model Two < input(1, 28, 28) gap >
 
 fn n010_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c) < conv(c) conv2d(c) relu >
 < input(3, 16, 16) stage(8) staeg(8) upsample(2) stage(16) gap >
 };
@@ -182,7 +196,7 @@ block stage(c) < conv(c) conv2d(c) relu >
 
 fn n010_other_systems() {
 let _ =
-nin_macros::nin! {
+nin! {
 <
     input(3, 32, 32)
     Conv2D(16, kernel = 3)
@@ -201,7 +215,7 @@ nin_macros::nin! {
 
 fn n011_arguments() {
 let _ =
-nin_macros::nin! {
+nin! {
 <
     input(3, 32, 32)
     conv(16, kernel_size = 5, strid = 2, groups = 4)
@@ -215,7 +229,7 @@ nin_macros::nin! {
 
 fn n011_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c, kernel = 3) < conv(c, kernel = kernel) relu >
 < input(3, 16, 16) stage(8, krenel = 5) stage(8, filters = 5) stage(c = 8, c = 9) gap >
 };
@@ -223,14 +237,14 @@ block stage(c, kernel = 3) < conv(c, kernel = kernel) relu >
 
 fn n012_twice() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) conv(16, 3, kernel = 5) maxpool(2, stride = 1, stride = 2) gap >
 };
 }
 
 fn n013_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(a, b, kernel = 2 + 1) < mlpconv(a, b, kernel = kernel) >
 < input(3, 16, 16) stage stage(8) stage(b = 8) gap >
 };
@@ -238,14 +252,14 @@ block stage(a, b, kernel = 2 + 1) < mlpconv(a, b, kernel = kernel) >
 
 fn n013_missing() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input conv(kernel = 3) mlpconv() maxpool(stride = 2) dropout gap fc >
 };
 }
 
 fn n014_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c) < conv(c) relu >
 block plain < conv(8) relu >
 < input(3, 16, 16) stage(8, 16) plain(8) gap >
@@ -254,27 +268,27 @@ block plain < conv(8) relu >
 
 fn n014_too_many() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32, 1) dropout(0.5, 0.5) conv(16, 3, 1, 1, 0, 2, 4) gap(8) >
 };
 }
 
 fn n015_order() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) conv(kernel = 3, 16) gap >
 };
 }
 
 fn n020_bare() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) conv(width) >
 };
 }
 
 mod n020_in_block {
-nin_macros::nin! {
+nin! {
 // A slip, a parameter of the model, and a block without parameters; each is told once.
 block stage(channels) < conv(chanels) conv(width) relu >
 block plain < conv(width) >
@@ -287,7 +301,7 @@ model Net(width = 8) <
 }
 
 mod n020_misspelt {
-nin_macros::nin! {
+nin! {
 model Small(width = 16, depth = 2) <
     input(3, 32, 32)
     conv(widht * depth)
@@ -298,49 +312,49 @@ model Small(width = 16, depth = 2) <
 
 fn n021_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c, kernel = 5) < conv(c) relu >
 < input(3, 16, 16) stage(8) stage(8, kernel = 3) gap >
 };
 }
 
 mod n021_unused {
-nin_macros::nin! {
+nin! {
 model Small(width = 16, classes = 10) < input(3, 32, 32) conv(width) gap >
 }
 }
 
 fn n022_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c, c = 5) < conv(c) relu >
 < input(3, 16, 16) stage(8) gap >
 };
 }
 
 mod n022_duplicate {
-nin_macros::nin! {
+nin! {
 model Small(width = 16, width = 32) < input(3, 32, 32) conv(width) gap >
 }
 }
 
 fn n024_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c, d = 2 * c) < conv(c) conv(d) >
 < input(3, 16, 16) stage(8) gap >
 };
 }
 
 mod n024_default {
-nin_macros::nin! {
+nin! {
 model Small(width = 16, wide = 2 * width) < input(3, 32, 32) conv(width) conv(wide) gap >
 }
 }
 
 fn n025_circle() {
 let _ =
-nin_macros::nin! {
+nin! {
 block a(n) < conv(n) b(n) >
 block b(n) < c(n) d(n) >
 block c(n) < a(n) >
@@ -351,7 +365,7 @@ block d(n) < conv(n) >
 
 fn n025_itself() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c) <
     conv(c)
     repeat(2) < stage(c + 1) >
@@ -362,7 +376,7 @@ block stage(c) <
 
 fn n026_twice() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c) < conv(c) relu >
 block stage(c, d) < conv(c) conv(d) >
 < input(3, 16, 16) stage(8) gap >
@@ -370,7 +384,7 @@ block stage(c, d) < conv(c) conv(d) >
 }
 
 mod n030_in_block {
-nin_macros::nin! {
+nin! {
 // The fault is in the block's text; each use has its own value.
 block stage(c, p = 0.5) <
     mlpconv(c, c / 2)
@@ -388,7 +402,7 @@ model Net(width = 8) <
 
 fn n030_ranges() {
 let _ =
-nin_macros::nin! {
+nin! {
 <
     input(0, 32, 32)
     conv(16, kernel = 0)
@@ -405,7 +419,7 @@ nin_macros::nin! {
 }
 
 mod n030_repeat {
-nin_macros::nin! {
+nin! {
 model Net(depth = 2) <
     input(3, 16, 16)
     repeat(depth - 2) < conv(0) relu >
@@ -417,7 +431,7 @@ model Net(depth = 2) <
 
 fn n031_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c, kernel = 3, p = 0.5) < conv(c, kernel = kernel) dropout(p) >
 <
     input(3, 16, 16)
@@ -431,7 +445,7 @@ block stage(c, kernel = 3, p = 0.5) < conv(c, kernel = kernel) dropout(p) >
 }
 
 mod n031_kinds {
-nin_macros::nin! {
+nin! {
 model Small(rate = 0.5, width = 1.0) <
     input(3, 32, 32)
     conv(width)
@@ -446,7 +460,7 @@ model Small(rate = 0.5, width = 1.0) <
 }
 
 mod n032_arithmetic {
-nin_macros::nin! {
+nin! {
 model Small(zero = 0, big = 9223372036854775807) <
     input(3, 32, 32)
     conv(16 / zero)
@@ -459,41 +473,41 @@ model Small(zero = 0, big = 9223372036854775807) <
 
 fn n033_even() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) conv(16, kernel = 4) conv(16, 6, pad = same) mlpconv(16, kernel = 2) >
 };
 }
 
 mod n040_empty {
-nin_macros::nin! {
+nin! {
 model Empty < >
 }
 }
 
 fn n040_no_input() {
 let _ =
-nin_macros::nin! {
+nin! {
 < conv(16) relu gap softmax >
 };
 }
 
 fn n040_not_first() {
 let _ =
-nin_macros::nin! {
+nin! {
 < dropout(0.5) input(3, 32, 32) gap >
 };
 }
 
 fn n041_second() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) conv(16) input(16, 32, 32) gap >
 };
 }
 
 fn n042_nested() {
 let _ =
-nin_macros::nin! {
+nin! {
 block halve(k) < maxpool(k, stride = 2, round = floor) >
 block stage(c, k) <
     conv(c)
@@ -505,7 +519,7 @@ block stage(c, k) <
 
 fn n042_repeat() {
 let _ =
-nin_macros::nin! {
+nin! {
 // The fourth pool finds too little left.
 <
     input(1, 8, 8)
@@ -515,7 +529,7 @@ nin_macros::nin! {
 }
 
 mod n042_window {
-nin_macros::nin! {
+nin! {
 model Deep <
     input(3, 32, 32)
     maxpool(2)
@@ -532,14 +546,14 @@ model Deep <
 
 fn n043_after() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) gap softmax dropout(0.5) relu >
 };
 }
 
 fn n043_in_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block classify(n) < fc(n) softmax >
 < input(1, 8, 8) repeat(2) < classify(10) > >
 };
@@ -547,14 +561,14 @@ block classify(n) < fc(n) softmax >
 
 fn n044_softmax() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) conv(10) softmax >
 };
 }
 
 fn n045_spatial() {
 let _ =
-nin_macros::nin! {
+nin! {
 <
     input(3, 32, 32)
     gap
@@ -570,14 +584,14 @@ nin_macros::nin! {
 
 fn n046_activation() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 100000, 100000) conv(16) gap >
 };
 }
 
 fn n046_expansions() {
 let _ =
-nin_macros::nin! {
+nin! {
 block nothing < >
 < input(1, 8, 8) repeat(10000000) < nothing > gap >
 };
@@ -585,15 +599,21 @@ block nothing < >
 
 fn n046_layers() {
 let _ =
-nin_macros::nin! {
+nin! {
 block three < relu relu relu >
 < input(1, 8, 8) repeat(3333) < three > repeat(2) < relu > >
 };
 }
 
+mod n046_name {
+nin! {
+model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa < input(1, 8, 8) gap >
+}
+}
+
 fn n046_parameters() {
 let _ =
-nin_macros::nin! {
+nin! {
 <
     input(3, 64, 64)
     conv(1024)

@@ -1,6 +1,8 @@
 //! A model with errors is told of alone: what uses it finds a struct there, as far as that is known.
 
-extern crate self as nin;
+macro_rules! nin {
+    ($($tokens:tt)*) => { nin_macros::nin! { $crate $($tokens)* } };
+}
 
 pub mod __private {
     pub use nin_dsl::Number;
@@ -15,7 +17,7 @@ pub mod __private {
     }
 }
 
-nin_macros::nin! {
+nin! {
     /// All of the checker's errors, each under its own token.
     pub model Faulty(width = 192, rate = 0.5, broken = 1 / 0, self = 1, unused = 1) <
         input(3, 32, 32)
@@ -29,21 +31,21 @@ nin_macros::nin! {
     >
 }
 
-nin_macros::nin! {
+nin! {
     block stage(c) < conv(c) relu >
     /// The chain does not parse, but the head does.
     pub(crate) model Open(width = 12) < input(3, 32, 32) stage(width 3) >
 }
 
-nin_macros::nin! {
+nin! {
     model Suffixed(width = 12u32) < input(3, 32, 32) >
 }
 
-nin_macros::nin!(model Chainless);
+nin!(model Chainless);
 
-nin_macros::nin!(model self < input(1, 2, 3) >);
+nin!(model self < input(1, 2, 3) >);
 
-fn main() -> Result<(), nin::__private::Error> {
+fn main() -> Result<(), crate::__private::Error> {
     assert_eq!(Faulty::INPUT, [3, 32, 32]);
     assert_eq!(Faulty::OUTPUT, [10]);
     assert!(Faulty::PARAMS > Faulty::MACS + Faulty::RECEPTIVE_FIELD);
@@ -52,9 +54,9 @@ fn main() -> Result<(), nin::__private::Error> {
     Open { width: 4 }.model()?.compile();
     Suffixed::default().model()?.compile();
     Chainless.model()?.compile();
-    let bare = nin_macros::nin!(< input(1, 4, 4) conv(8, kernel = 9, pad = 0) softmax >);
+    let bare = nin!(< input(1, 4, 4) conv(8, kernel = 9, pad = 0) softmax >);
     bare.compile();
-    let bare = nin_macros::nin!(< input(1, 4, 4) >>);
+    let bare = nin!(< input(1, 4, 4) >>);
     bare.compile();
     Ok(())
 }

@@ -1,7 +1,9 @@
 // Written by ui.rs.
 #![deny(deprecated)]
 
-extern crate self as nin;
+macro_rules! nin {
+    ($($tokens:tt)*) => { nin_macros::nin! { $crate $($tokens)* } };
+}
 
 pub mod __private {
     pub use nin_dsl::Number;
@@ -16,7 +18,7 @@ fn main() {}
 
 fn n060_dropped() {
 let _ =
-nin_macros::nin! {
+nin! {
 <
     input(3, 31, 32)
     maxpool(2)
@@ -30,7 +32,7 @@ nin_macros::nin! {
 
 fn n060_in_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block stage(c) < conv(c) maxpool(2) >
 < input(1, 15, 15) repeat(2) < stage(8) > stage(4) gap >
 };
@@ -38,14 +40,14 @@ block stage(c) < conv(c) maxpool(2) >
 
 fn n061_dropout() {
 let _ =
-nin_macros::nin! {
+nin! {
 < input(3, 32, 32) gap dropout(0.5) >
 };
 }
 
 fn n061_in_block() {
 let _ =
-nin_macros::nin! {
+nin! {
 block classify(n) < fc(n) dropout(0.5) >
 < input(1, 8, 8) classify(10) >
 };
@@ -53,7 +55,7 @@ block classify(n) < fc(n) dropout(0.5) >
 
 fn n062_unused() {
 let _ =
-nin_macros::nin! {
+nin! {
 block idle(c) < conv(c) other >
 block other < relu >
 block used < relu >
