@@ -100,3 +100,31 @@ fn the_page_on_speed_says_no_figure_that_its_tables_do_not_hold() {
         assert!(!measured, "`{}` is in no table that is measured", three.join(" "));
     }
 }
+
+/// People depend on the crate `nin` and on no other: what an example in its documentation imports, they can import. Examples of
+/// the crates that it re-exports are compiled where they stand, with `nin` beside them.
+#[test]
+fn examples_in_the_documentation_name_the_facade_alone() {
+    let mut folders = vec![root().join("src"), root().join("nin-runtime/src")];
+    let mut examples = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for line in text.lines().map(str::trim_start) {
+                let Some(line) = line.strip_prefix("///").or(line.strip_prefix("//!")) else {
+                    continue;
+                };
+                examples += usize::from(line.trim_start().starts_with("use nin::"));
+                for other in ["nin_runtime::", "nin_dsl::", "nin_macros::", "use ndarray::"] {
+                    assert!(!line.contains(other), "{}: {line}", path.display());
+                }
+            }
+        }
+    }
+    assert!(examples > 20, "only {examples} imports");
+}

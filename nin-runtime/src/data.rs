@@ -32,8 +32,8 @@ pub use split::{Images, Split};
 /// # Examples
 /// From whole arrays, `[N, C, H, W]`, here of floats:
 /// ```
-/// use ndarray::Array4;
-/// use nin_runtime::data::{Dataset, Split};
+/// use nin::data::{Dataset, Split};
+/// use nin::ndarray::Array4;
 ///
 /// // Bright images are of class 1.
 /// let split = |n: usize| {
@@ -43,7 +43,7 @@ pub use split::{Images, Split};
 /// let classes = ["dark", "bright"].map(str::to_owned).to_vec();
 /// let data = Dataset::new("halves", split(40)?, split(10)?, classes)?;
 /// assert_eq!(data.normalisation().mean, [0.5; 3]);
-/// # Ok::<(), nin_runtime::data::DataError>(())
+/// # Ok::<(), nin::data::DataError>(())
 /// ```
 /// [`Split::from_images`] collects images one by one.
 #[derive(Clone, Debug)]

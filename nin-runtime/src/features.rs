@@ -14,10 +14,10 @@ use crate::weights::Weights;
 ///
 /// # Examples
 /// ```
-/// use ndarray::Array3;
-/// use nin_runtime::features::FeatureMaps;
-/// use nin_runtime::model::Model;
-/// use nin_runtime::train::{Machine, Recipe, init};
+/// use nin::Model;
+/// use nin::features::FeatureMaps;
+/// use nin::ndarray::Array3;
+/// use nin::train::{Machine, Recipe, init};
 ///
 /// let text = "< input(1, 8, 8) mlpconv(6, 6) maxpool(2) mlpconv(6, 3) gap softmax >";
 /// let model = Model::from_text("small", text, &[])?;

@@ -4,10 +4,9 @@
 //! whole road, and each stage of it prints ([`compile::show`]).
 //!
 //! ```
-//! use ndarray::Array4;
-//! use nin_runtime::compile::Options;
-//! use nin_runtime::model::Model;
-//! use nin_runtime::train::{Recipe, init};
+//! use nin::ndarray::Array4;
+//! use nin::train::{Recipe, init};
+//! use nin::{Model, Options};
 //!
 //! let text = "< input(1, 12, 12) mlpconv(8, 3) gap softmax >";
 //! let model = Model::from_text("small.nin", text, &[])?;
@@ -20,7 +19,8 @@
 //! ```
 //!
 //! [`train::Trainer`] trains on a [`data::Dataset`]; [`interp`] computes the same naively, and is what generated code is
-//! held against. The crate `nin` brings all of it together with the macros.
+//! held against. The crate `nin` brings all of it together with the macro; people depend on that one, and examples here are
+//! written for them.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("nin needs a 64-bit target: sizes of tensors are counted in 64 bits");

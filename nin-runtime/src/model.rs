@@ -59,9 +59,9 @@ impl Model {
     /// # Examples
     /// ```
     /// let text = "model M(width = 8) < input(1, 9, 9) conv(width) gap softmax >";
-    /// let model = nin_runtime::model::Model::from_text("m.nin", text, &[])?;
+    /// let model = nin::Model::from_text("m.nin", text, &[])?;
     /// assert_eq!(model.graph().params_total(), 8 * 9 + 8);
-    /// # Ok::<(), nin_runtime::model::ModelError>(())
+    /// # Ok::<(), nin::ModelError>(())
     /// ```
     pub fn from_text(
         name: &str,

@@ -82,8 +82,8 @@ fn lcn_threshold() -> f64 {
 ///
 /// # Examples
 /// ```
-/// use ndarray::Array4;
-/// use nin_runtime::data::{Normalisation, Preprocessing, Split};
+/// use nin::data::{Normalisation, Preprocessing, Split};
+/// use nin::ndarray::Array4;
 ///
 /// let images = Array4::from_shape_fn((9, 1, 4, 4), |(n, _, y, x)| (n * y * 7 + x * x * 5) as u8);
 /// let split = Split::new(images, vec![0; 9])?;
@@ -93,7 +93,7 @@ fn lcn_threshold() -> f64 {
 /// let mut batch = Array4::zeros((6, 1, 4, 4));
 /// split.gather(&train, &preparation, &mut batch, &mut vec![]);
 /// assert!(batch.sum().abs() < 1e-2);
-/// # Ok::<(), nin_runtime::data::DataError>(())
+/// # Ok::<(), nin::data::DataError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Preparation {

@@ -75,7 +75,7 @@ const KINDS: &[Kind] = &[
 ///
 /// # Examples
 /// ```
-/// use nin_runtime::data::Spec;
+/// use nin::data::Spec;
 ///
 /// let spec: Spec = "cifar10:data/cifar10".parse()?;
 /// assert_eq!(spec.to_string(), "cifar10:data/cifar10");

@@ -90,8 +90,8 @@ impl Split {
     ///
     /// # Examples
     /// ```
-    /// use ndarray::Array3;
-    /// use nin_runtime::data::Split;
+    /// use nin::data::Split;
+    /// use nin::ndarray::Array3;
     ///
     /// let stripes = (0..8).map(|n| {
     ///     let upright = n % 2;
@@ -102,7 +102,7 @@ impl Split {
     /// });
     /// let split = Split::from_images(stripes)?;
     /// assert_eq!((split.len(), split.shape().to_string()), (8, "1x6x6".to_owned()));
-    /// # Ok::<(), nin_runtime::data::DataError>(())
+    /// # Ok::<(), nin::data::DataError>(())
     /// ```
     pub fn from_images<S>(
         images: impl IntoIterator<Item = (ArrayBase<S, Ix3>, u32)>,

@@ -12,7 +12,7 @@ use super::algorithm::{self, Algo, Product};
 ///
 /// # Examples
 /// ```
-/// use nin_runtime::plan::{Algo, Algos};
+/// use nin::{Algo, Algos};
 ///
 /// let algos: Algos = "mlpconv2=direct".parse()?;
 /// assert_eq!(algos.to_string(), "auto,mlpconv2=direct");

@@ -15,8 +15,8 @@ use super::random::image_stream;
 ///
 /// # Examples
 /// ```
-/// use nin_runtime::optimizer::{Optimizer, Squares};
-/// use nin_runtime::train::{Augment, Recipe};
+/// use nin::optimizer::{Optimizer, Squares};
+/// use nin::train::{Augment, Recipe};
 ///
 /// // As the paper has it for CIFAR-10, with an optimizer that it does not have.
 /// let recipe = Recipe {
@@ -26,7 +26,7 @@ use super::random::image_stream;
 ///     ..Recipe::default()
 /// };
 /// assert_eq!(Recipe::from_toml(&recipe.to_toml())?, recipe);
-/// # Ok::<(), nin_runtime::train::RecipeError>(())
+/// # Ok::<(), nin::train::RecipeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

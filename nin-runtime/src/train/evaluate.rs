@@ -66,16 +66,16 @@ pub struct Answer<'a> {
 ///
 /// # Examples
 /// ```
-/// use ndarray::Array4;
-/// use nin_runtime::data::{Preparation, Split};
-/// use nin_runtime::model::Model;
-/// use nin_runtime::train::{Evaluator, Machine, Recipe, init};
+/// use nin::Model;
+/// use nin::data::{Normalisation, Preparation, Split};
+/// use nin::ndarray::Array4;
+/// use nin::train::{Evaluator, Machine, Recipe, init};
 ///
 /// let model = Model::from_text("m", "< input(1, 6, 6) mlpconv(4, 2) gap softmax >", &[])?;
 /// let weights = init(model.graph(), &Recipe::default());
 /// let images = Array4::from_shape_fn((8, 1, 6, 6), |(n, ..)| (n * 30) as u8);
 /// let split = Split::new(images, vec![0, 1, 0, 1, 0, 1, 0, 1])?;
-/// let normalise = Preparation::Normalised(nin_runtime::data::Normalisation::identity(1));
+/// let normalise = Preparation::Normalised(Normalisation::identity(1));
 /// let mut evaluator = Evaluator::new(model.graph(), &weights, 4, &Machine::default())?;
 /// let mut wrong = vec![];
 /// let all: Vec<u32> = (0..8).collect();

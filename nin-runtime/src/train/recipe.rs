@@ -25,12 +25,12 @@ const MAX_PAD: usize = 1024;
 ///
 /// # Examples
 /// ```
-/// use nin_runtime::train::{Recipe, Schedule};
+/// use nin::train::{Recipe, Schedule};
 ///
 /// let recipe = Recipe::from_toml("epochs = 3\n[schedule]\nkind = \"constant\"\n")?;
 /// let schedule = Schedule::Constant { warmup: 0.0 };
 /// assert_eq!(recipe, Recipe { epochs: 3, schedule, ..Recipe::default() });
-/// # Ok::<(), nin_runtime::train::RecipeError>(())
+/// # Ok::<(), nin::train::RecipeError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Examples
 /// ```
-/// use nin_runtime::train::{Plateau, Schedule};
+/// use nin::train::{Plateau, Schedule};
 ///
 /// // The paper's: 200 epochs, 30 at a tenth, 30 at a hundredth.
 /// let schedule = Schedule::Step { parts: vec![200.0, 30.0, 30.0], factor: 0.1, warmup: 0.0 };

@@ -65,10 +65,10 @@ impl Machine {
 /// ```
 /// use std::ops::ControlFlow;
 ///
-/// use ndarray::Array4;
-/// use nin_runtime::data::{Dataset, Split};
-/// use nin_runtime::model::Model;
-/// use nin_runtime::train::{Event, Recipe, Trainer};
+/// use nin::data::{Dataset, Split};
+/// use nin::ndarray::Array4;
+/// use nin::train::{Event, Recipe};
+/// use nin::{Model, Trainer};
 ///
 /// // Bright images are of class 1.
 /// let split = |n: usize| {
