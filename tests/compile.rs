@@ -7,8 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Bench, Folder, model};
+use ndarray_npy::WriteNpyExt as _;
 use nin::Model;
 use nin::data::{Images, Normalisation, Preprocessing, Spec};
+use nin::ndarray::{Array4, ArrayD};
 use nin::train::{self, Info, Recipe};
 use nin::weights::{self, Moments};
 
@@ -150,6 +152,162 @@ fn headers_are_c_and_cplusplus() {
     }
 }
 
+/// What a compiler says that links these files, if it refuses.
+fn links(bench: &Bench, flags: &str) -> Result<(), String> {
+    let mut cc = Command::new("cc");
+    let linked = cc.args(flags.split(' ')).current_dir(bench.place()).output().unwrap();
+    let errors = String::from_utf8_lossy(&linked.stderr).into_owned();
+    if linked.status.success() { Ok(()) } else { Err(errors) }
+}
+
+/// A linker takes what it needs from the first archive that has it. Were names all that it goes by, two models of one name would
+/// both be the first.
+#[test]
+fn two_models_of_one_name_in_a_program_are_an_error() {
+    let bench = Bench::new();
+    if !has("cc") {
+        return;
+    }
+    for (folder, flags) in [
+        ("narrow", "-D width=6"),
+        ("wide", "-D width=7"),
+        ("again", "-D width=7"),
+        ("named", "-D width=7 --name other"),
+        ("capitals", "-D width=7 --name BARS"),
+    ] {
+        fs::create_dir(bench.path(folder)).unwrap();
+        bench.run(&format!("compile m.nin -o {folder}/net --emit staticlib,header {flags}"));
+        let name = flags.split("--name ").nth(1).unwrap_or("bars");
+        let part = format!(
+            "#include \"{folder}/net.h\"\nsize_t {folder}(void) {{ return {name}_workspace_bytes(); }}\n"
+        );
+        fs::write(bench.path(&format!("{folder}.c")), part).unwrap();
+    }
+    let program = |folders: &[&str]| {
+        let declared = folders.iter().map(|folder| format!("size_t {folder}(void);\n"));
+        let called: Vec<String> = folders.iter().map(|folder| format!("{folder}()")).collect();
+        let (declared, sum) = (declared.collect::<String>(), called.join(" == "));
+        let main = format!("#include <stddef.h>\n{declared}int main(void) {{ return {sum}; }}\n");
+        fs::write(bench.path("main.c"), main).unwrap();
+        let parts: Vec<String> = folders.iter().map(|folder| format!("{folder}.c")).collect();
+        let libraries: Vec<String> =
+            folders.iter().map(|folder| format!("{folder}/net.a")).collect();
+        links(&bench, &format!("-o program main.c {} {}", parts.join(" "), libraries.join(" ")))
+    };
+    program(&["narrow"]).unwrap();
+    program(&["narrow", "named"]).unwrap();
+    // Different names, and both are there.
+    assert!(Command::new(bench.path("program")).status().unwrap().success());
+    for both in [["narrow", "wide"], ["wide", "narrow"]] {
+        let errors = program(&both).expect_err("a name twice");
+        assert!(errors.contains("bars_") && !errors.contains("undefined"), "{errors}");
+    }
+    // One model from two files is one model.
+    program(&["wide", "again"]).unwrap();
+    // A header is that of its library.
+    fs::copy(bench.path("wide/net.a"), bench.path("narrow/net.a")).unwrap();
+    let errors = program(&["narrow"]).expect_err("the library of another header");
+    assert!(errors.contains("bars_workspace_bytes_"), "{errors}");
+    // Headers alike: two in one file.
+    for (second, name, fits) in [
+        ("again", "bars", true),
+        ("wide", "bars", true),
+        ("named", "other", true),
+        ("narrow", "bars", false),
+        ("capitals", "BARS", false),
+    ] {
+        let text = format!("#include \"wide/net.h\"\n#include \"{second}/net.h\"\n");
+        fs::write(bench.path("both.c"), text).unwrap();
+        let checked = links(&bench, "-fsyntax-only -Wall -Wextra -Werror -pedantic both.c");
+        assert_eq!(checked.is_ok(), fits, "{second}: {checked:?}");
+        if let Err(errors) = checked {
+            assert!(errors.contains(name) && errors.contains("nin compile --name"), "{errors}");
+        }
+    }
+}
+
+/// A header without its names is for those who look functions up, or declare them by hand.
+#[test]
+fn functions_go_by_their_plain_names_too() {
+    let bench = Bench::new();
+    if !has("cc") {
+        return;
+    }
+    bench.run("compile m.nin -o net --emit obj,header,shared");
+    let text = "#define NIN_PLAIN_NAMES\n#include \"net.h\"\n\
+                int main(void) { return bars_workspace_bytes() != BARS_WORKSPACE_BYTES; }\n";
+    fs::write(bench.path("main.c"), text).unwrap();
+    for library in ["net.o", "./net.so"] {
+        links(&bench, &format!("-o program main.c {library}")).unwrap();
+        let run = Command::new("./program").current_dir(bench.place()).status().unwrap();
+        assert!(run.success(), "{library}");
+    }
+}
+
+/// As docs/ahead-of-time.md has it: the same algorithms, instruction set and batch give the same bits.
+#[test]
+fn libraries_give_the_results_of_nin_run() {
+    let folder = Folder::new();
+    if !has("cc") {
+        return;
+    }
+    digits(&folder);
+    let images = Array4::from_shape_fn((3, 1, 28, 28), |(n, _, y, x)| {
+        ((n * 31 + y * 7 + x * x * 3) % 17) as f32 / 8.0 - 1.0
+    });
+    images.write_npy(fs::File::create(folder.path("x.npy")).unwrap()).unwrap();
+    let bytes = |floats: &[f32]| floats.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    fs::write(folder.path("x.raw"), bytes(images.as_slice().unwrap())).unwrap();
+    let program = "#include <stdio.h>\n#include \"digits.h\"\n\
+        static float images[3 * DIGITS_IMAGE], results[3 * DIGITS_OUTPUT];\n\
+        static char workspace[DIGITS_WORKSPACE_BYTES];\n\
+        int main(void) {\n\
+            if (fread(images, sizeof images, 1, stdin) != 1) return 1;\n\
+            digits_forward(images, results, 3, workspace);\n\
+            return fwrite(results, sizeof results, 1, stdout) != 1;\n}\n";
+    fs::write(folder.path("main.c"), program).unwrap();
+    for algo in ["", "--algo winograd", "--algo direct"] {
+        folder.run(&format!(
+            "compile digits.nin -o digits --weights w --isa portable --batch 3 {algo}"
+        ));
+        let built = Command::new("cc")
+            .args(["main.c", "digits.o", "-o", "program"])
+            .current_dir(folder.place())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let input = fs::File::open(folder.path("x.raw")).unwrap();
+        let run = Command::new(folder.path("program")).stdin(input).output().unwrap();
+        // What a library takes unasked, `nin run` takes by name.
+        let algo = if algo.is_empty() { "--algo auto" } else { algo };
+        folder.run(&format!(
+            "run digits.nin --weights w --input x.npy -o y.npy --isa portable {algo}"
+        ));
+        let expected: ArrayD<f32> = ndarray_npy::read_npy(folder.path("y.npy")).unwrap();
+        assert!(run.stdout == bytes(expected.as_slice().unwrap()), "{algo}");
+    }
+}
+
+/// Every kind of file, from another folder and with one thread more or less to compile with.
+#[test]
+fn the_same_input_gives_the_same_files() {
+    let made = |folder: &str, flags: &str| -> Vec<Vec<u8>> {
+        let bench = Bench::new();
+        bench.run("init m.nin -o w");
+        fs::create_dir(bench.path(folder)).unwrap();
+        bench.run(&format!(
+            "compile m.nin -o {folder}/net --emit obj,staticlib,shared,header,clif,asm {flags}"
+        ));
+        let endings = ["o", "a", "so", "h", "clif", "s"];
+        endings
+            .map(|ending| fs::read(bench.path(&format!("{folder}/net.{ending}"))).unwrap())
+            .into()
+    };
+    for flags in ["--isa dispatch --weights w", "--isa portable", "--train --batch 9"] {
+        assert!(made("here", flags) == made("over-there", flags), "{flags}");
+    }
+}
+
 /// Unwinders need every function's frame.
 #[test]
 fn every_function_has_a_frame_to_unwind() {
@@ -177,6 +335,8 @@ fn every_function_has_a_frame_to_unwind() {
         let mut begins: Vec<u64> = pcs.map(|at| u64::from_str_radix(at, 16).unwrap()).collect();
         functions.sort_unstable();
         begins.sort_unstable();
+        // Public functions go by two names.
+        functions.dedup();
         assert!(functions.len() > 10 && begins == functions, "{file}: {symbols}{frames}");
     }
 }

@@ -31,6 +31,8 @@ use crate::weights::Weights;
 pub struct LibraryOptions {
     /// What the names of its functions begin with; an identifier of C.
     pub name: String,
+    /// Whether they go by `NAME_forward` too, for callers without a header, beside the name with the library's fingerprint.
+    pub plain_names: bool,
     /// Images that a step holds at most, and that a forward call usually holds: it may hold any number.
     pub batch: usize,
     /// Threads to compile with.
@@ -110,6 +112,7 @@ pub struct Library {
     functions: Vec<Function>,
     data: Vec<Data>,
     interface: Interface,
+    fingerprint: u32,
     /// The intermediate code, for people.
     clif: String,
 }
@@ -119,6 +122,8 @@ struct Function {
     symbol: String,
     /// Whether callers see it.
     is_public: bool,
+    /// Another symbol of a function that callers see.
+    alias: Option<String>,
     code: MachineCode,
 }
 
@@ -137,6 +142,7 @@ enum Content {
 }
 
 /// What the header says.
+#[derive(Debug)]
 struct Interface {
     model: String,
     input: Shape,
@@ -192,10 +198,12 @@ impl Library {
         clifs.push((front::write(&front, &exports, &baseline, first), &baseline));
         let interface = interface(graph, &front, exports);
         let clif = clifs.iter().map(|(clif, _)| clif.display()).collect();
-        let functions = translate(clifs, options)?;
-        let data = data.into_iter().map(|(_, data)| data).collect();
-        let (options, about) = (options.clone(), about.clone());
-        Ok(Library { options, about, target: baseline, functions, data, interface, clif })
+        let mut functions = translate(clifs, options)?;
+        let data: Vec<Data> = data.into_iter().map(|(_, data)| data).collect();
+        let fingerprint = fingerprint(&functions, &data, &interface);
+        add_fingerprint(&mut functions, fingerprint, options.plain_names);
+        let (options, about, target) = (options.clone(), about.clone(), baseline);
+        Ok(Library { options, about, target, functions, data, interface, fingerprint, clif })
     }
 
     /// A relocatable object file of the platform.
@@ -232,6 +240,11 @@ impl Library {
         rust::write(self)
     }
 
+    /// What tells the library from every other of its name, in eight hexadecimal digits: the names of its functions end in it.
+    pub fn fingerprint(&self) -> String {
+        digits(self.fingerprint)
+    }
+
     /// Every function before translation, as text.
     pub fn clif(&self) -> &str {
         &self.clif
@@ -245,6 +258,14 @@ impl Library {
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
         self.functions.iter().map(|function| function.code.bytes.len()).sum()
+    }
+
+    /// The number and the names of each function that callers see.
+    fn public_symbols(&self) -> impl Iterator<Item = (usize, &str)> {
+        let public = self.functions.iter().enumerate().filter(|(_, function)| function.is_public);
+        public.flat_map(|(number, Function { symbol, alias, .. })| {
+            [Some(symbol), alias.as_ref()].into_iter().flatten().map(move |name| (number, &**name))
+        })
     }
 
     fn format(&self) -> BinaryFormat {
@@ -447,10 +468,50 @@ fn translate(
         let codes = codegen::translate(clif, target, options.threads, assembly)?;
         functions.extend(codes.into_iter().enumerate().map(|(position, code)| {
             let (symbol, is_public) = symbol(&options.name, body, position, &code.kernel);
-            Function { symbol, is_public, code }
+            Function { symbol, is_public, alias: None, code }
         }));
     }
     Ok(functions)
+}
+
+/// A checksum of everything that a library consists of.
+fn fingerprint(functions: &[Function], data: &[Data], interface: &Interface) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        checksum.update(&bytes.len().to_le_bytes());
+        checksum.update(bytes);
+    };
+    add(format!("{interface:?}").as_bytes());
+    for Function { symbol, code, .. } in functions {
+        add(symbol.as_bytes());
+        add(&code.bytes);
+    }
+    for Data { symbol, content } in data {
+        add(symbol.as_bytes());
+        match content {
+            Content::Constant(bytes) => add(bytes),
+            Content::Zeros(bytes) => add(&bytes.to_le_bytes()),
+        }
+    }
+    checksum.finalize()
+}
+
+/// A fingerprint as names end in it.
+fn digits(fingerprint: u32) -> String {
+    format!("{fingerprint:08x}")
+}
+
+/// Gives the functions that callers see names with the library's fingerprint. Of two libraries of one name a linker would take
+/// the first that it finds for the callers of both; by names of their own, each caller gets what its header is about.
+fn add_fingerprint(functions: &mut [Function], fingerprint: u32, plain_names: bool) {
+    for function in functions.iter_mut().filter(|function| function.is_public) {
+        let own = format!("{}_{}", function.symbol, digits(fingerprint));
+        if plain_names {
+            function.alias = Some(own);
+        } else {
+            function.symbol = own;
+        }
+    }
 }
 
 /// What a function is called, and whether callers see it. Dots keep inner names apart from any that C can have. The words behind

@@ -38,7 +38,8 @@ pub(crate) struct Args {
     /// Weights to carry along; without them, callers pass their own.
     #[arg(long, value_name = "W.safetensors", value_hint = ValueHint::FilePath)]
     weights: Option<PathBuf>,
-    /// What the names of functions begin with [default: the model's name in small letters].
+    /// What the names of functions begin with; the models of one program have different ones.
+    /// [default: the model's name in small letters]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Compile training too: weights are the caller's, and a step changes them.
@@ -151,6 +152,7 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     let isas = IsaArg::isas(args.isa, export::is_x86_64(&triple));
     let options = LibraryOptions {
         name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
+        plain_names: true,
         batch: args.batch.unwrap_or(contents.usual_batch()),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         algo: algos(args, &model, &isas)?,

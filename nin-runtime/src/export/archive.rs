@@ -17,12 +17,7 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
         return Err(Error::Format { reason });
     }
     let object = object::write(library)?;
-    let names: Vec<&str> = library
-        .functions
-        .iter()
-        .filter(|function| function.is_public)
-        .map(|function| function.symbol.as_str())
-        .collect();
+    let names: Vec<&str> = library.public_symbols().map(|(_, name)| name).collect();
     let count = u32::try_from(names.len()).expect("few functions");
     let texts: usize = names.iter().map(|name| name.len() + 1).sum();
     let index = (4 + 4 * names.len() + texts).next_multiple_of(2);

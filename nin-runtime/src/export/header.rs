@@ -21,10 +21,14 @@ pub(super) fn write(library: &Library) -> String {
         "/* {model}, compiled by nin {version} for {triple} ({isas}).\n *\n{} */\n",
         introduction(interface, name)
     );
-    text += &format!("#ifndef NIN_{upper}_H\n#define NIN_{upper}_H\n\n#include <stddef.h>\n");
+    let fingerprint = library.fingerprint();
+    text += &format!(
+        "#ifndef NIN_{upper}_H\n#define NIN_{upper}_H 0x{fingerprint}\n\n#include <stddef.h>\n"
+    );
     if about.normalisation.is_some() || interface.prepared == Prepared::State {
         text += "#include <stdint.h>\n";
     }
+    text += &symbols(interface, name, &fingerprint);
     text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
     text += &sizes(interface, &upper);
     text += &tensors(interface, &upper);
@@ -37,8 +41,23 @@ pub(super) fn write(library: &Library) -> String {
     if let Some(normalisation) = &about.normalisation {
         text += &normalise(normalisation, interface.input, name, &upper);
     }
-    text += "#ifdef __cplusplus\n}\n#endif\n\n#endif\n";
+    text += "#ifdef __cplusplus\n}\n#endif\n\n";
+    text += &format!(
+        "#elif NIN_{upper}_H != 0x{fingerprint}\n\
+         #error \"two models are called {name}: give one another name with nin compile --name\"\n#endif\n"
+    );
     text
+}
+
+/// The names by which calls reach the library of this header and no other.
+fn symbols(interface: &Interface, name: &str, fingerprint: &str) -> String {
+    let mut text = "\n/* Calls reach this library and no other of its name: linking two is an error. Without a header, or with\n \
+                    * NIN_PLAIN_NAMES defined before it, functions go by their plain names. */\n#ifndef NIN_PLAIN_NAMES\n"
+        .to_owned();
+    for export in &interface.exports {
+        let _ = writeln!(text, "#define {name}_{export} {name}_{export}_{fingerprint}");
+    }
+    text + "#endif\n"
 }
 
 /// Text that ends no comment.

@@ -4,7 +4,7 @@ use cranelift_module::{
     DataDescription, FuncId, Linkage, Module as _, ModuleError, default_libcall_names,
 };
 use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
-use object::write::{self, Relocation};
+use object::write::{self, Relocation, Symbol};
 use object::{RelocationEncoding, RelocationFlags, RelocationKind, SectionKind};
 use target_lexicon::BinaryFormat;
 
@@ -22,11 +22,25 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
     let mut module = ObjectModule::new(builder.map_err(|error| refused(error.to_string()))?);
     define(&mut module, library).map_err(refused)?;
     let mut product = module.finish();
+    add_aliases(&mut product, library);
     if library.format() == BinaryFormat::Elf {
         let added = add_frames(&mut product, library);
         added.map_err(|error| refused(error.to_string()))?;
     }
     product.emit().map_err(|error| refused(error.to_string()))
+}
+
+/// Adds the further symbols of functions that callers see.
+fn add_aliases(product: &mut ObjectProduct, library: &Library) {
+    for (number, function) in library.functions.iter().enumerate() {
+        let Some(alias) = &function.alias else { continue };
+        let id = FuncId::from_u32(u32::try_from(number).expect("few functions"));
+        let &Symbol { value, size, kind, scope, weak, section, flags, .. } =
+            product.object.symbol(product.function_symbol(id));
+        let name = alias.clone().into_bytes();
+        let alias = Symbol { name, value, size, kind, scope, weak, section, flags };
+        product.object.add_symbol(alias);
+    }
 }
 
 /// Adds the section that says how functions are unwound.

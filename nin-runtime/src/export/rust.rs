@@ -2,6 +2,8 @@
 
 mod texts;
 
+use nin_dsl::shape::Shape;
+
 use super::{Interface, Library};
 use crate::data::Normalisation;
 use crate::kernel::Prepared;
@@ -31,7 +33,7 @@ pub(super) fn write(library: &Library) -> String {
         );
     }
     if let Some(normalisation) = &about.normalisation {
-        text += &normalise(normalisation, input.pixels());
+        text += &normalise(normalisation, input);
     }
     if interface.prepared == Prepared::State {
         text +=
@@ -43,6 +45,7 @@ pub(super) fn write(library: &Library) -> String {
     let lines = |bytes: usize| bytes.div_ceil(LINE).to_string();
     for part in texts(interface.prepared) {
         text += &part
+            .replace("FINGERPRINT", &library.fingerprint())
             .replace("NAME", &options.name)
             .replace("WORKSPACE_LINES", &lines(interface.workspace_bytes))
             .replace("PREPARED_LINES", &lines(interface.prepared_bytes))
@@ -68,17 +71,38 @@ fn texts(prepared: Prepared) -> &'static [&'static str] {
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-fn normalise(normalisation: &Normalisation, pixels: usize) -> String {
+/// Bytes of an image that a function may return: more would not fit the stacks of threads, and is copied several times where
+/// code is not optimised.
+const BY_VALUE: usize = 64 << 10;
+
+fn normalise(normalisation: &Normalisation, input: Shape) -> String {
     let Normalisation { mean, deviation } = normalisation;
-    format!(
-        "\n/// Makes an image of bytes, `[C, H, W]`, what the model was trained on.\n\
-         pub fn normalise(bytes: &[u8; IMAGE]) -> [f32; IMAGE] {{\n\
+    let pixels = input.pixels();
+    let mut text = format!(
+        "\n/// Makes images of bytes, `[C, H, W]` and one after the other, what the model was trained on.\n\
+         ///\n/// # Panics\n/// If there is not a float for each byte, or the last image is not whole.\n\
+         pub fn normalise_into(bytes: &[u8], images: &mut [f32]) {{\n\
          \x20   const MEAN: [f32; INPUT[0]] = {mean:?};\n\
          \x20   const DEVIATION: [f32; INPUT[0]] = {deviation:?};\n\
-         \x20   std::array::from_fn(|i| {{\n\
-         \x20       (f32::from(bytes[i]) / 255.0 - MEAN[i / {pixels}]) / DEVIATION[i / {pixels}]\n\
-         \x20   }})\n}}\n"
-    )
+         \x20   assert_eq!(bytes.len(), images.len(), \"a float for each byte\");\n\
+         \x20   assert_eq!(bytes.len() % IMAGE, 0, \"whole images\");\n\
+         \x20   let channels = MEAN.into_iter().zip(DEVIATION).cycle();\n\
+         \x20   let maps = bytes.chunks_exact({pixels}).zip(images.chunks_exact_mut({pixels}));\n\
+         \x20   for ((bytes, image), (mean, deviation)) in maps.zip(channels) {{\n\
+         \x20       for (byte, pixel) in bytes.iter().zip(image) {{\n\
+         \x20           *pixel = (f32::from(*byte) / 255.0 - mean) / deviation;\n\
+         \x20       }}\n\
+         \x20   }}\n}}\n"
+    );
+    if input.elements() * size_of::<f32>() <= BY_VALUE {
+        text += "\n/// Makes an image of bytes, `[C, H, W]`, what the model was trained on.\n\
+                 #[must_use]\n\
+                 pub fn normalise(bytes: &[u8; IMAGE]) -> [f32; IMAGE] {\n\
+                 \x20   let mut image = [0.0; IMAGE];\n\
+                 \x20   normalise_into(bytes, &mut image);\n\
+                 \x20   image\n}\n";
+    }
+    text
 }
 
 fn tensors(interface: &Interface) -> String {

@@ -34,7 +34,7 @@ const SEGMENTS: u32 = 6;
 struct Names {
     functions: Vec<StringId>,
     data: Vec<StringId>,
-    /// Of each public function, for the loader.
+    /// Of public functions, for the loader.
     public: Vec<StringId>,
     constants: StringId,
     table: StringId,
@@ -98,7 +98,8 @@ pub(super) fn write(library: &Library) -> Result<Vec<u8>, Error> {
 fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library) -> Names {
     let functions = library.functions.iter().map(|f| w.add_string(f.symbol.as_bytes())).collect();
     let data = library.data.iter().map(|data| w.add_string(data.symbol.as_bytes())).collect();
-    let public = public(library).map(|f| w.add_dynamic_string(f.symbol.as_bytes())).collect();
+    let public = library.public_symbols();
+    let public = public.map(|(_, name)| w.add_dynamic_string(name.as_bytes())).collect();
     Names {
         functions,
         data,
@@ -109,11 +110,6 @@ fn add_names<'a>(w: &mut Writer<'a>, library: &'a Library) -> Names {
         code: w.add_section_name(b".text"),
         variables: w.add_section_name(b".bss"),
     }
-}
-
-/// The functions that callers see.
-fn public(library: &Library) -> impl Iterator<Item = &Function> {
-    library.functions.iter().filter(|function| function.is_public)
 }
 
 /// Pages that may have rights of their own.
@@ -231,15 +227,15 @@ fn emit(
         e_flags: 0,
     })?;
     write_segments(w, layout, page(library) as u64);
-    let public: Vec<&Function> = public(library).collect();
+    let public: Vec<(usize, &str)> = library.public_symbols().collect();
     let count = u32::try_from(public.len()).expect("few functions");
     w.write_hash(count, 1 + count, |number| {
-        let function = public.get((number as usize).checked_sub(1)?)?;
-        Some(elf::hash(function.symbol.as_bytes()))
+        let (_, name) = public.get((number as usize).checked_sub(1)?)?;
+        Some(elf::hash(name.as_bytes()))
     });
     w.write_null_dynamic_symbol();
-    let numbered = library.functions.iter().enumerate().filter(|(_, f)| f.is_public);
-    for ((number, function), &name) in numbered.zip(&names.public) {
+    for (&(number, _), &name) in public.iter().zip(&names.public) {
+        let function = &library.functions[number];
         w.write_dynamic_symbol(&function_symbol(layout, number, function, name));
     }
     w.write_dynstr();

@@ -39,6 +39,7 @@ int main(void)
 
 fn library(graph: &Graph, data: &Data) -> Library {
     let options = LibraryOptions {
+        plain_names: true,
         name: "net".to_owned(),
         batch: 1,
         threads: 2,

@@ -2,6 +2,7 @@
 //! linked it or the system's compiler, with weights inside or passed, and the same input gives the same file.
 #![allow(unsafe_code)]
 
+mod sizes;
 mod training;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -36,7 +37,7 @@ fn images(graph: &Graph) -> usize {
 fn options(isas: &[Isa], batch: usize, algo: &Algos) -> LibraryOptions {
     let triple = platform(None).expect("a platform");
     let (name, isas, algo) = ("net".to_owned(), isas.to_vec(), algo.clone());
-    LibraryOptions { name, batch, threads: 2, isas, algo, triple }
+    LibraryOptions { name, plain_names: true, batch, threads: 2, isas, algo, triple }
 }
 
 /// Choices of algorithms beside nin's own: one for all, and hints for a layer and for single products.
@@ -244,16 +245,72 @@ fn the_code_of_a_net_is_small() {
     }
 }
 
+/// For every kind of file and content, with any number of threads to compile with.
 #[test]
 fn same_input_same_bytes() {
     let graph = graph(SMALL);
-    let data = Data::draw(&graph, 1, 6);
-    let files = || {
-        let weights = Some(&data.weights);
-        let library = library(&graph, weights, &[Isa::Portable], &Algos::default());
-        [library.object(), library.static_library(), library.shared_library()].map(Result::unwrap)
+    let weights = Data::draw(&graph, 1, 6).weights;
+    let isas = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+    let made = |contents: Contents<'_>, threads: usize| {
+        let triple = platform(Some("x86_64-unknown-linux-gnu")).unwrap();
+        let options = LibraryOptions { threads, triple, ..options(&isas, 7, &Algos::default()) };
+        let library = Library::compile(&graph, contents, &about(&graph), &options).unwrap();
+        let files = [library.object(), library.static_library(), library.shared_library()];
+        let texts = [library.header(), library.rust(), library.clif().into(), library.assembly()];
+        (files.map(Result::unwrap), texts)
     };
-    assert!(files() == files());
+    for contents in [Contents::Weights(&weights), Contents::Code, Contents::Training] {
+        let first = made(contents, 1);
+        for threads in [1, 2, 7] {
+            assert!(made(contents, threads) == first, "{threads} threads");
+        }
+    }
+}
+
+/// A caller reaches the library of its header; plain names are beside those with the fingerprint, unless they are left out.
+#[test]
+fn names_end_in_the_fingerprint_of_the_content() {
+    let graph = graph(SMALL);
+    let weights = [8, 9].map(|seed| Data::draw(&graph, 1, seed).weights);
+    let made = |weights: &Weights, plain_names: bool| {
+        let options =
+            LibraryOptions { plain_names, ..options(&[Isa::Portable], 1, &Algos::default()) };
+        let contents = Contents::Weights(weights);
+        Library::compile(&graph, contents, &About::default(), &options).unwrap()
+    };
+    let [one, other] = weights.each_ref().map(|weights| made(weights, true));
+    assert_ne!(one.fingerprint(), other.fingerprint());
+    let own = made(&weights[0], false);
+    assert_eq!(own.fingerprint(), one.fingerprint());
+    let folder = tempfile::tempdir().unwrap();
+    let mut loaded = 0;
+    let mut has = |library: &Library, name: &str| {
+        loaded += 1;
+        let file = folder.path().join(format!("{loaded}.so"));
+        fs::write(&file, library.shared_library().unwrap()).unwrap();
+        // SAFETY: the library was just compiled; nothing is called.
+        unsafe { libloading::Library::new(&file).unwrap().get::<*const c_void>(name).is_ok() }
+    };
+    let printed = format!("net_forward_{}", one.fingerprint());
+    assert!(has(&one, "net_forward") && has(&one, &printed));
+    assert!(!has(&own, "net_forward") && has(&own, &printed));
+    assert!(one.header().contains(&format!("#define net_forward {printed}\n")));
+    assert!(own.rust().contains(&format!("#[link_name = \"{printed}\"]")));
+}
+
+/// A large image is not returned by value, which would overflow a thread's stack.
+#[test]
+fn wrappers_return_no_large_images() {
+    let wrapper = |side: usize| {
+        let graph = graph(&format!("< input(1, {side}, {side}) gap >"));
+        let weights = Weights::zeros(&graph);
+        library(&graph, Some(&weights), &[Isa::Portable], &Algos::default()).rust()
+    };
+    for (side, by_value) in [(128, true), (129, false)] {
+        let text = wrapper(side);
+        assert_eq!(text.contains("pub fn normalise(bytes: &[u8; IMAGE])"), by_value, "{side}");
+        assert!(text.contains("pub fn normalise_into(bytes: &[u8], images: &mut [f32])"), "{text}");
+    }
 }
 
 #[test]

@@ -26,7 +26,9 @@ pub(super) const EMBEDDED: &str = r#"
 #[allow(unsafe_code)]
 mod code {
     unsafe extern "C" {
+        #[link_name = "NAME_supported_FINGERPRINT"]
         pub(super) safe fn NAME_supported() -> std::ffi::c_int;
+        #[link_name = "NAME_forward_FINGERPRINT"]
         pub(super) fn NAME_forward(
             images: *const f32,
             results: *mut f32,
@@ -43,6 +45,7 @@ pub struct Net {
 
 impl Net {
     /// Room for calls, or `None` where the CPU lacks the instructions that the model was compiled to.
+    #[must_use]
     pub fn new() -> Option<Net> {
         (code::NAME_supported() != 0).then(|| Net { workspace: lines(WORKSPACE_LINES) })
     }
@@ -73,12 +76,15 @@ pub(super) const PASSED: &str = r#"
 #[allow(unsafe_code)]
 mod code {
     unsafe extern "C" {
+        #[link_name = "NAME_supported_FINGERPRINT"]
         pub(super) safe fn NAME_supported() -> std::ffi::c_int;
+        #[link_name = "NAME_prepare_FINGERPRINT"]
         pub(super) fn NAME_prepare(
             tensors: *const *const f32,
             prepared: *mut std::ffi::c_void,
             workspace: *mut std::ffi::c_void,
         );
+        #[link_name = "NAME_forward_FINGERPRINT"]
         pub(super) fn NAME_forward(
             images: *const f32,
             results: *mut f32,
@@ -103,6 +109,7 @@ impl Net {
     ///
     /// # Panics
     /// If a tensor has another length than the model's.
+    #[must_use]
     #[allow(unsafe_code)]
     pub fn new(tensors: [&[f32]; TENSORS.len()]) -> Option<Net> {
         check(tensors.map(<[f32]>::len));
@@ -186,13 +193,16 @@ mod code {
     }
 
     unsafe extern "C" {
+        #[link_name = "NAME_supported_FINGERPRINT"]
         pub(super) safe fn NAME_supported() -> std::ffi::c_int;
+        #[link_name = "NAME_load_FINGERPRINT"]
         pub(super) fn NAME_load(
             state: *mut std::ffi::c_void,
             tensors: *const *const f32,
             momentum: *const *const f32,
             workspace: *mut std::ffi::c_void,
         );
+        #[link_name = "NAME_step_FINGERPRINT"]
         pub(super) fn NAME_step(
             state: *mut std::ffi::c_void,
             images: *const f32,
@@ -203,11 +213,13 @@ mod code {
             correct: *mut u32,
             workspace: *mut std::ffi::c_void,
         ) -> std::ffi::c_int;
+        #[link_name = "NAME_save_FINGERPRINT"]
         pub(super) fn NAME_save(
             state: *const std::ffi::c_void,
             tensors: *const *mut f32,
             momentum: *const *mut f32,
         );
+        #[link_name = "NAME_forward_FINGERPRINT"]
         pub(super) fn NAME_forward(
             images: *const f32,
             results: *mut f32,
@@ -232,6 +244,7 @@ impl Net {
     ///
     /// # Panics
     /// If a tensor has another length than the model's.
+    #[must_use]
     #[allow(unsafe_code)]
     pub fn new(
         tensors: [&[f32]; TENSORS.len()],
@@ -258,6 +271,7 @@ impl Net {
     ///
     /// # Panics
     /// If there is not a label for each image.
+    #[must_use = "a step may be refused"]
     #[allow(unsafe_code)]
     pub fn step(
         &mut self,

@@ -23,25 +23,26 @@ const SEED: u64 = 11;
 
 /// `NAME_rates`.
 #[repr(C)]
-struct Rates {
-    rate: f32,
-    momentum: f32,
-    decay: f32,
+pub(super) struct Rates {
+    pub(super) rate: f32,
+    pub(super) momentum: f32,
+    pub(super) decay: f32,
 }
 
 /// `NAME_settings`.
 #[repr(C)]
-struct Settings {
-    rates: *const Rates,
-    seed: u64,
-    step: u64,
-    clip: f32,
+pub(super) struct Settings {
+    pub(super) rates: *const Rates,
+    pub(super) seed: u64,
+    pub(super) step: u64,
+    pub(super) clip: f32,
 }
 
-type Load = unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32, *mut c_void);
+pub(super) type Load =
+    unsafe extern "C" fn(*mut c_void, *const *const f32, *const *const f32, *mut c_void);
 type Save = unsafe extern "C" fn(*const c_void, *const *mut f32, *const *mut f32);
-type Forward = super::ForwardPassed;
-type Step = unsafe extern "C" fn(
+pub(super) type Forward = super::ForwardPassed;
+pub(super) type Step = unsafe extern "C" fn(
     *mut c_void,
     *const f32,
     *const u32,
