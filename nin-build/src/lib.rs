@@ -22,14 +22,29 @@
 //! net.forward(&[digits::normalise(&bytes)], &mut results);
 //! ```
 //!
+//! An image of more than 64 KiB is not returned by value; `normalise_into` fills a slice of one or more:
+//!
+//! ```ignore
+//! let mut pixels = vec![0.0; 4 * digits::IMAGE];
+//! digits::normalise_into(&bytes, &mut pixels);
+//! net.forward(pixels.as_chunks().0, &mut results);
+//! ```
+//!
+//! The wrapper calls the model's code, which Rust takes on trust: it allows itself `unsafe_code` where it does so. That
+//! overrides `deny`, and not `forbid`: a package that forbids unsafe code keeps its models in a package of their own.
+//!
 //! With [`Options::train`] the wrapper's `Net` is a training: `new`, `step`, `save` and `forward`.
 //!
-//! A call allocates nothing. The package that calls [`compile`] is the one that links the model.
+//! A call allocates nothing. The package that calls [`compile`] is the one that links the model. Packages need not know of each
+//! other's models: the names in their libraries end in a fingerprint of the content.
+
+mod outputs;
 
 use std::error::Error;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::{env, fs, thread};
+use std::sync::{Mutex, PoisonError};
+use std::{env, thread};
 
 pub use nin_dsl::Number;
 pub use nin_runtime::codegen::Isa;
@@ -38,6 +53,7 @@ use nin_runtime::model::Model;
 pub use nin_runtime::plan::{Algo, Algos};
 use nin_runtime::train::Info;
 use nin_runtime::weights::WeightsFile;
+use outputs::Outputs;
 
 /// How a model is compiled.
 #[derive(Clone, Debug)]
@@ -46,7 +62,8 @@ pub struct Options {
     pub weights: Option<PathBuf>,
     /// Whether the program trains the model; it then passes weights to begin with.
     pub train: bool,
-    /// What functions and the wrapper's file are called; the model's name in small letters by default.
+    /// What functions and the wrapper's file are called; the model's name in small letters by default. The models of a package
+    /// have different names.
     pub name: Option<String>,
     /// Other values for the model's parameters.
     pub params: Vec<(String, Number)>,
@@ -75,13 +92,18 @@ impl Default for Options {
     }
 }
 
+/// What this build script has written so far. Cargo starts a process for each run of a build script, which alone knows what
+/// belongs to the run.
+static OUTPUTS: Mutex<Option<Outputs>> = Mutex::new(None);
+
 /// Compiles a model for the program that cargo builds, and has it linked. Paths are relative to the package.
 ///
-/// For build scripts: it reads what cargo tells them, writes `NAME.rs` to `OUT_DIR`, and says to cargo what to link and when
-/// to come again. What is wrong is told to cargo too, which then ends the build.
+/// For build scripts: it reads what cargo tells them, writes `NAME.rs` and a library to `OUT_DIR`, and says to cargo what to link
+/// and when to come again. The first call of a build script removes what an earlier run of it wrote. What is wrong is told to
+/// cargo too, which then ends the build.
 #[expect(clippy::print_stdout, reason = "cargo reads what build scripts print")]
 pub fn compile(model: impl AsRef<Path>, options: &Options) {
-    match build(model.as_ref(), options) {
+    match from_cargo(model.as_ref(), options) {
         Ok(lines) => println!("{lines}"),
         Err(error) => {
             for line in error.to_string().lines() {
@@ -91,13 +113,55 @@ pub fn compile(model: impl AsRef<Path>, options: &Options) {
     }
 }
 
-/// Writes the files, and returns what cargo is to do with them.
-fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
+/// Compiles a model with what cargo says, and returns what cargo is to do.
+fn from_cargo(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
     let told = |name: &str| {
         env::var(name).map_err(|_| format!("no {name}: nin_build::compile is for build scripts"))
     };
     let (folder, target) = (PathBuf::from(told("OUT_DIR")?), told("TARGET")?);
+    let mut outputs = OUTPUTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let outputs = match &mut *outputs {
+        Some(outputs) => outputs,
+        none => none.insert(Outputs::begin(folder)?),
+    };
+    build(file, options, &target, outputs)
+}
+
+/// Writes the files, and returns what cargo is to do with them.
+fn build(
+    file: &Path,
+    options: &Options,
+    target: &str,
+    outputs: &mut Outputs,
+) -> Result<String, Box<dyn Error>> {
     let model = Model::from_file(file, &options.params)?;
+    let name = options.name.clone().unwrap_or_else(|| export::default_name(model.graph()));
+    outputs.admit(&name)?;
+    let library = library(&model, name.clone(), options, target)?;
+    // No library of the system is called so: `libm.a` of a model `M` would be linked in place of the system's. Nor is one of
+    // another package, whose folder the linker may search first.
+    let link = format!("nin_{name}_{}", library.fingerprint());
+    let msvc = target.ends_with("msvc");
+    let archive = if msvc { format!("{link}.lib") } else { format!("lib{link}.a") };
+    outputs.write(&archive, &library.static_library()?)?;
+    outputs.write(&format!("{name}.rs"), library.rust().as_bytes())?;
+    let mut lines = vec![
+        format!("cargo::rustc-link-search=native={}", outputs.folder().display()),
+        format!("cargo::rustc-link-lib=static={link}"),
+    ];
+    for file in [Some(file), options.weights.as_deref()].into_iter().flatten() {
+        lines.push(format!("cargo::rerun-if-changed={}", file.display()));
+    }
+    Ok(lines.join("\n"))
+}
+
+/// The model compiled as the options say.
+fn library(
+    model: &Model,
+    name: String,
+    options: &Options,
+    target: &str,
+) -> Result<Library, Box<dyn Error>> {
     let graph = model.graph();
     let read = options.weights.as_deref().map(WeightsFile::read).transpose()?;
     let weights = read.as_ref().map(|read| read.weights(graph)).transpose()?;
@@ -113,34 +177,24 @@ fn build(file: &Path, options: &Options) -> Result<String, Box<dyn Error>> {
         None if options.train => Contents::Training,
         None => Contents::Code,
     };
-    let name = options.name.clone().unwrap_or_else(|| export::default_name(graph));
-    let triple = export::platform(Some(&target))?;
+    let triple = export::platform(Some(target))?;
     let isas = match &*options.isas {
         [] if export::is_x86_64(&triple) => vec![Isa::Avx2],
         [] => vec![Isa::Portable],
         chosen => chosen.to_vec(),
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let settings = LibraryOptions {
-        name: name.clone(),
+        name,
+        plain_names: false,
         batch: options.batch.unwrap_or(contents.usual_batch()),
-        threads,
+        threads: thread::available_parallelism().map_or(1, NonZero::get),
         isas,
         algo: options.algo.clone(),
         triple,
     };
     let about = About::of(info.as_ref(), graph)?;
-    let library = Library::compile(graph, contents, &about, &settings)?;
-    let msvc = target.ends_with("msvc");
-    let archive = if msvc { format!("{name}.lib") } else { format!("lib{name}.a") };
-    fs::write(folder.join(archive), library.static_library()?)?;
-    fs::write(folder.join(format!("{name}.rs")), library.rust())?;
-    let mut lines = vec![
-        format!("cargo::rustc-link-search=native={}", folder.display()),
-        format!("cargo::rustc-link-lib=static={name}"),
-    ];
-    for file in [Some(file), options.weights.as_deref()].into_iter().flatten() {
-        lines.push(format!("cargo::rerun-if-changed={}", file.display()));
-    }
-    Ok(lines.join("\n"))
+    Ok(Library::compile(graph, contents, &about, &settings)?)
 }
+
+#[cfg(test)]
+mod tests;
