@@ -8,6 +8,7 @@ use pest::iterators::Pair;
 
 use crate::ast::{self, ExprKind};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::excerpt::printable;
 use crate::number::{Number, Operator, ParseNumberError};
 use crate::span::{Source, Span};
 use crate::{limits, scan};
@@ -81,10 +82,11 @@ enum Definition {
     Block(ast::Block),
 }
 
-/// The file stem of a path, or the text itself where it is none.
+/// The file stem of a path, or the text itself where it is none. Names of files may hold what a terminal obeys.
 fn stem(name: &str) -> String {
     let stem = std::path::Path::new(name).file_stem();
-    stem.map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned())
+    let stem = stem.map_or(name.into(), |stem| stem.to_string_lossy());
+    printable(&stem).into_owned()
 }
 
 /// From a pair's first token to its last. Its own end may lie beyond: the grammar skips blanks before it finds that an
