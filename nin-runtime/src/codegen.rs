@@ -27,9 +27,6 @@ mod target;
 mod update;
 mod winograd;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, UserFuncName, Value};
 use cranelift_codegen::isa::TargetIsa;
@@ -40,6 +37,7 @@ use nin_dsl::graph::Graph;
 
 use crate::error::Error;
 use crate::kernel::{Entry, Kernel, PassKind, Update};
+use crate::parallel;
 use crate::plan::{Pass, Plan};
 use emitter::Emitter;
 use functions::Functions;
@@ -185,7 +183,7 @@ fn write_all(
     Clif { functions, first }
 }
 
-/// Translates every function, on `threads` threads.
+/// Translates every function, on at most `threads` threads.
 ///
 /// # Errors
 /// [`Error::Codegen`] if a function is beyond what the code generator can do (too large, say).
@@ -195,36 +193,15 @@ pub fn translate(
     threads: usize,
     assembly: Assembly,
 ) -> Result<Vec<MachineCode>, Error> {
-    let next = AtomicUsize::new(0);
-    let work: Vec<Mutex<Option<(Kernel, Body)>>> =
-        clif.functions.into_iter().map(|function| Mutex::new(Some(function))).collect();
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = work.get(number) else { return Ok::<_, Error>(done) };
-            let taken = slot.lock().expect("no worker panics while it holds a slot").take();
-            let (kernel, body) = taken.expect("each number is drawn once");
-            let code = match body {
-                Body::Clif(function) => translate_one(number, kernel, *function, target, assembly)?,
-                Body::Assembled(bytes) => {
-                    let (relocs, unwind, assembly) = (Vec::new(), None, None);
-                    MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly }
-                }
-            };
-            done.push((number, code));
+    let functions = clif.functions.into_iter().enumerate();
+    let translated = parallel::map(threads, functions, |(number, (kernel, body))| match body {
+        Body::Clif(function) => translate_one(number, kernel, *function, target, assembly),
+        Body::Assembled(bytes) => {
+            let (relocs, unwind, assembly) = (Vec::new(), None, None);
+            Ok(MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly })
         }
-    };
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(work.len())).map(|_| scope.spawn(worker)).collect();
-        let mut done = worker()?;
-        for other in others {
-            done.extend(other.join().expect("a translating thread panicked (a bug in nin)")?);
-        }
-        Ok::<_, Error>(done)
-    })?;
-    done.sort_by_key(|(number, _)| *number);
-    Ok(done.into_iter().map(|(_, code)| code).collect())
+    });
+    translated.into_iter().collect()
 }
 
 fn translate_one(

@@ -43,6 +43,7 @@ mod jit;
 pub mod kernel;
 pub mod model;
 pub mod optimizer;
+mod parallel;
 pub mod peak;
 pub mod plan;
 pub mod train;

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array4;
-use rayon::prelude::*;
 
 use super::{DataError, Dataset, Picture, Set, Split};
+use crate::parallel::map_on_all_cores;
 
 /// What lies in the dataset's folder.
 pub(super) const LAYOUT: &[&str] = &["train/CLASS/*.png", "test/CLASS/*.png"];
@@ -140,7 +140,7 @@ fn agree(folder: &Path, train: &[Class], test: &[Class]) -> Result<(), DataError
 fn common_dims(train: &[Class], test: &[Class]) -> Result<[usize; 3], DataError> {
     let files: Vec<&PathBuf> = train.iter().chain(test).flat_map(|class| &class.files).collect();
     let dims: Vec<Result<[usize; 3], DataError>> =
-        files.par_iter().map(|file| Ok(Picture::open(file)?.dims())).collect();
+        map_on_all_cores(files.iter(), |file| Ok(Picture::open(file)?.dims()));
     let dims: Vec<[usize; 3]> = dims.into_iter().collect::<Result<_, _>>()?;
     let [_, height, width] = dims[0];
     match dims.iter().position(|&[_, h, w]| (h, w) != (height, width)) {
@@ -166,12 +166,9 @@ fn split(classes: &[Class], dims: [usize; 3]) -> Result<Split, DataError> {
     let [channels, height, width] = dims;
     let size = channels * height * width;
     let mut pixels = room(files.len(), size)?;
-    let decoded: Vec<Result<(), DataError>> = files
-        .par_iter()
-        .zip(pixels.par_chunks_exact_mut(size))
-        .map(|(file, pixels)| decode(file, dims, pixels))
-        .collect();
-    decoded.into_iter().collect::<Result<(), _>>()?;
+    let rooms = files.iter().zip(pixels.chunks_exact_mut(size));
+    let decoded = map_on_all_cores(rooms, |(file, pixels)| decode(file, dims, pixels));
+    decoded.into_iter().collect::<Result<(), DataError>>()?;
     let images = Array4::from_shape_vec((files.len(), channels, height, width), pixels)
         .expect("there is room for each image");
     Split::new(images, labels)

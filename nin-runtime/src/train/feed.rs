@@ -1,9 +1,10 @@
 //! Batches for training, prepared on a thread of their own while the step before computes.
 //!
 //! The thread is at most one batch ahead, so it rests while the compute threads work, but for the little that a batch takes;
-//! and what a batch holds does not depend on when it was made.
+//! and what a batch holds does not depend on when it was made. Where the system starts no thread, each is made when it is due.
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -41,14 +42,31 @@ impl Feed<'_> {
     /// Hands the batches of these indices to `take`, in order, until it breaks or fails.
     pub(super) fn each<'o>(
         self,
-        batches: impl Iterator<Item = &'o [u32]> + Send,
+        mut batches: impl Iterator<Item = &'o [u32]> + Send,
         mut take: impl FnMut(&Batch) -> Result<ControlFlow<()>, TrainError>,
     ) -> Result<ControlFlow<()>, TrainError> {
+        if let Some(done) = self.each_ahead(&mut batches, &mut take)? {
+            return Ok(done);
+        }
+        let mut batch = self.empty()?;
+        for indices in batches {
+            self.fill(&mut batch, indices);
+            if take(&batch)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// [`Feed::each`] with a thread of its own; `None` if there is none to be had.
+    fn each_ahead<'o>(
+        self,
+        batches: &mut (impl Iterator<Item = &'o [u32]> + Send),
+        take: &mut impl FnMut(&Batch) -> Result<ControlFlow<()>, TrainError>,
+    ) -> Result<Option<ControlFlow<()>>, TrainError> {
         let (full, filled) = sync_channel(1);
         let (empty, emptied) = sync_channel(2);
-        for _ in 0..2 {
-            let images = zeroed_images(self.batch, self.split.shape())?;
-            let batch = Batch { images, labels: vec![], before: vec![] };
+        for batch in [self.empty()?, self.empty()?] {
             empty.send(batch).expect("the other end is here");
         }
         // Both ends of this side go when the scope's closure does: the thread then waits for nothing.
@@ -63,17 +81,24 @@ impl Feed<'_> {
                 }
             };
             let thread = thread::Builder::new().name("nin-feed".to_owned());
-            let spawned = thread.spawn_scoped(scope, prepare);
-            spawned.map_err(|error| Error::Threads { count: 1, reason: error.to_string() })?;
+            let Ok(ahead) = thread.spawn_scoped(scope, prepare) else { return Ok(None) };
             for batch in filled {
                 if take(&batch)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
+                    return Ok(Some(ControlFlow::Break(())));
                 }
                 // Nobody waits for it after the last.
                 let _ = empty.send(batch);
             }
-            Ok(ControlFlow::Continue(()))
+            // The batches have ended, or a panic has ended them.
+            ahead.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok(Some(ControlFlow::Continue(())))
         })
+    }
+
+    /// Room for a batch.
+    fn empty(self) -> Result<Batch, Error> {
+        let images = zeroed_images(self.batch, self.split.shape())?;
+        Ok(Batch { images, labels: vec![], before: vec![] })
     }
 
     fn fill(&self, batch: &mut Batch, indices: &[u32]) {

@@ -2,10 +2,10 @@
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayViewMut2, Axis, s};
-use rayon::prelude::*;
 
 use super::super::{DataError, Split};
 use super::{chunks, contrast};
+use crate::parallel::map_on_all_cores;
 
 /// Images whose covariance is summed at a time.
 const CHUNK: usize = 500;
@@ -82,8 +82,8 @@ pub(super) fn apply(images: &mut [f32], mean: &[f32], matrix: &Array2<f32>) {
 
 /// Does rows of a matrix on all cores. Whoever does them, the bits are the same.
 fn by_rows(matrix: &mut Array2<f64>, each: impl Fn(usize, ArrayViewMut2<'_, f64>) + Sync) {
-    let parts: Vec<ArrayViewMut2<'_, f64>> = matrix.axis_chunks_iter_mut(Axis(0), ROWS).collect();
-    parts.into_par_iter().enumerate().for_each(|(part, rows)| each(part * ROWS, rows));
+    let parts = matrix.axis_chunks_iter_mut(Axis(0), ROWS).enumerate();
+    map_on_all_cores(parts, |(part, rows)| each(part * ROWS, rows));
 }
 
 fn product(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
