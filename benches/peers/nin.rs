@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 fs::write(file, feed.results()?)?;
                 println!("done");
             }
-            Some(("peak", _)) => println!("peak {}", peak::flops_per_second(threads)),
+            Some(("peak", _)) => println!("peak {}", peak::flops_per_second(threads)?),
             _ => return Err("expected `run COUNT`, `check FILE` or `peak THREADS`".into()),
         }
     }

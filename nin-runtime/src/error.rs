@@ -1,5 +1,15 @@
 //! What can go wrong between a checked graph and numbers, through no bug of nin's.
 
+use std::io;
+
+use crate::exec::threads::Forked;
+
+impl From<Forked> for Error {
+    fn from(Forked { process }: Forked) -> Error {
+        Error::Forked { process }
+    }
+}
+
 /// An error of the runtime.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,12 +76,28 @@ pub enum Error {
         bytes: usize,
     },
     /// The operating system started no more threads.
-    #[error("could not start {count} threads: {reason}")]
+    #[error(
+        "could not have {count} threads, only {started}: {reason}{}; take `--threads {started}`, or raise the limit",
+        limits(limit)
+    )]
     Threads {
-        /// Threads asked for.
+        /// Threads asked for, the caller's among them.
         count: usize,
+        /// Threads there were, the caller's among them.
+        started: usize,
+        /// The most threads and processes that are allowed here, where the system says.
+        limit: Option<u64>,
         /// What the system said.
-        reason: String,
+        reason: io::Error,
+    },
+    /// This process is a fork of the one that started the session, and `fork` copies no threads but the caller's.
+    #[error(
+        "this session's threads are in process {process}, which this one is a fork of: take `Session::fork` to have a session \
+         with threads of its own here, or compile for one thread"
+    )]
+    Forked {
+        /// The process that started the session.
+        process: u32,
     },
     /// An option is out of range.
     #[error("{name} is {value}; it can be from 1 to {most}")]
@@ -135,6 +161,13 @@ pub enum Error {
     /// Weights of another model.
     #[error("the weights do not fit the model: {0}")]
     Weights(#[from] crate::weights::Mismatch),
+}
+
+/// What is known of a limit of threads.
+fn limits(limit: &Option<u64>) -> String {
+    limit.map_or_else(String::new, |limit| {
+        format!(" (this process's control groups or user may have {limit} threads and processes)")
+    })
 }
 
 /// `1, 28, 28`.

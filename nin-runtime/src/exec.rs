@@ -1,16 +1,22 @@
 //! Running a compiled model: [`Program`] is what was compiled, [`Session`] is a run of it with weights.
 
 mod cgroup;
+mod cores;
 pub(crate) mod memory;
 mod prepare;
 mod profile;
 mod program;
 mod session;
-mod spin;
+mod sync;
+pub(crate) mod tally;
 pub(crate) mod team;
+#[cfg(test)]
+mod tests;
 pub(crate) mod threads;
 
 pub use cgroup::Limits;
+pub use cores::cores;
+pub(crate) use cores::start;
 pub use memory::zeroed_images;
 pub(crate) use prepare::prepare;
 pub use profile::PartTime;

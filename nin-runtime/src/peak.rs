@@ -7,8 +7,11 @@
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
-use std::sync::{Barrier, OnceLock};
+use std::sync::{Barrier, Mutex, OnceLock};
 use std::time::Instant;
+
+use crate::error::Error;
+use crate::exec;
 
 /// Multiply-adds of one chain between two looks at the clock: some microseconds, so that a thread that stands still in the middle
 /// of them leaves little doubt about when they were done.
@@ -43,10 +46,14 @@ impl Loop {
 }
 
 /// Floating-point operations a second (a multiply-add is two) that `threads` threads reach together, at the same time.
-pub fn flops_per_second(threads: usize) -> f64 {
+///
+/// # Errors
+/// [`Error::Threads`] if the system starts no more.
+pub fn flops_per_second(threads: usize) -> Result<f64, Error> {
     let chains = widest();
     let (start, begun) = (Barrier::new(threads), OnceLock::new());
-    let one_thread = || {
+    let clocks = Mutex::new(Vec::with_capacity(threads));
+    exec::start(threads)?.run(threads, |_| {
         black_box((chains.run)(STEPS));
         start.wait();
         let begun: &Instant = begun.get_or_init(Instant::now);
@@ -55,15 +62,10 @@ pub fn flops_per_second(threads: usize) -> f64 {
             black_box((chains.run)(STEPS));
             clock.push(begun.elapsed().as_secs_f64());
         }
-        clock
-    };
-    let clocks: Vec<Vec<f64>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(one_thread)).collect();
-        let mine = one_thread();
-        let others = others.into_iter().map(|other| other.join().expect("the loop cannot panic"));
-        others.chain([mine]).collect()
-    });
-    most_together(&clocks) * chains.operations(STEPS)
+        clocks.lock().expect("the loop cannot panic").push(clock);
+    })?;
+    let clocks = clocks.into_inner().expect("the loop cannot panic");
+    Ok(most_together(&clocks) * chains.operations(STEPS))
 }
 
 /// Loops a second that all threads did together in the best interval of [`WINDOW`] seconds. A clock holds the times between a
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn more_threads_than_cores_reach_no_more_than_the_cores() {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (one, more) = (flops_per_second(1), flops_per_second(4 * cores));
+        let [one, more] = [1, 4 * cores].map(|threads| flops_per_second(threads).unwrap());
         let times = more / one;
         assert!(times < 1.2 * cores as f64, "{times:.1} times one thread's, on {cores} cores");
     }

@@ -10,6 +10,7 @@ use nin_dsl::shape::Shape;
 use super::memory::{self, Floats, zeros};
 use super::profile::{self, PartTime};
 use super::program::Program;
+use super::start;
 use super::threads::Threads;
 use crate::error::Error;
 use crate::jit::call::{Hyper, Lanes, Moments, StepMemory, TrainBatch, UpdateStep};
@@ -85,7 +86,7 @@ impl Session {
         weights: Arc<Floats>,
         prepared: Arc<Floats>,
     ) -> Result<Session, Error> {
-        let threads = Threads::new(program.threads())?;
+        let threads = start(program.threads())?;
         let plan = program.plan();
         let training = || -> Result<Training, Error> {
             Ok(Training {
@@ -133,7 +134,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Images`] if the images have another shape or are too many, [`Error::Memory`] if there is none for the
-    /// results.
+    /// results, [`Error::Forked`] in a fork of the process.
     pub fn forward(&mut self, images: ArrayView4<'_, f32>) -> Result<ArrayD<f32>, Error> {
         let n = self.check_images(&images)?;
         let output = self.program.graph().output();
@@ -148,7 +149,7 @@ impl Session {
         } else {
             callee.infer(n, (images, &mut results), prepared, arenas, &mut self.lanes)
         };
-        calls.run(&mut self.threads);
+        calls.run(&mut self.threads)?;
         let dims: Vec<usize> = [n].into_iter().chain(output.dims()).collect();
         Ok(ArrayD::from_shape_vec(IxDyn(&dims), results).expect("sized for the shape"))
     }
@@ -160,7 +161,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Images`] or [`Error::Labels`] if the batch does not fit the model, [`Error::Hyper`] if there is not one
-    /// setting for each weight, [`Error::NotTrainable`] if the program was compiled for inference, and as [`Session::reserve`].
+    /// setting for each weight, [`Error::NotTrainable`] if the program was compiled for inference, [`Error::Forked`] in a fork of
+    /// the process, and as [`Session::reserve`].
     pub fn step(
         &mut self,
         images: ArrayView4<'_, f32>,
@@ -181,7 +183,7 @@ impl Session {
             None => 1.0,
             Some(most) => {
                 let memory = &mut training.memory;
-                callee.reduce(memory, threads, &mut self.lanes).run(&mut self.threads);
+                callee.reduce(memory, threads, &mut self.lanes).run(&mut self.threads)?;
                 let sums = training.memory.sums.as_slice();
                 clip_scale(&sums[..self.program.plan().weight_floats], most)
             }
@@ -190,7 +192,7 @@ impl Session {
         let [weights, prepared] = [&mut self.weights, &mut self.prepared].map(Arc::make_mut);
         let Training { memory, moments, .. } = training;
         if !self.program.plan().norms.is_empty() {
-            callee.track(labels.len(), weights, memory, &mut self.lanes).run(&mut self.threads);
+            callee.track(labels.len(), weights, memory, &mut self.lanes).run(&mut self.threads)?;
         }
         let update = UpdateStep { optimizer, hyper, scale, reduced: clip.is_some(), step };
         callee
@@ -202,7 +204,7 @@ impl Session {
                 &mut self.arenas,
                 &mut self.lanes,
             )
-            .run(&mut self.threads);
+            .run(&mut self.threads)?;
         Ok(outcome)
     }
 
@@ -220,7 +222,7 @@ impl Session {
         let outcome = self.differentiate(images, labels, None, 0.0)?;
         let Some(training) = &mut self.training else { return Err(Error::NotTrainable) };
         let (memory, threads) = (&mut training.memory, self.threads.count());
-        self.program.callee().reduce(memory, threads, &mut self.lanes).run(&mut self.threads);
+        self.program.callee().reduce(memory, threads, &mut self.lanes).run(&mut self.threads)?;
         let Some(training) = &self.training else { return Err(Error::NotTrainable) };
         Ok((outcome.loss, self.to_file_layout(&training.memory.sums)))
     }
@@ -257,11 +259,11 @@ impl Session {
                     &mut self.arenas,
                     &mut self.lanes,
                 )
-                .run(&mut self.threads);
+                .run(&mut self.threads)?;
             if phase.gather.is_some() {
                 callee
                     .gather(number, n, &self.weights, memory, &mut self.lanes)
-                    .run(&mut self.threads);
+                    .run(&mut self.threads)?;
             }
         }
         let sum: f64 = training.losses[..n].iter().map(|&loss| f64::from(loss)).sum();
@@ -345,15 +347,17 @@ impl Session {
     /// Replaces the weights.
     ///
     /// # Errors
-    /// [`Error::Weights`] if they are another model's.
+    /// [`Error::Weights`] if they are another model's, [`Error::Forked`] in a fork of the process.
     pub fn set_weights(&mut self, weights: &Weights) -> Result<(), Error> {
         let graph = self.program.graph();
         weights.check(graph)?;
+        // Both forms of the weights change, or none.
+        self.threads.check_process()?;
         from_file_layout(graph, self.program.plan(), weights, Arc::make_mut(&mut self.weights));
         let callee = self.program.callee();
         let prepared = Arc::make_mut(&mut self.prepared);
         let (arenas, lanes) = (&mut self.arenas, &mut self.lanes);
-        callee.prepare(&self.weights, prepared, arenas, lanes).run(&mut self.threads);
+        callee.prepare(&self.weights, prepared, arenas, lanes).run(&mut self.threads)?;
         Ok(())
     }
 

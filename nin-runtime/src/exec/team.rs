@@ -1,54 +1,53 @@
 //! [`Barrier`], where the threads that share one image wait for each other.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use super::tally::{Spins, Tally};
 
-use super::spin::Spin;
-
-/// Lets nobody through before all are there. It spins: who shares an image meets dozens of times in a millisecond.
+/// Lets nobody through before all are there.
 pub(crate) struct Barrier {
-    members: usize,
+    members: u64,
     /// Members that have come, over all rounds.
-    came: AtomicUsize,
+    came: Tally,
+}
+
+/// More than ever come, added when a member comes no more.
+const BROKEN: u64 = 1 << 60;
+
+/// One of those who meet at a barrier. If it panics, the others do not wait for it: they panic too.
+pub(crate) struct Member<'a> {
+    barrier: &'a Barrier,
+    spins: Spins,
 }
 
 impl Barrier {
-    /// A barrier for so many threads.
+    /// A barrier for some threads.
     pub(crate) fn new(members: usize) -> Barrier {
-        Barrier { members, came: AtomicUsize::new(0) }
+        Barrier { members: members as u64, came: Tally::new() }
     }
 
-    /// Waits until every member has come as often as this one. What members wrote before is seen by all after.
-    pub(crate) fn wait(&self) {
-        let number = self.came.fetch_add(1, Ordering::AcqRel);
-        let all = (number / self.members + 1) * self.members;
-        let mut spin = Spin::new();
-        while self.came.load(Ordering::Acquire) < all {
-            spin.turn();
-        }
+    /// What one of the threads meets the others by.
+    pub(crate) fn member(&self, spins: Spins) -> Member<'_> {
+        Member { barrier: self, spins }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicU64;
+impl Member<'_> {
+    /// Waits until every member has come as often as this one. What members wrote before is seen by all after.
+    ///
+    /// # Panics
+    /// If another member has panicked.
+    pub(crate) fn wait(&self) {
+        let Barrier { members, came } = self.barrier;
+        let number = came.add(1, |sum| sum.is_multiple_of(*members));
+        let all = number.next_multiple_of(*members);
+        let found = if number == all { number } else { came.wait_for(all, self.spins) };
+        assert!(found < BROKEN, "another thread panicked over the same image (a bug in nin)");
+    }
+}
 
-    use super::*;
-
-    #[test]
-    fn nobody_is_a_round_ahead() {
-        const ROUNDS: u64 = 2000;
-        let (barrier, sum) = (Barrier::new(3), AtomicU64::new(0));
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    for round in 0..ROUNDS {
-                        sum.fetch_add(1, Ordering::Relaxed);
-                        barrier.wait();
-                        assert_eq!(sum.load(Ordering::Relaxed), 3 * (round + 1));
-                        barrier.wait();
-                    }
-                });
-            }
-        });
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.barrier.came.add(BROKEN, |_| true);
+        }
     }
 }

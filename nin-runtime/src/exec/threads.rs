@@ -4,48 +4,69 @@
 //! threads that spin for a while before they sleep. The caller is the first of the threads.
 #![allow(unsafe_code)]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle, Thread};
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process;
 
-use super::spin::Spin;
-use crate::error::Error;
+use super::sync::{Arc, AtomicBool, Builder, JoinHandle, Ordering, UnsafeCell};
+use super::tally::{Spins, Tally};
 
 /// A fixed pool; a single thread is the caller's.
 pub(crate) struct Threads {
     shared: Arc<Shared>,
-    workers: Vec<Worker>,
+    workers: Vec<JoinHandle<()>>,
+    spins: Spins,
+    /// The process whose threads they are: a fork of it has none of them.
+    process: u32,
 }
 
-/// A thread that waits for runs.
-struct Worker {
-    thread: Thread,
-    handle: Option<JoinHandle<()>>,
+/// Why a pool was not started.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Threads that there were, the caller's among them.
+    pub(crate) started: usize,
+    /// What the system said.
+    pub(crate) reason: io::Error,
+}
+
+/// Why a run was not begun: this process is a fork of the one whose threads they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forked {
+    /// The other process.
+    pub(crate) process: u32,
 }
 
 /// What the caller and its workers tell each other.
 struct Shared {
-    /// Number of the run under way; the last one is over when all workers are done.
-    run: AtomicU64,
-    /// Workers that are done with it.
-    done: AtomicUsize,
+    /// Runs that were begun, and at last the end.
+    begun: Tally,
+    /// Times that a worker was done with a run.
+    done: Tally,
+    /// Of the last run that was begun. The caller writes it while all workers are done, and begins a run after.
+    job: UnsafeCell<Job>,
     /// Whether a worker panicked in it.
     panicked: AtomicBool,
-    /// Lanes of the run.
-    lanes: AtomicUsize,
-    /// The closure of the run, behind [`call`]'s pointer.
-    work: AtomicPtr<()>,
-    /// `call::<F>` of the closure's type.
-    call: AtomicPtr<()>,
-    /// Workers that sleep, by number, until somebody wakes them.
-    asleep: Vec<AtomicBool>,
-    /// No run will follow.
-    over: AtomicBool,
+    workers: u64,
+}
+
+/// What workers are to do.
+#[derive(Clone, Copy)]
+enum Job {
+    /// `call(work, lane)` for each lane.
+    Run { lanes: usize, work: *const (), call: Call },
+    /// Nothing, ever again.
+    End,
 }
 
 /// How a worker calls a closure whose type it does not know.
 type Call = unsafe fn(*const (), usize);
+
+// SAFETY: a job is written and read as `Shared::job` says, and the closure behind it can be shared between threads.
+unsafe impl Sync for Shared {}
+
+// SAFETY: nothing follows a job's pointer but a worker in the run that lends it.
+unsafe impl Send for Shared {}
 
 /// Calls a closure behind a pointer.
 ///
@@ -61,27 +82,26 @@ impl Threads {
     /// Starts `count - 1` threads beside the caller's.
     ///
     /// # Errors
-    /// [`Error::Threads`] if the system starts no more.
-    pub(crate) fn new(count: usize) -> Result<Threads, Error> {
-        let shared = Arc::new(Shared {
-            run: AtomicU64::new(0),
-            done: AtomicUsize::new(0),
+    /// [`Refused`] if the system starts no more.
+    pub(crate) fn new(count: usize, spins: Spins) -> Result<Threads, Refused> {
+        let shared = Shared {
+            begun: Tally::new(),
+            done: Tally::new(),
+            job: UnsafeCell::new(Job::End),
             panicked: AtomicBool::new(false),
-            lanes: AtomicUsize::new(0),
-            work: AtomicPtr::new(std::ptr::null_mut()),
-            call: AtomicPtr::new(std::ptr::null_mut()),
-            asleep: (1..count).map(|_| AtomicBool::new(false)).collect(),
-            over: AtomicBool::new(false),
-        });
-        let mut threads = Threads { shared, workers: Vec::with_capacity(count - 1) };
-        for number in 0..count - 1 {
+            workers: count as u64 - 1,
+        };
+        let mut threads = Threads {
+            shared: Arc::new(shared),
+            workers: Vec::with_capacity(count - 1),
+            spins,
+            process: process::id(),
+        };
+        for lane in 1..count {
             let shared = Arc::clone(&threads.shared);
-            let named = thread::Builder::new().name(format!("nin-{}", number + 1));
-            let handle = named
-                .spawn(move || shared.serve(number))
-                .map_err(|error| Error::Threads { count, reason: error.to_string() })?;
-            let worker = Worker { thread: handle.thread().clone(), handle: Some(handle) };
-            threads.workers.push(worker);
+            let worker = Builder::new().name(format!("nin-{lane}"));
+            let worker = worker.spawn(move || shared.serve(lane, spins));
+            threads.workers.push(worker.map_err(|reason| Refused { started: lane, reason })?);
         }
         Ok(threads)
     }
@@ -91,149 +111,93 @@ impl Threads {
         self.workers.len() + 1
     }
 
+    /// How they wait for each other.
+    pub(crate) fn spins(&self) -> Spins {
+        self.spins
+    }
+
     /// Runs `work(0)`, ..., `work(lanes - 1)`, each on a thread of its own; `lanes` is at most the number of threads.
-    pub(crate) fn run<F: Fn(usize) + Sync>(&mut self, lanes: usize, work: F) {
+    ///
+    /// # Errors
+    /// [`Forked`] if this process has none of the threads but the caller's. Nothing was run then.
+    pub(crate) fn run<F: Fn(usize) + Sync>(&mut self, lanes: usize, work: F) -> Result<(), Forked> {
         assert!(lanes <= self.count(), "a lane a thread (a bug in nin)");
+        self.check_process()?;
         if lanes <= 1 || self.workers.is_empty() {
-            return (0..lanes).for_each(work);
+            (0..lanes).for_each(work);
+            return Ok(());
         }
         let shared = &*self.shared;
-        shared.done.store(0, Ordering::Relaxed);
-        shared.lanes.store(lanes, Ordering::Relaxed);
-        shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
-        let erased: Call = call::<F>;
-        shared.call.store(erased as *mut (), Ordering::Relaxed);
-        // Sequentially consistent, like a worker's word that it goes to sleep: one of the two sees the other's.
-        shared.run.fetch_add(1, Ordering::SeqCst);
-        for (worker, asleep) in self.workers.iter().zip(&shared.asleep) {
-            if asleep.swap(false, Ordering::SeqCst) {
-                worker.thread.unpark();
-            }
-        }
+        let job = Job::Run { lanes, work: (&raw const work).cast(), call: call::<F> };
+        let run = shared.begin(job);
         // Workers borrow `work` until they are done, so nobody leaves before, not even by a panic.
         let mine = catch_unwind(AssertUnwindSafe(|| work(0)));
-        let mut spin = Spin::new();
-        while shared.done.load(Ordering::Acquire) < self.workers.len() {
-            spin.turn();
-        }
+        shared.done.wait_for(run * shared.workers, self.spins);
         if let Err(panic) = mine {
-            std::panic::resume_unwind(panic);
+            resume_unwind(panic);
         }
         assert!(
             !shared.panicked.swap(false, Ordering::Relaxed),
             "a worker panicked (a bug in nin)"
         );
+        Ok(())
+    }
+
+    /// Whether the threads are this process's.
+    ///
+    /// # Errors
+    /// [`Forked`] if there are others than the caller's, and they are not.
+    pub(crate) fn check_process(&self) -> Result<(), Forked> {
+        if self.workers.is_empty() || process::id() == self.process {
+            Ok(())
+        } else {
+            Err(Forked { process: self.process })
+        }
     }
 }
 
 impl Shared {
-    /// A worker's life: lane `number + 1` of every run.
-    fn serve(&self, number: usize) {
-        let mut seen = 0;
-        loop {
-            seen = self.next_run(number, seen);
-            if self.over.load(Ordering::Acquire) {
-                return;
-            }
-            let lane = number + 1;
-            if lane < self.lanes.load(Ordering::Relaxed) {
-                let work = self.work.load(Ordering::Relaxed).cast_const();
-                let erased = self.call.load(Ordering::Relaxed);
-                // SAFETY: `run` stored a `Call` there, before the run number that this thread has read since.
-                let call = unsafe { std::mem::transmute::<*mut (), Call>(erased) };
-                // SAFETY: `work` is the closure that `call` is for; `Threads::run` waits for this thread before it ends.
-                let called = catch_unwind(AssertUnwindSafe(|| unsafe { call(work, lane) }));
-                if called.is_err() {
-                    self.panicked.store(true, Ordering::Relaxed);
-                }
-            }
-            self.done.fetch_add(1, Ordering::Release);
-        }
+    /// Has the workers do a job, and returns the number of its run. They are done with the run before.
+    fn begin(&self, job: Job) -> u64 {
+        // SAFETY: no worker reads the job between the end of its run and the next.
+        self.job.with_mut(|slot| unsafe { *slot = job });
+        self.begun.add(1, |_| true)
     }
 
-    /// Waits for a run after the one it has `seen`: spins for a while, then sleeps.
-    fn next_run(&self, number: usize, seen: u64) -> u64 {
-        let mut spin = Spin::new();
-        loop {
-            let run = self.run.load(Ordering::SeqCst);
-            if run != seen || self.over.load(Ordering::SeqCst) {
-                return run;
+    /// A worker's life: a lane of every run.
+    fn serve(&self, lane: usize, spins: Spins) {
+        for run in 1.. {
+            self.begun.wait_for(run, spins);
+            // SAFETY: the caller wrote the job before it began the run, and waits for this worker before it writes again.
+            match self.job.with(|job| unsafe { *job }) {
+                Job::End => return,
+                Job::Run { lanes, work, call } if lane < lanes => {
+                    // SAFETY: `work` is the closure that `call` is for; `Threads::run` waits for this worker before it ends.
+                    let called = catch_unwind(AssertUnwindSafe(|| unsafe { call(work, lane) }));
+                    if called.is_err() {
+                        self.panicked.store(true, Ordering::Relaxed);
+                    }
+                }
+                Job::Run { .. } => {}
             }
-            if !spin.is_tired() {
-                spin.turn();
-                continue;
-            }
-            self.asleep[number].store(true, Ordering::SeqCst);
-            if self.run.load(Ordering::SeqCst) == seen && !self.over.load(Ordering::SeqCst) {
-                thread::park();
-            }
-            self.asleep[number].store(false, Ordering::SeqCst);
+            let all = run * self.workers;
+            self.done.add(1, |done| done == all);
         }
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::SeqCst);
-        for worker in &mut self.workers {
-            worker.thread.unpark();
-            if let Some(handle) = worker.handle.take() {
-                // A worker's panic was told to whoever ran it.
-                drop(handle.join());
-            }
+        let is_fork = self.check_process().is_err();
+        let workers = mem::take(&mut self.workers);
+        if is_fork {
+            // There is nobody to be told or waited for, and nothing to be given back.
+            return mem::forget(workers);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_lane_runs_once_a_run() {
-        for count in 1..=4 {
-            let mut threads = Threads::new(count).unwrap();
-            for lanes in (0..=count).cycle().take(500) {
-                let ran: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-                threads.run(lanes, |lane| {
-                    ran[lane].fetch_add(1, Ordering::Relaxed);
-                });
-                let ran: Vec<usize> = ran.into_iter().map(AtomicUsize::into_inner).collect();
-                let expected: Vec<usize> =
-                    (0..count).map(|lane| usize::from(lane < lanes)).collect();
-                assert_eq!(ran, expected);
-            }
-        }
-    }
-
-    #[test]
-    fn a_sleeping_worker_wakes() {
-        let mut threads = Threads::new(2).unwrap();
-        for _ in 0..3 {
-            while !threads.shared.asleep[0].load(Ordering::SeqCst) {
-                thread::yield_now();
-            }
-            let ran = AtomicUsize::new(0);
-            threads.run(2, |_| {
-                ran.fetch_add(1, Ordering::Relaxed);
-            });
-            assert_eq!(ran.into_inner(), 2);
-        }
-    }
-
-    #[test]
-    fn a_panic_is_the_callers_and_the_pool_goes_on() {
-        let mut threads = Threads::new(3).unwrap();
-        for culprit in 0..3 {
-            let run = catch_unwind(AssertUnwindSafe(|| {
-                threads.run(3, |lane| assert_ne!(lane, culprit, "a test's panic"));
-            }));
-            assert!(run.is_err());
-            let ran = AtomicUsize::new(0);
-            threads.run(3, |_| {
-                ran.fetch_add(1, Ordering::Relaxed);
-            });
-            assert_eq!(ran.into_inner(), 3);
+        self.shared.begin(Job::End);
+        for worker in workers {
+            // A worker's panic was told to whoever ran it.
+            drop(worker.join());
         }
     }
 }

@@ -16,7 +16,7 @@ use super::CodeMemory;
 use crate::abi::Context;
 use crate::exec::memory::Floats;
 use crate::exec::team::Barrier;
-use crate::exec::threads::Threads;
+use crate::exec::threads::{Forked, Threads};
 use crate::kernel::{Entry, PassKind};
 use crate::plan::{Part, Plan};
 pub use train::Hyper;
@@ -119,19 +119,23 @@ impl Context {
 
 impl Calls<'_> {
     /// Runs every lane on a thread of its own and returns when all are done.
-    pub(crate) fn run(self, threads: &mut Threads) {
-        let lanes = self.lanes;
+    ///
+    /// # Errors
+    /// [`Forked`] if the threads are another process's.
+    pub(crate) fn run(self, threads: &mut Threads) -> Result<(), Forked> {
+        let (lanes, spins) = (self.lanes, threads.spins());
         threads.run(lanes.used, |lane| {
+            let member = self.barrier.as_ref().map(|barrier| barrier.member(spins));
             for context in &lanes.used()[lane] {
                 if let Some(context) = context {
                     // SAFETY: the invariant of `Calls`, which the constructors establish.
                     unsafe { self.code.call(self.entry, context) };
                 }
-                if let Some(barrier) = &self.barrier {
-                    barrier.wait();
+                if let Some(member) = &member {
+                    member.wait();
                 }
             }
-        });
+        })
     }
 }
 

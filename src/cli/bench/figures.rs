@@ -84,7 +84,7 @@ impl Figures {
             busy,
             images_per_s,
             gflops: images_per_s * flops(graph, args.mode) as f64 / 1e9,
-            peak_gflops: peak::flops_per_second(machine.threads) / 1e9,
+            peak_gflops: peak::flops_per_second(machine.threads)? / 1e9,
             layers: if args.layers { Some(layers(&feed, &mut session)?) } else { None },
         })
     }
@@ -170,7 +170,7 @@ fn layers(feed: &Feed, session: &mut Session) -> Result<Layers, Error> {
     // It ran twice: the first run warms up.
     let one = start.elapsed() / 2;
     let fit = BUDGET.as_secs_f64() / one.as_secs_f64().max(1e-6);
-    Ok(Layers::new(feed.parts(session, (fit as usize).clamp(FEWEST, MOST))?))
+    Layers::new(feed.parts(session, (fit as usize).clamp(FEWEST, MOST))?)
 }
 
 /// Floating-point operations of one image by the direct algorithm: two a multiply-accumulate; in training, forward,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use nin::PartTime;
+use nin::{Error, PartTime};
 use nin_runtime::peak;
 use serde_json::{Value, json};
 
@@ -69,8 +69,9 @@ impl Row<'_> {
 
 impl Layers {
     /// Measures what the machine does at most, right after the parts.
-    pub(super) fn new(parts: Vec<PartTime>) -> Layers {
-        Layers { parts, peak: peak::flops_per_second(1), bandwidth: peak::read_bytes_per_second() }
+    pub(super) fn new(parts: Vec<PartTime>) -> Result<Layers, Error> {
+        let (peak, bandwidth) = (peak::flops_per_second(1)?, peak::read_bytes_per_second());
+        Ok(Layers { parts, peak, bandwidth })
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {

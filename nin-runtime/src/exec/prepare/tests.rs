@@ -7,7 +7,7 @@ use target_lexicon::Triple;
 
 use super::*;
 use crate::codegen::{self, Assembly, Isa, Target};
-use crate::exec::threads::Threads;
+use crate::exec::start;
 use crate::jit::CodeMemory;
 use crate::jit::call::{Callee, Lanes};
 use crate::kernel::Entry;
@@ -24,8 +24,8 @@ fn generated(graph: &Graph, plan: &Plan, target: &Target, weights: &Weights) -> 
     let mut prepared = Floats::zeroed(plan.prepared_floats).unwrap();
     let mut arenas = [Floats::zeroed(plan.arena()).unwrap()];
     let (callee, mut lanes) = (Callee { code: &code, graph, plan }, Lanes::default());
-    let mut threads = Threads::new(1).unwrap();
-    callee.prepare(&master, &mut prepared, &mut arenas, &mut lanes).run(&mut threads);
+    let calls = callee.prepare(&master, &mut prepared, &mut arenas, &mut lanes);
+    calls.run(&mut start(1).unwrap()).unwrap();
     prepared
 }
 
