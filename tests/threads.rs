@@ -1,0 +1,86 @@
+//! Threads: what happens where the system starts none, and what `--threads` is told.
+//!
+//! A stack of a petabyte cannot be had, so no thread is started whose stack is to be that large. The system answers as it does
+//! where a limit of threads is reached.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{Bench, level};
+
+/// `nin` where no thread can be started.
+fn alone(bench: &Bench, line: &str) -> Output {
+    let mut command: Command = bench.command(line);
+    command.env("RUST_MIN_STACK", (1_u64 << 50).to_string()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A picture that the model of [`Bench`] reads.
+fn write_picture(file: &Path, n: usize) {
+    let mut encoder = png::Encoder::new(fs::File::create(file).unwrap(), 8, 8);
+    encoder.set_color(png::ColorType::Grayscale);
+    let pixels: Vec<u8> = (0..64).map(|at| level(n, at / 8, at % 8)).collect();
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+}
+
+/// A folder with weights and pictures beside the model.
+fn furnished() -> Bench {
+    let bench = Bench::new();
+    bench.run("init m.nin -o w");
+    for (set, n) in [("train", 0), ("train", 1), ("test", 0), ("test", 1)] {
+        let class = bench.path("pictures").join(set).join(format!("class{n}"));
+        fs::create_dir_all(&class).unwrap();
+        write_picture(&class.join("a.png"), n);
+    }
+    bench
+}
+
+#[test]
+fn what_needs_no_second_thread_takes_none() {
+    let bench = furnished();
+    for line in [
+        "check m.nin",
+        "show m.nin --stage asm",
+        "init m.nin -o again",
+        "compile m.nin --weights w -o m.o",
+        "data images:pictures",
+        "predict m.nin --weights w pictures/test/class0/a.png --threads 1",
+        "eval m.nin --weights w --data mnist:data --threads 1",
+        "bench m.nin --batch 1 --runs 2 --threads 1 --layers",
+        "bench m.nin --mode train --runs 2 --threads 1",
+        "features m.nin --weights w pictures/test/class0/a.png -o f.png --threads 1",
+    ] {
+        let output = alone(&bench, line);
+        assert!(output.status.success(), "nin {line}: {}", text(&output.stderr));
+        let usual = bench.command(line).output().unwrap();
+        // Times differ from run to run.
+        let is_measured = line.starts_with("bench") || line.starts_with("compile");
+        assert!(is_measured || output.stdout == usual.stdout, "nin {line}");
+    }
+}
+
+#[test]
+fn threads_that_cannot_be_had_are_told() {
+    let bench = furnished();
+    for line in [
+        "predict m.nin --weights w pictures/test/class0/a.png --threads 2",
+        "eval m.nin --weights w --data mnist:data --threads 2",
+        "bench m.nin --batch 1 --runs 2 --threads 2",
+        "features m.nin --weights w pictures/test/class0/a.png -o f.png --threads 2",
+    ] {
+        let output = alone(&bench, line);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "nin {line}: {errors}");
+        let told = errors.lines().last().unwrap_or_default();
+        for part in ["error: could not have 2 threads, only 1: ", "take `--threads 1`", "limit"] {
+            assert!(told.contains(part), "nin {line}: {errors}");
+        }
+        assert!(!errors.contains("panicked"), "nin {line}: {errors}");
+    }
+}
