@@ -3,6 +3,7 @@
 mod cgroup;
 mod cores;
 pub(crate) mod memory;
+mod pace;
 mod prepare;
 mod profile;
 mod program;

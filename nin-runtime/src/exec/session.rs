@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ndarray::{ArrayD, ArrayView4, Axis, IxDyn, s};
 use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
 use super::memory::{self, Floats, zeros};
+use super::pace::{Pace, Way};
 use super::profile::{self, PartTime};
 use super::program::Program;
 use super::start;
-use super::threads::Threads;
+use super::tally::Spins;
+use super::threads::{Forked, Threads};
 use crate::error::Error;
 use crate::jit::call::{Hyper, Lanes, Moments, StepMemory, TrainBatch, UpdateStep};
 use crate::kernel::PassKind;
@@ -24,6 +27,8 @@ use crate::weights::Weights;
 pub struct Session {
     program: Program,
     threads: Threads,
+    /// How fast they are together.
+    pace: Pace,
     /// Master weights, as the plan lays them out. Forks share them until one writes.
     weights: Arc<Floats>,
     /// Prepared forms of the weights, shared likewise.
@@ -104,6 +109,7 @@ impl Session {
         let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
         let arenas = arenas.collect::<Result<_, _>>()?;
         Ok(Session {
+            pace: Pace::new(threads.count(), threads.spins() == Spins::HASTY),
             threads,
             weights,
             prepared,
@@ -141,17 +147,25 @@ impl Session {
         let images = images.as_standard_layout();
         let images = images.as_slice().expect("standard layout is contiguous");
         let mut results = zeros(n * output.elements())?;
-        let callee = self.program.callee();
-        let (prepared, arenas) = (&self.prepared, &mut self.arenas);
         // Fewer images than threads are too few to go round.
-        let calls = if n < self.threads.count() {
-            callee.infer_together(n, (images, &mut results), prepared, arenas, &mut self.lanes)
-        } else {
-            callee.infer(n, (images, &mut results), prepared, arenas, &mut self.lanes)
-        };
-        calls.run(&mut self.threads)?;
+        let way = if n < self.threads.count() { self.pace.way() } else { Way::Apart };
+        let start = Instant::now();
+        self.infer(way, n, (images, &mut results))?;
+        self.pace.took(way, n, start.elapsed().as_secs_f64());
         let dims: Vec<usize> = [n].into_iter().chain(output.dims()).collect();
         Ok(ArrayD::from_shape_vec(IxDyn(&dims), results).expect("sized for the shape"))
+    }
+
+    /// Carries `n` images to their results.
+    fn infer(&mut self, way: Way, n: usize, buffers: (&[f32], &mut [f32])) -> Result<(), Forked> {
+        let callee = self.program.callee();
+        let (prepared, arenas, lanes) = (&self.prepared, &mut *self.arenas, &mut self.lanes);
+        let calls = match way {
+            Way::Together => callee.infer_together(n, buffers, prepared, arenas, lanes),
+            Way::Alone => callee.infer(n, buffers, prepared, &mut arenas[..1], lanes),
+            Way::Apart => callee.infer(n, buffers, prepared, arenas, lanes),
+        };
+        calls.run(&mut self.threads)
     }
 
     /// One training step on images `[N, C, H, W]` with labels `[N]`, `N` at most the planned batch: forward with dropout,
@@ -510,3 +524,5 @@ impl fmt::Debug for Session {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways;

@@ -7,7 +7,7 @@ use crate::exec::team::Barrier;
 use crate::kernel::{Entry, PassKind};
 
 impl<'a> Callee<'a> {
-    /// Carries `n` images to their results, whole chunks to a thread.
+    /// Carries `n` images to their results, whole chunks to a thread; threads without one are left alone.
     pub(crate) fn infer(
         self,
         n: usize,
@@ -17,7 +17,7 @@ impl<'a> Callee<'a> {
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         let base = self.infer_context(n, images, results, prepared);
-        let parts = arenas.len();
+        let parts = arenas.len().min(n.div_ceil(self.plan.chunk));
         for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(lanes.cleared(parts)) {
             assert_eq!(arena.len(), self.plan.arena());
             let range = share(n, self.plan.chunk, part, parts);
