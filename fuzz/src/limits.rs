@@ -23,7 +23,7 @@ pub struct Limits {
 impl Limits {
     /// Of a reader.
     pub const READER: Limits =
-        Limits { time: Duration::from_secs(1), memory: 16 << 20, expansion: 256 };
+        Limits { time: Duration::from_secs(1), memory: 24 << 20, expansion: 256 };
     /// Of what compiles and runs a model.
     pub const EXECUTION: Limits =
         Limits { time: Duration::from_secs(60), memory: 4 << 30, expansion: 256 };
