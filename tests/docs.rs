@@ -128,3 +128,34 @@ fn examples_in_the_documentation_name_the_facade_alone() {
     }
     assert!(examples > 20, "only {examples} imports");
 }
+
+/// `benches/peers/measure.py` wrote them, all in one run on a quiet machine.
+#[test]
+fn the_tables_on_speed_agree_with_themselves() {
+    let page = fs::read_to_string(root().join("docs/performance.md")).unwrap();
+    let (_, rest) = page.split_once("<!-- measured: begin -->").unwrap();
+    let (measured, _) = rest.split_once("<!-- measured: end -->").unwrap();
+    for remark in ["the machine was busy", "Only a trial"] {
+        assert!(!measured.contains(remark), "figures that say little: {remark}");
+    }
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut columns: Option<[usize; 3]> = None;
+    for line in measured.lines() {
+        let cells = cells(line);
+        let column = |name: &str| cells.iter().position(|cell| cell == name);
+        if let (Some(auto), Some(direct), Some(ratio)) =
+            (column("`auto`: images/s"), column("`direct`: images/s"), column("`auto` is"))
+        {
+            columns = Some([auto, direct, ratio]);
+        } else if line.is_empty() {
+            columns = None;
+        } else if let Some(columns) = columns.filter(|_| !line.contains("---")) {
+            let number =
+                |at: usize| cells[at].trim_end_matches(" x").replace(',', "").parse::<f64>();
+            let [auto, direct, ratio] = columns.map(|at| number(at).unwrap());
+            assert!((auto / direct / ratio - 1.0).abs() < 0.1, "{line}");
+        }
+    }
+}
