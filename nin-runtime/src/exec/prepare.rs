@@ -245,12 +245,10 @@ impl Transform {
         values.extend((0..self.code.inputs).map(input));
         for step in &self.code.steps {
             let value = match *step {
-                Step::Scaled { factor, of } => values[of].map(|x| product(factor, x)),
+                Step::Scaled { factor, of } => scaled(factor, values[of]),
                 Step::Sum { a, factor: 1.0, b } => both(values[a], values[b], sum),
                 Step::Sum { a, factor: -1.0, b } => both(values[a], values[b], |a, b| sum(a, -b)),
-                Step::Sum { a, factor, b } => {
-                    both(values[a], values[b], |a, b| sum(a, product(factor, b)))
-                }
+                Step::Sum { a, factor, b } => both(values[a], scaled(factor, values[b]), sum),
             };
             values.push(value);
         }
@@ -266,9 +264,20 @@ fn both(a: Lanes, b: Lanes, of: impl Fn(f32, f32) -> f32) -> Lanes {
     std::array::from_fn(|lane| of(a[lane], b[lane]))
 }
 
+/// Products of a constant, lane by lane.
+fn scaled(factor: f32, x: Lanes) -> Lanes {
+    let rounded = x.map(|x| flushed(factor * flushed(x)));
+    // Elsewhere than at the least normal float, rounding to it hides nothing.
+    let is_least = |x: &f32| x.abs() == f32::MIN_POSITIVE;
+    if rounded.iter().fold(false, |any, x| any | is_least(x)) {
+        return x.map(|x| product(factor, x));
+    }
+    rounded
+}
+
 /// A number as generated code reads and leaves it: denormals are zero.
 fn flushed(x: f32) -> f32 {
-    if x.is_subnormal() { 0.0_f32.copysign(x) } else { x }
+    if x.abs() < f32::MIN_POSITIVE { 0.0_f32.copysign(x) } else { x }
 }
 
 /// `a + b` as generated code adds; a denormal sum is exact before it is flushed.
