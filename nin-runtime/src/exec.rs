@@ -2,6 +2,8 @@
 
 mod cgroup;
 mod cores;
+#[cfg(test)]
+mod guarded_sessions;
 pub(crate) mod memory;
 mod pace;
 mod prepare;

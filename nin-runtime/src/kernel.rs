@@ -13,6 +13,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::codegen::Isa;
 use crate::winograd::{self, Map, Rational, Straight};
 
 /// A machine function's name: the key under which it is found, and what a profile calls it.
@@ -308,8 +309,9 @@ pub enum Epilogue {
 /// A register tile. Strides are in elements of their operand and compiled in as constants.
 ///
 /// Its function takes `(a, b, c, bias, mask, segments)`: five pointers, of which it reads those its init and epilogue
-/// name, and the number of segments. It may read, but never uses, up to [`Tile::OVERREAD`] elements past a row of B, C or
-/// the mask; it stores exactly `rows x cols`.
+/// name, and the number of segments. It may read, but never uses, elements past a row of B, of the bias, of C where it
+/// starts from that, and of the mask, as far as [`overread`] says; of A it reads what it uses, and it stores exactly
+/// `rows x cols`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Element types.
@@ -339,8 +341,20 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Elements past the end of an operand that a tile may touch with a partial vector.
+    /// Elements that are left free behind what tiles and transforms read by vectors: a cache line, which is more than any
+    /// [`overread`], so that what follows begins on one too.
     pub const OVERREAD: usize = 16;
+}
+
+/// How many elements past a row of so many columns (or a position of so many channels) the vectors of an instruction set
+/// reach. Half a vector is enough for AVX-512 where it is enough for the rest of a row; portable transforms work on a rest
+/// one by one, and reach no further than its end.
+pub fn overread(isa: Isa, columns: usize) -> usize {
+    let vector = match isa {
+        Isa::Auto | Isa::Portable => 4,
+        Isa::Avx2 | Isa::Avx512 => 8,
+    };
+    columns.next_multiple_of(vector) - columns
 }
 
 impl fmt::Display for Tile {
@@ -367,7 +381,7 @@ impl fmt::Display for Tile {
 ///
 /// Its function takes `(from, scratch, to, bias, mask)`: five pointers, of which it reads those its init and epilogue name. Position
 /// (0, 0) of `from` need not be real. It overwrites [`Transform::SCRATCH`] floats of scratch. Past a position's channels it may
-/// read, but never uses, up to [`Tile::OVERREAD`] elements; it stores exactly the channels.
+/// read, but never uses, as many elements as [`overread`] says; it stores exactly the channels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transform {
     /// The map in each direction.

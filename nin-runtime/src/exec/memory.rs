@@ -2,6 +2,11 @@
 
 use std::path::Path;
 
+#[cfg(test)]
+pub(crate) mod guarded;
+#[cfg(test)]
+pub(crate) mod watched;
+
 use bytemuck::allocation::try_zeroed_vec;
 use bytemuck::{Pod, Zeroable};
 use ndarray::Array4;
@@ -76,10 +81,16 @@ pub fn zeroed_images(count: usize, shape: Shape) -> Result<Array4<f32>, Error> {
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Line([f32; 16]);
 
-/// Floats, zero at first, that start on a cache line.
+/// What holds lines.
+#[cfg(not(test))]
+type Lines = Vec<Line>;
+#[cfg(test)]
+use self::watched::Lines;
+
+/// Floats that start on a cache line.
 #[derive(Clone)]
 pub(crate) struct Floats {
-    lines: Vec<Line>,
+    lines: Lines,
     len: usize,
 }
 
@@ -91,8 +102,23 @@ impl Floats {
     pub(crate) fn zeroed(len: usize) -> Result<Floats, Error> {
         let bytes = size_of::<f32>() * len;
         check(bytes)?;
+        #[cfg(not(test))]
         let lines = try_zeroed_vec(len.div_ceil(16)).map_err(|()| Error::Memory { bytes })?;
+        #[cfg(test)]
+        let lines = Lines::zeroed(len.div_ceil(16));
         Ok(Floats { lines, len })
+    }
+
+    /// Room for `len` floats, none of which is to be read before it is written; tests fill it with what would be noticed.
+    ///
+    /// # Errors
+    /// As [`Floats::zeroed`].
+    pub(crate) fn unset(len: usize) -> Result<Floats, Error> {
+        #[cfg(test)]
+        return Ok(Floats { lines: Lines::unset(len.div_ceil(16)), len });
+        // The system has zeros for nothing.
+        #[cfg(not(test))]
+        Floats::zeroed(len)
     }
 
     /// Floats in the buffer.

@@ -78,8 +78,8 @@ impl Session {
     pub(super) fn new(program: Program, weights: &Weights) -> Result<Session, Error> {
         memory::check(program.session_bytes())?;
         let plan = program.plan();
-        let master = Arc::new(Floats::zeroed(plan.weight_floats)?);
-        let prepared = Arc::new(Floats::zeroed(plan.prepared_floats)?);
+        let master = Arc::new(Floats::unset(plan.weight_floats)?);
+        let prepared = Arc::new(Floats::unset(plan.prepared_floats)?);
         let mut session = Session::over(program, master, prepared)?;
         session.set_weights(weights)?;
         Ok(session)
@@ -106,7 +106,7 @@ impl Session {
             })
         };
         let training = plan.training.is_some().then(training).transpose()?;
-        let arenas = (0..threads.count()).map(|_| Floats::zeroed(plan.arena()));
+        let arenas = (0..threads.count()).map(|_| Floats::unset(plan.arena()));
         let arenas = arenas.collect::<Result<_, _>>()?;
         Ok(Session {
             pace: Pace::new(threads.count(), threads.spins() == Spins::HASTY),

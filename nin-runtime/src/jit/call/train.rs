@@ -41,9 +41,9 @@ impl StepMemory {
     /// [`Error::Memory`] if the system refuses.
     pub(crate) fn of(plan: &Plan) -> Result<StepMemory, Error> {
         Ok(StepMemory {
-            sums: Floats::zeroed(plan.slices * plan.slice_floats)?,
-            statistics: Floats::zeroed(plan.statistics_floats)?,
-            store: Floats::zeroed(plan.store())?,
+            sums: Floats::unset(plan.slices * plan.slice_floats)?,
+            statistics: Floats::unset(plan.statistics_floats)?,
+            store: Floats::unset(plan.store())?,
         })
     }
 }
