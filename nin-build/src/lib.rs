@@ -166,7 +166,7 @@ fn library(
     let read = options.weights.as_deref().map(WeightsFile::read).transpose()?;
     let weights = read.as_ref().map(|read| read.weights(graph)).transpose()?;
     let info = options.weights.as_deref().zip(read.as_ref());
-    let info = info.map(|(file, read)| Info::read(file, read)).transpose()?;
+    let info = info.map(|(file, read)| Info::read(file, read, graph)).transpose()?;
     let contents = match &weights {
         Some(_) if options.train => {
             return Err(

@@ -3,20 +3,16 @@
 //! The order, names and dimensions are those of [`Graph::weights`]; every other layout (packed, transformed) belongs to
 //! whoever runs the model.
 
-use std::borrow::Cow;
+mod file;
+mod names;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::{fmt, fs, io};
+use std::fmt;
 
 use nin_dsl::graph::{self, Graph, Role};
-use safetensors::{Dtype, SafeTensors, View};
 
-use crate::file::write_atomically;
-
-/// Before the name of a momentum tensor in a checkpoint.
-pub const MOMENTUM_PREFIX: &str = "momentum/";
-/// Before the name of a tensor of squared gradients in a checkpoint.
-pub const SQUARES_PREFIX: &str = "squares/";
+pub use file::{MOMENTUM_PREFIX, Moments, SQUARES_PREFIX, WeightsError, WeightsFile, save};
+use names::Name;
 
 /// One named tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +47,7 @@ pub struct Mismatch {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Difference {
     /// The graph has a weight that was not given.
-    #[error("the model's `{name}` {} is missing", Dims(expected))]
+    #[error("the model's `{}` {} is missing", Name(name), Dims(expected))]
     Missing {
         /// The graph's name for it.
         name: String,
@@ -59,7 +55,7 @@ pub enum Difference {
         expected: Vec<usize>,
     },
     /// A tensor was given that the graph does not have.
-    #[error("`{name}` {} is none of the model's weights", Dims(found))]
+    #[error("`{}` {} is none of the model's weights", Name(name), Dims(found))]
     Extra {
         /// The name it was given under.
         name: String,
@@ -67,7 +63,7 @@ pub enum Difference {
         found: Vec<usize>,
     },
     /// A tensor has other dimensions than the graph's.
-    #[error("`{name}` is {}, and the model's is {}", Dims(found), Dims(expected))]
+    #[error("`{}` is {}, and the model's is {}", Name(name), Dims(found), Dims(expected))]
     Shape {
         /// The tensor's name.
         name: String,
@@ -79,45 +75,6 @@ pub enum Difference {
     /// All tensors are there, but this one is not where the graph has it.
     #[error("`{_0}` is at another place than in the model")]
     Order(String),
-}
-
-/// Why a weights file could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// The file system said no.
-    #[error("{}: {source}", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
-    /// The file holds something else, or is damaged.
-    #[error("{}: not a whole safetensors file: {reason}", file.display())]
-    Format {
-        /// The file.
-        file: PathBuf,
-        /// What its reader said.
-        reason: String,
-    },
-    /// A tensor holds numbers of another kind.
-    #[error("{}: `{name}` holds {found}; nin reads F32", file.display())]
-    Dtype {
-        /// The file.
-        file: PathBuf,
-        /// The tensor's name.
-        name: String,
-        /// Its element type as safetensors writes it.
-        found: String,
-    },
-    /// The tensors are of another model.
-    #[error("{}: the weights do not fit the model: {mismatch}", file.display())]
-    Mismatch {
-        /// The file.
-        file: PathBuf,
-        /// What does not fit.
-        mismatch: Mismatch,
-    },
 }
 
 impl Weights {
@@ -233,184 +190,35 @@ fn differences<'a>(
 impl std::error::Error for Mismatch {}
 
 impl fmt::Display for Mismatch {
-    /// The first few.
+    /// The first few, and what other names probably mean.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 3;
         for (index, difference) in self.differences.iter().take(SHOWN).enumerate() {
             write!(f, "{}{difference}", if index == 0 { "" } else { "; " })?;
         }
         match self.differences.len().saturating_sub(SHOWN) {
+            0 => {}
+            more => write!(f, "; and {more} more")?,
+        }
+        let meant = names::meant(&self.differences);
+        for (index, (found, expected)) in meant.iter().take(SHOWN).enumerate() {
+            let before = if index == 0 { ". Perhaps " } else { ", " };
+            write!(f, "{before}`{}` is meant for `{expected}`", Name(found))?;
+        }
+        match meant.len() {
             0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
-    }
-}
-
-/// What a safetensors file holds: weights, perhaps their momentum, and words about them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WeightsFile {
-    /// Where it was read from, for messages.
-    file: PathBuf,
-    /// Everything named without a prefix.
-    weights: Vec<Tensor>,
-    /// Everything named with [`MOMENTUM_PREFIX`], which is taken off.
-    momentum: Vec<Tensor>,
-    /// Everything named with [`SQUARES_PREFIX`], likewise.
-    squares: Vec<Tensor>,
-    /// The header's free text, by key.
-    pub metadata: BTreeMap<String, String>,
-}
-
-impl WeightsFile {
-    /// Reads a whole file.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is no safetensors file, or holds anything but float32.
-    pub fn read(file: &Path) -> Result<WeightsFile, WeightsError> {
-        let bytes =
-            fs::read(file).map_err(|source| WeightsError::Io { file: file.to_owned(), source })?;
-        let format = |error: safetensors::SafeTensorError| WeightsError::Format {
-            file: file.to_owned(),
-            reason: error.to_string(),
-        };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        let metadata = header.metadata().iter().flatten();
-        let metadata = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let parsed = SafeTensors::deserialize(&bytes).map_err(format)?;
-        let [mut weights, mut momentum, mut squares] = [const { Vec::new() }; 3];
-        for (name, view) in parsed.iter() {
-            if view.dtype() != Dtype::F32 {
-                let (file, name) = (file.to_owned(), name.to_owned());
-                return Err(WeightsError::Dtype { file, name, found: view.dtype().to_string() });
+            count => {
+                let more = count.saturating_sub(SHOWN);
+                let more = if more == 0 { String::new() } else { format!(", and {more} more so") };
+                write!(f, "{more}: weights are found by nin's names, as `nin init -v` lists them")
             }
-            let prefixed = [(&mut momentum, MOMENTUM_PREFIX), (&mut squares, SQUARES_PREFIX)];
-            let (list, name) = prefixed
-                .into_iter()
-                .find_map(|(list, prefix)| Some((list, name.strip_prefix(prefix)?)))
-                .unwrap_or((&mut weights, name));
-            list.push(Tensor {
-                name: name.to_owned(),
-                dims: view.shape().to_vec(),
-                values: floats(view.data()),
-            });
         }
-        for list in [&mut weights, &mut momentum, &mut squares] {
-            list.sort_by(|a, b| a.name.cmp(&b.name));
-        }
-        Ok(WeightsFile { file: file.to_owned(), weights, momentum, squares, metadata })
-    }
-
-    /// Everything in it but what an optimizer keeps.
-    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        self.weights.iter()
-    }
-
-    /// The weights of a model.
-    ///
-    /// # Errors
-    /// The tensors that are misshapen, missing or left over.
-    pub fn weights(&self, graph: &Graph) -> Result<Weights, WeightsError> {
-        self.fit(Weights::from_tensors(graph, self.weights.iter().cloned()))
-    }
-
-    /// The momentum of a model's weights, where the file is a checkpoint.
-    ///
-    /// # Errors
-    /// The tensors that are misshapen, missing or left over.
-    pub fn momentum(&self, graph: &Graph) -> Result<Option<Weights>, WeightsError> {
-        let fit = || self.fit(Weights::from_trained(graph, self.momentum.iter().cloned()));
-        (!self.momentum.is_empty()).then(fit).transpose()
-    }
-
-    /// The running means of a model's squared gradients, where the file is a checkpoint of an optimizer that keeps them.
-    ///
-    /// # Errors
-    /// The tensors that are misshapen, missing or left over.
-    pub fn squares(&self, graph: &Graph) -> Result<Option<Weights>, WeightsError> {
-        let fit = || self.fit(Weights::from_trained(graph, self.squares.iter().cloned()));
-        (!self.squares.is_empty()).then(fit).transpose()
-    }
-
-    fn fit(&self, fitted: Result<Weights, Mismatch>) -> Result<Weights, WeightsError> {
-        fitted.map_err(|mismatch| WeightsError::Mismatch { file: self.file.clone(), mismatch })
     }
 }
 
 /// What each weight of a graph is for.
 fn roles(graph: &Graph) -> Vec<Role> {
     graph.weights.iter().map(|weight| weight.role).collect()
-}
-
-/// What an optimizer keeps beside weights, as a checkpoint has it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Moments<'a> {
-    /// The momentum.
-    pub momentum: Option<&'a Weights>,
-    /// The running means of squared gradients.
-    pub squares: Option<&'a Weights>,
-}
-
-/// Writes tensors, and the moments of the trained ones if given, with metadata; the same arguments give the same bytes.
-///
-/// # Errors
-/// Those of the file system; a file of this name is replaced whole or not at all.
-pub fn save<'a>(
-    file: &Path,
-    tensors: impl IntoIterator<Item = &'a Tensor>,
-    moments: Moments<'_>,
-    metadata: &BTreeMap<String, String>,
-) -> Result<(), WeightsError> {
-    let plain = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor));
-    let kept = [(MOMENTUM_PREFIX, moments.momentum), (SQUARES_PREFIX, moments.squares)];
-    let kept = kept.into_iter().flat_map(|(prefix, moment)| {
-        let trained = moment.into_iter().flat_map(Weights::trained);
-        trained.map(move |tensor| (format!("{prefix}{}", tensor.name), tensor))
-    });
-    let bytes = safetensors::serialize(plain.chain(kept), None)
-        .expect("float32 tensors of matching size can be written (a bug in nin)");
-    write_atomically(file, &with_metadata(&bytes, metadata))
-        .map_err(|source| WeightsError::Io { file: file.to_owned(), source })
-}
-
-/// Puts metadata into a safetensors header that has none, keys in order.
-///
-/// safetensors takes metadata as a hash map and writes it in that map's order, which differs from run to run.
-fn with_metadata(bytes: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    let (length, rest) = bytes.split_at(8);
-    let length = u64::from_le_bytes(length.try_into().expect("split at 8")) as usize;
-    let (header, data) = rest.split_at(length);
-    let tensors = header.trim_ascii_end().strip_prefix(b"{").expect("the header is an object");
-    let metadata = serde_json::to_string(metadata).expect("text is valid JSON");
-    let mut header = format!("{{\"__metadata__\":{metadata}").into_bytes();
-    if tensors != b"}" {
-        header.push(b',');
-    }
-    header.extend_from_slice(tensors);
-    header.resize(header.len().next_multiple_of(8), b' ');
-    [&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat()
-}
-
-impl View for &Tensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.dims
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.values.iter().flat_map(|x| x.to_le_bytes()).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values.as_slice())
-    }
-}
-
-/// Little-endian float32.
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
 }
 
 /// Prints dimensions as `[32, 1, 5, 5]`.
@@ -429,7 +237,7 @@ mod tests {
     use super::*;
 
     /// Two weights are all a file of weights can see of a graph.
-    fn graph() -> Graph {
+    pub(super) fn graph() -> Graph {
         let weight = |name: &str, dims: &[usize], role| graph::Weight {
             name: name.to_owned(),
             dims: dims.to_vec(),
@@ -449,38 +257,9 @@ mod tests {
         }
     }
 
-    fn counted(graph: &Graph) -> Weights {
-        let mut weights = Weights::zeros(graph);
-        for values in weights.values_mut() {
-            values.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32 - 0.5);
-        }
-        weights
-    }
-
     fn tensor(name: &str, dims: &[usize]) -> Tensor {
         let values = vec![0.0; dims.iter().product()];
         Tensor { name: name.to_owned(), dims: dims.to_vec(), values }
-    }
-
-    #[test]
-    fn a_file_gives_back_what_was_saved_and_the_same_bytes() {
-        let (graph, folder) = (graph(), tempfile::tempdir().unwrap());
-        let (weights, momentum) = (counted(&graph), Weights::zeros(&graph));
-        let metadata: BTreeMap<String, String> = [("step", "7"), ("model", "a \"quoted\"\nline")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into();
-        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
-        for path in [&a, &b] {
-            let moments = Moments { momentum: Some(&momentum), squares: Some(&weights) };
-            save(path, weights.tensors(), moments, &metadata).unwrap();
-        }
-        assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
-        let file = WeightsFile::read(&a).unwrap();
-        assert_eq!(file.weights(&graph).unwrap(), weights);
-        assert_eq!(file.momentum(&graph).unwrap(), Some(momentum));
-        assert_eq!(file.squares(&graph).unwrap().as_ref(), Some(&weights));
-        assert_eq!(file.metadata, metadata);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]
@@ -506,17 +285,27 @@ mod tests {
         );
     }
 
+    /// Names of PyTorch: wrapped, slipped, and those of a `Sequential`, ten of which sort before two.
     #[test]
-    fn truncated_and_foreign_files_are_errors_that_name_them() {
-        let (graph, folder) = (graph(), tempfile::tempdir().unwrap());
-        let path = folder.path().join("w.safetensors");
-        save(&path, counted(&graph).tensors(), Moments::default(), &BTreeMap::new()).unwrap();
-        let whole = fs::read(&path).unwrap();
-        for length in [0, 4, 9, whole.len() - 1] {
-            fs::write(&path, &whole[..length]).unwrap();
-            let error = WeightsFile::read(&path).unwrap_err();
-            assert!(matches!(error, WeightsError::Format { .. }), "{length} bytes: {error}");
-            assert!(error.to_string().contains("w.safetensors"), "{error}");
+    fn names_of_other_systems_are_told_what_they_mean() {
+        let graph = graph();
+        let fit = |names: [&str; 2]| {
+            let tensors = [tensor(names[0], &[2, 1, 3, 3]), tensor(names[1], &[2])];
+            Weights::from_tensors(&graph, tensors).unwrap_err().to_string()
+        };
+        for names in [
+            ["module.conv1.weight", "module.conv1.bias"],
+            ["conv1.wieght", "conv1.bais"],
+            ["features.0.weight", "features.0.bias"],
+        ] {
+            let message = fit(names);
+            let [weight, bias] = names;
+            let meant = format!(
+                "Perhaps `{weight}` is meant for `conv1.weight`, `{bias}` is meant for `conv1.bias`: weights are found by"
+            );
+            assert!(message.contains(&meant), "{message}");
         }
+        let message = fit(["a\u{1b}[31m", &"b".repeat(1 << 20)]);
+        assert!(message.len() < 1000 && !message.contains('\u{1b}'), "{message}");
     }
 }

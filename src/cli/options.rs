@@ -271,7 +271,7 @@ pub(crate) fn read_weights(
     terminal: &Terminal,
 ) -> anyhow::Result<(Weights, Info)> {
     let read = WeightsFile::read(file).map_err(|error| hint(file, error))?;
-    let (weights, info) = (read.weights(graph)?, Info::read(file, &read)?);
+    let (weights, info) = (read.weights(graph)?, Info::read(file, &read, graph)?);
     if !weights.is_finite() {
         bail!(
             "{}: some weights are not finite: their training diverged, or the file is damaged",

@@ -67,7 +67,7 @@ pub(crate) fn write(
 ) -> anyhow::Result<PathBuf> {
     let graph = model.graph();
     let read = WeightsFile::read(&folder.best())?;
-    let (weights, info) = (read.weights(graph)?, Info::read(&folder.best(), &read)?);
+    let (weights, info) = (read.weights(graph)?, Info::read(&folder.best(), &read, graph)?);
     let recipe = folder.recipe()?;
     let preparation = info.preparation(&folder.best())?.context("a run knows its preparation")?;
     let (test, mistakes) = judged(graph, &weights, &recipe, data, &preparation, &machine)?;

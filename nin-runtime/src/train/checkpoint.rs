@@ -83,19 +83,42 @@ impl Progress {
 }
 
 impl Info {
-    /// Reads what a weights file says.
+    /// Reads what a weights file says to whoever uses its weights in a model.
     ///
     /// # Errors
-    /// A value that makes no sense.
-    pub fn read(path: &Path, file: &WeightsFile) -> Result<Info, TrainError> {
+    /// A value that makes no sense or does not go with the model, and words of a later version of nin.
+    pub fn read(path: &Path, file: &WeightsFile, graph: &Graph) -> Result<Info, TrainError> {
         let words = Words { path, metadata: &file.metadata };
-        Ok(Info {
+        let version = words.parsed("format_version")?.unwrap_or(FORMAT_VERSION);
+        if version != FORMAT_VERSION {
+            return Err(words.wrong(format!(
+                "its format version is {version}, and this nin reads version {FORMAT_VERSION}: use the nin that wrote it"
+            )));
+        }
+        let info = Info {
             model: file.metadata.get("model").cloned(),
             seed: words.parsed("seed")?,
             normalisation: words.json("normalisation")?,
             preprocessing: words.json("preprocessing")?,
             classes: words.json("classes")?,
-        })
+        };
+        let (channels, outputs) = (graph.input().channels(), graph.output().elements());
+        if let Some(Normalisation { mean, deviation }) = &info.normalisation
+            && (mean.len(), deviation.len()) != (channels, channels)
+        {
+            return Err(words.wrong(format!(
+                "its metadata normalises images by {} means and {} deviations, and the model reads {channels} channels",
+                mean.len(),
+                deviation.len()
+            )));
+        }
+        if let Some(classes) = info.classes.as_ref().filter(|classes| classes.len() != outputs) {
+            return Err(words.wrong(format!(
+                "its metadata names {} classes, and the model has {outputs} outputs",
+                classes.len()
+            )));
+        }
+        Ok(info)
     }
 
     /// How images are to be prepared for the weights in `file`; `None` if the file does not say.
@@ -114,8 +137,8 @@ impl Info {
     pub fn class_names(&self, graph: &Graph) -> Vec<String> {
         let outputs = graph.output().elements();
         match &self.classes {
-            Some(names) if names.len() == outputs => names.clone(),
-            _ => (0..outputs).map(|class| class.to_string()).collect(),
+            Some(names) => names.clone(),
+            None => (0..outputs).map(|class| class.to_string()).collect(),
         }
     }
 
@@ -143,12 +166,7 @@ impl Checkpoint {
     pub fn read(path: &Path, graph: &Graph) -> Result<Checkpoint, TrainError> {
         let file = WeightsFile::read(path)?;
         let words = Words { path, metadata: &file.metadata };
-        let version: u32 = words.needed("format_version")?;
-        if version != FORMAT_VERSION {
-            return Err(words.wrong(format!(
-                "format version {version}; this nin reads version {FORMAT_VERSION}"
-            )));
-        }
+        let info = Info::read(path, &file, graph)?;
         let progress = Progress {
             step: words.needed("step")?,
             epoch: words.needed("epoch")?,
@@ -165,7 +183,7 @@ impl Checkpoint {
         if !all.into_iter().all(Weights::is_finite) {
             return Err(words.wrong("some of its numbers are not finite".to_owned()));
         }
-        Ok(Checkpoint { weights, momentum, squares, info: Info::read(path, &file)?, progress })
+        Ok(Checkpoint { weights, momentum, squares, info, progress })
     }
 
     /// What stands in the way of going on with a run that is described like this and trains on so many images.

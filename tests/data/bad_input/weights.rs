@@ -60,6 +60,65 @@ pub(super) const ROWS: &[Row] = &[
         says: &["w.safetensors: ", " holds I32; nin reads F32"],
     },
     Row {
+        what: "a checkpoint of PyTorch for weights",
+        spoil: |folder| write(folder.join("w.pth"), b"PK\x03\x04\0\0\x08\x08archive/data.pkl"),
+        line: "eval m.nin --weights w.pth --data npy:arrays",
+        code: 1,
+        says: &["w.pth: ", "checkpoint of PyTorch", "safetensors.torch.save_file(torch.load("],
+    },
+    Row {
+        what: "weights by PyTorch's names",
+        spoil: |folder| {
+            for (from, to) in [
+                ("\"mlpconv1.conv.weight\"", "\"mo.0.features.weight\""),
+                ("\"mlpconv1.conv.bias\"", "\"mo.0.features.bias\""),
+            ] {
+                replace(folder.join("w.safetensors"), from, to);
+            }
+        },
+        line: EVAL,
+        code: 1,
+        says: &[
+            "Perhaps `mo.0.features.weight` is meant for `mlpconv1.conv.weight`",
+            "`nin init -v`",
+        ],
+    },
+    Row {
+        what: "weights of a later version of nin",
+        spoil: |folder| {
+            let (from, to) = ("\"format_version\":\"1\"", "\"format_version\":\"9\"");
+            replace(folder.join("w.safetensors"), from, to);
+        },
+        line: EVAL,
+        code: 1,
+        says: &["w.safetensors: ", "its format version is 9, and this nin reads version 1"],
+    },
+    Row {
+        what: "weights for images of more channels",
+        spoil: |folder| {
+            let file = folder.join("run/last.safetensors");
+            let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+            let mean = text.split("\\\"mean\\\":[").nth(1).unwrap().split(']').next().unwrap();
+            // The same length: the file's other parts stay where they are.
+            let more = format!("{:0<width$}", "0,0.", width = mean.len());
+            replace(&file, &format!("[{mean}]"), &format!("[{more}]"));
+        },
+        line: "predict m.nin --weights run/last.safetensors pets/test/rows/0004.png",
+        code: 1,
+        says: &["normalises images by 2 means and 1 deviations, and the model reads 1 channels"],
+    },
+    Row {
+        what: "weights for fewer classes",
+        spoil: |folder| {
+            let (from, to) = (r#"[\"0\",\"1\",\"2\"]"#, r#"[\"00\",\"1 2\"]   "#);
+            assert_eq!(from.len(), to.len());
+            replace(folder.join("run/last.safetensors"), from, to);
+        },
+        line: "predict m.nin --weights run/last.safetensors pets/test/rows/0004.png",
+        code: 1,
+        says: &["its metadata names 2 classes, and the model has 3 outputs"],
+    },
+    Row {
         what: "weights of a run that diverged",
         spoil: |folder| {
             let file = folder.join("w.safetensors");
