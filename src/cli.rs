@@ -27,14 +27,14 @@ mod train;
 mod tuned;
 mod variants;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use help::examples;
 use options::Usage;
-use terminal::Terminal;
+use terminal::{Terminal, of_results};
 
 /// The model, the data or the environment is wrong.
 const WRONG: u8 = 1;
@@ -161,9 +161,7 @@ pub(crate) fn main() -> ExitCode {
     let command = match Command::try_parse() {
         Ok(command) => command,
         Err(error) => {
-            // Help goes to standard output, mistakes to standard error; a closed pipe is no reason to complain.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+            return told(&error);
         }
     };
     let terminal = Terminal::new(command.quiet, command.verbose);
@@ -192,6 +190,18 @@ pub(crate) fn main() -> ExitCode {
             terminal.error(&error);
             ExitCode::from(if error.is::<Usage>() { USAGE } else { WRONG })
         }
+    }
+}
+
+/// Prints what clap says: help, which is a result, to standard output, mistakes to standard error.
+fn told(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| io::stdout().flush()).map_err(of_results);
+    match printed {
+        Err(failed) if !error.use_stderr() && failed.kind() != io::ErrorKind::BrokenPipe => {
+            Terminal::new(false, false).error(&failed.into());
+            ExitCode::from(WRONG)
+        }
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE)),
     }
 }
 

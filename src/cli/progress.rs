@@ -1,5 +1,6 @@
 //! How training shows where it is: a bar on a terminal, a line every few seconds elsewhere, a line an epoch on both.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,11 +11,17 @@ use super::terminal::Terminal;
 
 /// Time between two lines where there is no bar.
 const PAUSE: Duration = Duration::from_secs(5);
-const TEMPLATE: &str = "{bar:24} {pos}/{len} {msg}, {eta} left";
+/// What a terminal shows where it has [`ROOM`], and where it has not: the message is cut to what is left of a line.
+const WIDE: &str = "{bar:24} {pos}/{len} {wide_msg} {eta} left";
+const NARROW: &str = "{pos}/{len} {wide_msg}";
+/// Columns that the bar and the figures around the message need.
+const ROOM: u16 = 60;
 
 /// A run as it is shown.
 pub(crate) struct Progress {
     bar: ProgressBar,
+    /// How the bar is drawn now.
+    wide: bool,
     epochs: u32,
     classes: Vec<String>,
     /// When and after how many images the last line was printed.
@@ -33,13 +40,13 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(trainer.steps()), target);
-        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is valid");
-        bar.set_style(style.progress_chars("=> "));
+        bar.set_style(style(is_wide()));
         bar.set_position(trainer.step());
         bar.reset_eta();
         let now = Instant::now();
         Progress {
             bar,
+            wide: is_wide(),
             epochs: trainer.recipe().epochs,
             classes: trainer.classes().to_vec(),
             line: now,
@@ -79,6 +86,10 @@ impl Progress {
             )
         };
         if terminal.shows_bar() {
+            if self.wide != is_wide() {
+                self.wide = !self.wide;
+                self.bar.set_style(style(self.wide));
+            }
             self.bar.set_message(message());
             self.bar.set_position(report.step);
         } else if self.line.elapsed() >= PAUSE {
@@ -145,4 +156,16 @@ impl Progress {
             }
         });
     }
+}
+
+/// Whether the terminal has room for a bar; people change that while it runs.
+fn is_wide() -> bool {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    size.is_none_or(|(width, _)| width.0 >= ROOM)
+}
+
+fn style(wide: bool) -> ProgressStyle {
+    let template = if wide { WIDE } else { NARROW };
+    let style = ProgressStyle::with_template(template).expect("the template is valid");
+    style.progress_chars("=> ")
 }

@@ -1,7 +1,7 @@
 //! [`Terminal`]: results to standard output, everything else to standard error.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use nin::{Diagnostic, ModelError};
@@ -39,8 +39,8 @@ impl Terminal {
     }
 
     /// Standard output. Flush it before the verb ends: its errors are lost otherwise.
-    pub(crate) fn results(&self) -> BufWriter<StdoutLock<'static>> {
-        BufWriter::new(io::stdout().lock())
+    pub(crate) fn results(&self) -> Results {
+        Results(BufWriter::new(io::stdout().lock()))
     }
 
     /// A line to standard error.
@@ -81,6 +81,24 @@ impl Terminal {
         let mark = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
         say(format_args!("{mark}: {}", with_causes(error)));
     }
+}
+
+/// Standard output, buffered, whose errors say what could not be written.
+pub(crate) struct Results(BufWriter<StdoutLock<'static>>);
+
+impl Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(of_results)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(of_results)
+    }
+}
+
+/// What went wrong with standard output; of the kind it was, by which a closed pipe is known.
+pub(crate) fn of_results(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output: {error}"))
 }
 
 /// An error and its causes in a line, without those that the ones before them have told already.
