@@ -21,6 +21,7 @@ mod progress;
 mod report;
 mod run;
 mod show;
+mod signals;
 mod sweep;
 mod terminal;
 mod train;

@@ -7,7 +7,6 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 use clap::ValueHint;
@@ -22,8 +21,9 @@ use super::check::grouped;
 use super::help::examples;
 use super::options::{MODEL_OPTIONS, MachineArgs, ModelArgs, Usage, VariantArgs, whole};
 use super::progress::Progress;
+use super::signals::Stop;
 use super::terminal::Terminal;
-use super::train::{load, stop_at_ctrl_c};
+use super::train::load;
 use super::variants::{Axis, titled, variants};
 
 /// Most seeds of a variant.
@@ -92,7 +92,7 @@ pub(crate) fn sweep(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
         data.check(variant.model.graph())?;
         recipe.check_layers(variant.model.graph())?;
     }
-    let stop = stop_at_ctrl_c()?;
+    let stop = Stop::on_signals(*terminal)?;
     let total = all.len() as u64 * args.seeds;
     let machines = all.iter().map(|one| args.machine.machine(&one.model, Purpose::Training));
     let machines: Vec<Machine> = machines.collect::<anyhow::Result<_>>()?;
@@ -162,7 +162,7 @@ fn train(
     data: &Dataset,
     recipe: Recipe,
     machine: Machine,
-    stop: &AtomicBool,
+    stop: &Stop,
     terminal: &Terminal,
 ) -> anyhow::Result<Option<Run>> {
     let mut trainer = match RunFolder::open(folder) {
@@ -186,7 +186,7 @@ fn train(
     let mut progress = Progress::new(terminal, &trainer);
     let outcome = trainer.run(|event: &Event| {
         progress.show(event, terminal);
-        match stop.load(Ordering::Relaxed) {
+        match stop.is_asked() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }

@@ -50,6 +50,12 @@ impl Terminal {
         }
     }
 
+    /// A line to standard error while another thread may be drawing a bar there: it takes the bar's place.
+    pub(crate) fn interject(&self, line: impl Display) {
+        let clear = if self.shows_bar() { "\r\x1b[2K" } else { "" };
+        self.note(format_args!("{clear}{line}"));
+    }
+
     /// A line for those who asked for more.
     pub(crate) fn detail(&self, line: impl Display) {
         if self.verbose {

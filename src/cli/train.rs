@@ -4,8 +4,6 @@ use std::io::{ErrorKind, Write as _};
 use std::ops::ControlFlow;
 use std::path::{self, Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use clap::ValueHint;
@@ -16,6 +14,7 @@ use nin::{Dataset, Isa, Model, Purpose, Trainer};
 use super::help::examples;
 use super::options::{MachineArgs, PerfArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
 use super::progress::Progress;
+use super::signals::Stop;
 use super::terminal::Terminal;
 use super::{INTERRUPTED, check, report};
 
@@ -125,7 +124,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             args.perf.write(trainer.program(), terminal)?;
             let machine = Machine { threads, isa, algo };
             let place = Place { model: &model, data: &data, machine };
-            let stop = stop_at_ctrl_c()?;
+            let stop = Stop::on_signals(*terminal)?;
             match go(&mut trainer, place, Dead::Train, &stop, terminal)? {
                 Some(code) => Ok(code),
                 None => unreachable!("only runs that may be given up are (a bug in nin)"),
@@ -169,7 +168,7 @@ fn begin(
     recipe: Recipe,
     terminal: &Terminal,
 ) -> anyhow::Result<ExitCode> {
-    let stop = stop_at_ctrl_c()?;
+    let stop = Stop::on_signals(*terminal)?;
     let (mut recipe, mut folder) = (recipe, args.out.clone());
     for left in (0..=args.reseed).rev() {
         let seed = recipe.seed;
@@ -287,7 +286,7 @@ fn go(
     trainer: &mut Trainer<'_>,
     Place { model, data, machine }: Place<'_>,
     dead: Dead,
-    stop: &AtomicBool,
+    stop: &Stop,
     terminal: &Terminal,
 ) -> anyhow::Result<Option<ExitCode>> {
     let folder = trainer.folder().expect("every run of the command is kept").clone();
@@ -304,7 +303,7 @@ fn go(
             Event::Step(report) => report.guessing,
         };
         given_up = is_dead && dead == Dead::GiveUp;
-        if given_up || stop.load(Ordering::Relaxed) {
+        if given_up || stop.is_asked() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -383,20 +382,4 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
         check::bytes(program.code_bytes() as u64),
         check::bytes(program.arena_bytes() as u64)
     ));
-}
-
-/// A flag that the first Ctrl-C sets; the second ends the process at once.
-pub(crate) fn stop_at_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            // Whoever presses Ctrl-C twice does not want to wait for the step under way. No file is half written by this:
-            // they are renamed into place.
-            #[expect(clippy::exit, reason = "there is no way to unwind the main thread from here")]
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })
-    .context("Ctrl-C cannot be handled")?;
-    Ok(stop)
 }
