@@ -4,6 +4,7 @@
 //! `cifar10:DIR`, `cifar100:DIR`, `svhn:DIR`) and those of image files and of NumPy arrays (`images:DIR`, `npy:DIR`).
 
 mod cifar;
+mod digest;
 mod error;
 mod idx;
 mod images;
@@ -17,9 +18,12 @@ mod spec;
 mod split;
 mod svhn;
 
+use std::sync::OnceLock;
+
 use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
+pub use digest::{Changes, Digest};
 pub use error::{DataError, Set};
 pub use normalise::Normalisation;
 pub use picture::{Picture, encode};
@@ -53,6 +57,7 @@ pub struct Dataset {
     test: Split,
     classes: Vec<String>,
     normalisation: Normalisation,
+    digest: OnceLock<Digest>,
 }
 
 impl Dataset {
@@ -72,7 +77,7 @@ impl Dataset {
             Some(problem) => Err(problem.within(name)),
             None => {
                 let normalisation = Normalisation::measure(train.images());
-                Ok(Dataset { name, train, test, classes, normalisation })
+                Ok(Dataset { name, train, test, classes, normalisation, digest: OnceLock::new() })
             }
         }
     }
@@ -100,6 +105,11 @@ impl Dataset {
     /// Means and deviations of the training images' channels.
     pub fn normalisation(&self) -> &Normalisation {
         &self.normalisation
+    }
+
+    /// What tells it from other datasets; made when it is first asked for.
+    pub fn digest(&self) -> &Digest {
+        self.digest.get_or_init(|| Digest::of(&self.train, &self.test))
     }
 
     /// Channels, height and width of an image.

@@ -6,12 +6,15 @@
 
 mod augment;
 mod checkpoint;
+mod claim;
+mod diagnosis;
 mod evaluate;
 mod feed;
 mod folder;
 mod init;
 mod random;
 mod recipe;
+mod report;
 mod schedule;
 mod trainer;
 
@@ -20,14 +23,14 @@ use std::path::PathBuf;
 
 pub use augment::Augment;
 pub use checkpoint::{Checkpoint, Info};
+pub use diagnosis::{DEAD_EPOCHS, GUESSING};
 pub use evaluate::{Answer, Evaluation, Evaluator};
 pub use folder::{RunFolder, STATISTICS};
 pub use init::init;
 pub use recipe::{Init, LastLayer, LayerSettings, Recipe, RecipeError};
+pub use report::{EpochReport, Event, Outcome, StepReport};
 pub use schedule::{Plateau, Schedule};
-pub use trainer::{
-    DEAD_EPOCHS, EpochReport, Event, GUESSING, Machine, Outcome, StepReport, Trainer,
-};
+pub use trainer::{Machine, Resumed, Trainer};
 
 use crate::data::DataError;
 use crate::error::Error;
@@ -77,6 +80,18 @@ pub enum TrainError {
     Occupied {
         /// The folder.
         folder: PathBuf,
+    },
+    /// Another process trains in the folder.
+    #[error(
+        "{}: this run is under way in {}: wait for its end, or stop it and go on by `--resume`",
+        folder.display(),
+        process.map_or("another process".to_owned(), |process| format!("process {process}"))
+    )]
+    UnderWay {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, if the folder tells.
+        process: Option<u32>,
     },
     /// A folder for a run holds a file that the run would write over.
     #[error("{} is there already, and a run would write over it: choose another folder", file.display())]

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use ndarray::Array4;
 use nin_dsl::graph::Role;
+use nin_runtime::codegen::Isa;
 use nin_runtime::data::{Dataset, Preprocessing, Split};
 use nin_runtime::error::Error;
 use nin_runtime::model::Model;
 use nin_runtime::optimizer::{Optimizer, Squares};
 use nin_runtime::plan::Algos;
 use nin_runtime::train::{
-    Augment, Checkpoint, Event, Init, LastLayer, LayerSettings, Machine, Outcome, Recipe,
+    Augment, Checkpoint, Event, Init, LastLayer, LayerSettings, Machine, Outcome, Recipe, Resumed,
     RunFolder, Schedule, TrainError, Trainer,
 };
 use nin_runtime::weights::Weights;
@@ -136,6 +137,8 @@ fn a_run_learns_and_keeps_its_files() {
     // 12 steps an epoch, and a line for each epoch.
     let metrics = fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 12 * 12 + 12);
+    assert!(matches!(RunFolder::create(folder.path()), Err(TrainError::UnderWay { .. })));
+    drop(trainer);
     assert!(matches!(RunFolder::create(folder.path()), Err(TrainError::Occupied { .. })));
 }
 
@@ -238,9 +241,11 @@ fn ends_in_the_same_files(recipe: Recipe, algo: Algos) {
         let mut text = fs::read_to_string(&metrics).unwrap();
         text.push_str("{\"step\":99,\"epoch\":9,\"loss\":1,\"lr\":1,\"images_per_s\":1}\n{\"st");
         fs::write(&metrics, text).unwrap();
-        let mut trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, 1).unwrap();
+        drop(trainer);
+        trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, 1).unwrap();
         stop_at(&mut trainer, stop);
     }
+    drop(trainer);
     let mut trainer = Trainer::resume(RunFolder::open(&path).unwrap(), &data, 3).unwrap();
     assert_eq!(trainer.step(), 30);
     assert_eq!(trainer.run(go_on).unwrap(), Outcome::Finished);
@@ -323,6 +328,103 @@ fn a_dead_network_is_told() {
     });
     assert_eq!(outcome.unwrap(), Outcome::Finished);
     assert_eq!((told, dead), (vec![100], vec![0, 1, 2]));
+}
+
+/// What is counted to a hundred steps, or to three epochs, goes on where it was, and is told once.
+#[test]
+fn a_resumed_run_tells_what_the_whole_one_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let last_layer = LastLayer { bias: -50.0, ..LastLayer::default() };
+    let recipe = Recipe { epochs: 9, last_layer, ..recipe() };
+    let mut trainer = Trainer::new(&model(), &data, recipe).unwrap();
+    trainer.record_in(RunFolder::create(folder.path()).unwrap()).unwrap();
+    let (mut guessing, mut stays_dead) = (vec![], vec![]);
+    // Stopped every 17 steps; an epoch has 14.
+    loop {
+        let outcome = trainer.run(|event| match event {
+            Event::Step(report) => {
+                guessing.extend(report.guessing.then_some(report.step));
+                match report.step % 17 {
+                    0 => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+            Event::Epoch(report) => {
+                stays_dead.extend(report.stays_dead.then_some(report.epoch));
+                ControlFlow::Continue(())
+            }
+        });
+        if outcome.unwrap() == Outcome::Finished {
+            break;
+        }
+        drop(trainer);
+        trainer = Trainer::resume(RunFolder::open(folder.path()).unwrap(), &data, 1).unwrap();
+    }
+    assert_eq!((guessing, stays_dead), (vec![100], vec![3]));
+}
+
+/// A run that goes on by another plan, on request, ends; unasked it does not go on.
+#[test]
+fn a_run_is_planned_anew_on_request_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let portable = Machine { isa: Isa::Portable, ..machine(1) };
+    let mut trainer = Trainer::with_machine(&model(), &data, recipe(), portable).unwrap();
+    trainer.record_in(RunFolder::create(folder.path()).unwrap()).unwrap();
+    trainer.run(|_| ControlFlow::Break(())).unwrap();
+    drop(trainer);
+    let open = || RunFolder::open(folder.path()).unwrap();
+    let plan = folder.path().join("plan.txt");
+    let kept = fs::read_to_string(&plan).unwrap();
+    fs::write(&plan, format!("{kept}of another version\n")).unwrap();
+    let message = Trainer::resume(open(), &data, 1).unwrap_err().to_string();
+    assert!(
+        message.contains("another version of nin") && message.contains("`--isa auto`"),
+        "{message}"
+    );
+    let mut trainer = Trainer::resume_replanned(open(), &data, 1, Isa::Portable).unwrap();
+    let resumed = Resumed { knows_data: true, replanned: true };
+    assert_eq!((trainer.resumed(), trainer.step()), (Some(resumed), 1));
+    assert_eq!(fs::read_to_string(&plan).unwrap(), kept);
+    assert_eq!(trainer.run(go_on).unwrap(), Outcome::Finished);
+    drop(trainer);
+    // The plan that the folder keeps is that of the run from now on.
+    let trainer = Trainer::resume(open(), &data, 1).unwrap();
+    assert_eq!(trainer.resumed(), Some(Resumed { knows_data: true, replanned: false }));
+}
+
+/// Such a model goes by the name of its file, which in a run's folder is another.
+#[test]
+fn a_model_without_a_name_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let text = TEXT.split_once("= 6)").unwrap().1.replace("width", "6");
+    let model = Model::from_text("mine", &text, &[]).unwrap();
+    let mut trainer = Trainer::new(&model, &data, recipe()).unwrap();
+    trainer.record_in(RunFolder::create(folder.path()).unwrap()).unwrap();
+    trainer.run(|_| ControlFlow::Break(())).unwrap();
+    drop(trainer);
+    Trainer::resume(RunFolder::open(folder.path()).unwrap(), &data, 1).unwrap();
+}
+
+/// Runs of the versions before digests were kept go on, and say that they do not know their data.
+#[test]
+fn a_checkpoint_without_a_digest_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let mut trainer = Trainer::new(&model(), &data, recipe()).unwrap();
+    trainer.record_in(RunFolder::create(folder.path()).unwrap()).unwrap();
+    trainer.run(|_| ControlFlow::Break(())).unwrap();
+    drop(trainer);
+    let last = folder.path().join("last.safetensors");
+    let mut bytes = fs::read(&last).unwrap();
+    let key = b"data_digest";
+    let place = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    bytes[place..][..key.len()].copy_from_slice(b"nobody_asks");
+    fs::write(&last, bytes).unwrap();
+    let trainer = Trainer::resume(RunFolder::open(folder.path()).unwrap(), &data, 1).unwrap();
+    assert_eq!(trainer.resumed(), Some(Resumed { knows_data: false, replanned: false }));
 }
 
 /// Behind a dead layer a bias still learns, so that the loss is not that of guessing; the answers are.

@@ -101,7 +101,7 @@ fn program(model: &Model, args: &Args, terminal: &Terminal) -> anyhow::Result<(M
 
 /// Measures the choice of algorithms and keeps it.
 fn tuned(model: &Model, args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let key = Key::of(model.graph(), args.machine.isa, args.mode.into());
+    let key = Key::of(model.graph(), args.machine.isa(), args.mode.into());
     let file = key.file(model.graph())?;
     prepare(&file)?;
     let tuning = Tuning::measure(model, args, terminal)?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use nin::data::{Normalisation, Preparation};
+use nin::data::{Normalisation, Preparation, Spec};
 use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
 use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Purpose, Shape, Weights};
@@ -84,9 +84,9 @@ pub(crate) struct MachineArgs {
         help_heading = MACHINE_OPTIONS
     )]
     pub(crate) threads: Option<usize>,
-    /// Instruction set.
-    #[arg(long, value_name = "ISA", default_value = "auto", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
-    pub(crate) isa: Isa,
+    /// Instruction set [default: auto; of a run that is resumed: its own].
+    #[arg(long, value_name = "ISA", value_parser = isa(), help_heading = MACHINE_OPTIONS)]
+    pub(crate) isa: Option<Isa>,
     #[command(flatten)]
     pub(crate) algo: AlgoArgs,
 }
@@ -184,7 +184,12 @@ impl MachineArgs {
     /// If the algorithms are to be those measured, and there are none.
     pub(crate) fn machine(&self, model: &Model, purpose: Purpose) -> anyhow::Result<Machine> {
         let algo = self.algos(model, purpose)?.unwrap_or_default();
-        Ok(Machine { threads: self.threads(), isa: self.isa, algo })
+        Ok(Machine { threads: self.threads(), isa: self.isa(), algo })
+    }
+
+    /// The instruction set chosen, or `auto`.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa.unwrap_or_default()
     }
 
     /// The choice made, or all cores.
@@ -199,7 +204,7 @@ impl MachineArgs {
     /// As [`MachineArgs::machine`].
     pub(crate) fn algos(&self, model: &Model, purpose: Purpose) -> anyhow::Result<Option<Algos>> {
         let algo = self.algo.given.as_ref();
-        algo.map(|algo| algo.algos(model, self.isa, purpose)).transpose()
+        algo.map(|algo| algo.algos(model, self.isa(), purpose)).transpose()
     }
 }
 
@@ -329,6 +334,31 @@ pub(crate) fn keeps_apart(output: &Path, others: &[&Path]) -> Result<(), Usage> 
         ))),
         false => Ok(()),
     }
+}
+
+/// A dataset's name as a run's recipe keeps it, to be found from any working directory.
+pub(crate) fn kept_data(data: &Spec) -> anyhow::Result<String> {
+    let absolute = data.clone().absolute();
+    if let Some(folder) = absolute.folder() {
+        kept_path(folder)?;
+    }
+    Ok(absolute.to_string())
+}
+
+/// A path as a run's recipe keeps it.
+///
+/// # Errors
+/// A path that is no text: recipes are texts, and a run whose data they do not name cannot be resumed.
+pub(crate) fn kept_path(path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = absolute.to_str().map(str::to_owned);
+    text.with_context(|| {
+        format!(
+            "{}: this path is not in UTF-8, and the run's recipe keeps it as a text, to be resumed by: rename its folders, \
+             or name it through a link that is",
+            absolute.display()
+        )
+    })
 }
 
 /// A file's text, with the file in the error.

@@ -72,10 +72,9 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
         Some(_) => (count, Purpose::Training),
         None => (count.min(BATCH), Purpose::Inference),
     };
-    let MachineArgs { isa, .. } = args.machine;
     // Whoever runs arrays compares: with another system, or with another algorithm.
     let algo = args.machine.algos(&model, purpose)?.unwrap_or(Algo::Direct.into());
-    let machine = Machine { threads: args.machine.threads(), isa, algo };
+    let machine = Machine { threads: args.machine.threads(), isa: args.machine.isa(), algo };
     let program = model.compile(&machine.options(batch, purpose))?;
     compiled(&program, terminal);
     args.perf.write(&program, terminal)?;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::INTERRUPTED;
 use super::check::grouped;
 use super::help::examples;
-use super::options::{MODEL_OPTIONS, MachineArgs, ModelArgs, Usage, VariantArgs, whole};
+use super::options::{MODEL_OPTIONS, MachineArgs, ModelArgs, Usage, VariantArgs, kept_data, whole};
 use super::progress::Progress;
 use super::signals::Stop;
 use super::terminal::Terminal;
@@ -82,7 +82,7 @@ pub(crate) fn sweep(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     let mut all = models(args, terminal)?;
     let recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
     let recipe = Recipe {
-        data: Some(args.data.clone().absolute().to_string()),
+        data: Some(kept_data(&args.data)?),
         epochs: args.epochs.unwrap_or(recipe.epochs),
         ..recipe
     };
@@ -99,6 +99,9 @@ pub(crate) fn sweep(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     let mut done = 0;
     for (variant, machine) in all.iter_mut().zip(&machines) {
         for seed in (0..args.seeds).map(|seed| recipe.seed.saturating_add(seed)) {
+            if stop.is_asked() {
+                return Ok(stopped(&stop, terminal));
+            }
             done += 1;
             terminal.note(format_args!("{}, seed {seed} ({done} of {total})", variant.title));
             let recipe = Recipe { seed, ..recipe.clone() };
@@ -106,10 +109,7 @@ pub(crate) fn sweep(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
             terminal.detail(format_args!("run folder {}", folder.display()));
             match train(&folder, &variant.model, &data, recipe, machine.clone(), &stop, terminal)? {
                 Some(run) => variant.runs.push(run),
-                None => {
-                    terminal.note("stopped; the same command goes on with it");
-                    return Ok(ExitCode::from(INTERRUPTED));
-                }
+                None => return Ok(stopped(&stop, terminal)),
             }
         }
     }
@@ -121,6 +121,12 @@ pub(crate) fn sweep(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     table(&mut out, &all)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn stopped(stop: &Stop, terminal: &Terminal) -> ExitCode {
+    stop.done();
+    terminal.note("stopped; the same command goes on with it");
+    ExitCode::from(INTERRUPTED)
 }
 
 /// Every variant of every model, titled by its model's name where there are several.
@@ -167,14 +173,20 @@ fn train(
 ) -> anyhow::Result<Option<Run>> {
     let mut trainer = match RunFolder::open(folder) {
         Ok(found) => {
-            if found.recipe()? != recipe || found.model()?.resolved_text() != model.resolved_text()
-            {
+            let kept = found.recipe()?;
+            // Data may have been moved; whether they are the same, their digest says.
+            let same = Recipe { data: recipe.data.clone(), ..kept.clone() } == recipe;
+            if !same || found.model()?.resolved_text() != model.resolved_text() {
                 bail!(
                     "{} holds a run of another model or recipe: choose another folder by `--out`",
                     folder.display()
                 );
             }
-            Trainer::resume(found, data, machine.threads)?
+            let mut trainer = Trainer::resume(found, data, machine.threads)?;
+            if let Some(data) = recipe.data.filter(|data| Some(data) != kept.data.as_ref()) {
+                trainer.rename_data(&data)?;
+            }
+            trainer
         }
         Err(_) => {
             let mut trainer = Trainer::with_machine(model, data, recipe, machine)?;

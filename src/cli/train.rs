@@ -1,18 +1,22 @@
 //! `nin train`: from a model and a dataset to weights, or on with a run that was stopped.
 
+mod resume;
+
 use std::io::{ErrorKind, Write as _};
 use std::ops::ControlFlow;
-use std::path::{self, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::ValueHint;
 use nin::data::{Preprocessing, Spec};
 use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
-use nin::{Dataset, Isa, Model, Purpose, Trainer};
+use nin::{Dataset, Model, Purpose, Trainer};
 
 use super::help::examples;
-use super::options::{MachineArgs, PerfArgs, Usage, VariantArgs, batch, read_weights, seed, whole};
+use super::options::{
+    MachineArgs, PerfArgs, Usage, VariantArgs, batch, kept_data, kept_path, read_weights, seed,
+    whole,
+};
 use super::progress::Progress;
 use super::signals::Stop;
 use super::terminal::Terminal;
@@ -65,12 +69,13 @@ pub(crate) struct Args {
     /// Folder to keep the run in [default: runs/<model>-<n>].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
-    /// Go on with the run in this folder; everything is taken from it.
+    /// Go on with the run in this folder. Everything is taken from it; `--data` may say where its data are now, and
+    /// `--isa auto` goes on with what this CPU has, in other bits from there on.
     #[arg(
         long,
         value_name = "DIR",
         value_hint = ValueHint::DirPath,
-        conflicts_with_all = ["data", "recipe", "epochs", "batch", "lr", "seed", "reseed", "val", "weights", "out"]
+        conflicts_with_all = ["recipe", "batch", "lr", "seed", "reseed", "val", "weights", "out"]
     )]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -102,34 +107,7 @@ pub(crate) fn train(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode
     let given = args.model.as_deref();
     let model = given.map(|file| args.variant.load(file, terminal)).transpose()?;
     match (&args.resume, model) {
-        (Some(folder), model) => {
-            let folder = RunFolder::open(folder)?;
-            let model = unchanged(&folder, model)?;
-            let data = folder.recipe()?.data;
-            let data = data.context("the run was started from Rust; go on with it there")?;
-            let (isa, algo) = folder.made_with()?;
-            let began = |option: String| {
-                Usage(format!("the run began with `{option}` and can only go on with it"))
-            };
-            if args.machine.isa != Isa::Auto && args.machine.isa != isa {
-                return Err(began(format!("--isa {isa}")).into());
-            }
-            let given = args.machine.algos(&model, Purpose::Training)?;
-            if given.is_some_and(|given| given != algo) {
-                return Err(began(format!("--algo {algo}")).into());
-            }
-            let data = load(&data.parse()?, terminal)?;
-            let threads = args.machine.threads();
-            let mut trainer = Trainer::resume(folder, &data, threads)?;
-            args.perf.write(trainer.program(), terminal)?;
-            let machine = Machine { threads, isa, algo };
-            let place = Place { model: &model, data: &data, machine };
-            let stop = Stop::on_signals(*terminal)?;
-            match go(&mut trainer, place, Dead::Train, &stop, terminal)? {
-                Some(code) => Ok(code),
-                None => unreachable!("only runs that may be given up are (a bug in nin)"),
-            }
-        }
+        (Some(folder), model) => resume::resume(args, folder, model, terminal),
         (None, Some(model)) => {
             let (recipe, data) = recipe(args)?;
             let machine = args.machine.machine(&model, Purpose::Training)?;
@@ -188,24 +166,6 @@ fn begin(
     unreachable!("the last seed's run is not given up (a bug in nin)")
 }
 
-/// The run's model, which a model that was given must be.
-fn unchanged(folder: &RunFolder, given: Option<Model>) -> anyhow::Result<Model> {
-    let model = folder.model()?;
-    let same = |given: &Model| {
-        let (a, b) = (given.graph(), model.graph());
-        a.nodes == b.nodes && a.weights == b.weights
-    };
-    match given {
-        Some(given) if !same(&given) => anyhow::bail!(
-            "{} is another model than that of the run in {} (see its model.nin): resume without naming a model, or start \
-             a new run",
-            given.source().name,
-            folder.path().display()
-        ),
-        _ => Ok(model),
-    }
-}
-
 /// Defaults, then the recipe's file, then the options; and the dataset.
 fn recipe(args: &Args) -> anyhow::Result<(Recipe, Spec)> {
     let recipe = args.recipe.as_deref().map(Recipe::from_file).transpose()?.unwrap_or_default();
@@ -214,11 +174,9 @@ fn recipe(args: &Args) -> anyhow::Result<(Recipe, Spec)> {
     let data =
         data.ok_or_else(|| Usage("give the dataset, such as `--data mnist-10k`".to_owned()))?;
     let weights = args.weights.clone().or(recipe.weights.map(PathBuf::from));
-    let weights = weights.map(|file| path::absolute(&file).unwrap_or(file));
     let recipe = Recipe {
-        // Paths are kept so that a run is resumed from any working directory.
-        data: Some(data.clone().absolute().to_string()),
-        weights: weights.map(|file| file.display().to_string()),
+        data: Some(kept_data(&data)?),
+        weights: weights.as_deref().map(kept_path).transpose()?,
         epochs: args.epochs.unwrap_or(recipe.epochs),
         batch: args.batch.unwrap_or(recipe.batch),
         lr: args.lr.unwrap_or(recipe.lr),
@@ -303,11 +261,7 @@ fn go(
             Event::Step(report) => report.guessing,
         };
         given_up = is_dead && dead == Dead::GiveUp;
-        if given_up || stop.is_asked() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if given_up || stop.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.clear();
     let outcome = outcome?;
@@ -315,6 +269,7 @@ fn go(
         return Ok(None);
     }
     if outcome == Outcome::Stopped {
+        stop.done();
         let (step, steps, path) = (trainer.step(), trainer.steps(), folder.path().display());
         terminal.note(format_args!(
             "stopped after step {step} of {steps}, all of it saved; go on with: nin train --resume {path}"
@@ -334,7 +289,10 @@ fn go(
             check::grouped(report.test.images as u64),
             report.test.loss
         )?,
-        None => terminal.note("the run was finished already"),
+        None => terminal.note(format_args!(
+            "the run was finished already; to train on, begin a new run from its weights: {}",
+            resume::longer(folder.path(), "N")
+        )),
     }
     writeln!(out, "weights {}", folder.last().display())?;
     if trainer.images().1 > 0 {

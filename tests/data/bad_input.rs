@@ -111,3 +111,40 @@ fn a_folder_that_cannot_be_written_is_refused_before_training() {
         assert!(!message.contains("epoch 1"), "{message}");
     }
 }
+
+/// A recipe is a text, and a run is resumed by what it names: what it cannot name is refused before anything starts. The
+/// run's own folder may have any name.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_that_no_recipe_can_name_is_refused_before_training() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let bench = Bench::new(4);
+    bench.run("init m.nin -o w.safetensors");
+    let odd = bench.place().join(OsStr::from_bytes(b"d\xff"));
+    fs::create_dir(&odd).unwrap();
+    for name in ["m.nin", "w.safetensors", "arrays"] {
+        std::os::unix::fs::symlink(bench.path(name), odd.join(name)).unwrap();
+    }
+    let arrays = bench.path("arrays");
+    let arrays = arrays.to_str().unwrap();
+    let run = |line: &str| {
+        let output = bench.command(line).current_dir(&odd).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let line = format!("train m.nin --data npy:{arrays} --epochs 1 --batch 8");
+    for line in [
+        "train m.nin --data npy:arrays --out run",
+        "sweep m.nin --data npy:arrays --out run",
+        &format!("{line} --weights w.safetensors --out run"),
+    ] {
+        let (code, message) = run(line);
+        assert_eq!(code, Some(1), "nin {line}: {message}");
+        assert!(message.contains("this path is not in UTF-8"), "{message}");
+        assert!(!odd.join("run").exists());
+    }
+    assert_eq!(run(&format!("{line} --out run")).0, Some(0));
+    assert_eq!(run("train --resume run").0, Some(0));
+    assert_eq!(run("train --resume run --data npy:arrays").0, Some(1));
+}

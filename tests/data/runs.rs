@@ -114,3 +114,39 @@ fn a_network_with_a_dead_output_is_begun_again() {
     let recipe = fs::read_to_string(bench.path("run/recipe.toml")).unwrap();
     assert!(recipe.contains("seed = 2\n"), "{recipe}");
 }
+
+/// Data that were moved are named once; the run's folder knows it from then on. A run goes on by another plan on request.
+#[test]
+fn a_run_is_resumed_elsewhere() {
+    let bench = Bench::new(8);
+    let line = "train m.nin --data npy:arrays --epochs 3 --batch 8 --threads 1 --isa portable";
+    bench.run(&format!("{line} --out run"));
+    let recipe = || fs::read_to_string(bench.path("run/recipe.toml")).unwrap();
+    fs::rename(bench.path("arrays"), bench.path("moved")).unwrap();
+    bench.fails(1, "train --resume run");
+    bench.run("train --resume run --data npy:moved");
+    assert!(recipe().contains(bench.path("moved").to_str().unwrap()), "{}", recipe());
+    let (_, notes) = bench.run_with_notes("train --resume run");
+    assert!(!notes.contains("warning"), "{notes}");
+    assert!(
+        notes.contains(
+            "the run was finished already; to train on, begin a new run from its weights"
+        ),
+        "{notes}"
+    );
+    // As it says.
+    let longer = notes.split(": nin ").nth(1).unwrap().lines().next().unwrap().replace(" N", " 4");
+    let (_, notes) = bench.run_with_notes(&longer);
+    assert!(notes.contains("epoch 4/4"), "{notes}");
+    // The best instruction set of this CPU, which on most is another.
+    let plan = || fs::read_to_string(bench.path("run/plan.txt")).unwrap();
+    let before = plan();
+    let (_, notes) = bench.run_with_notes("train --resume run --isa auto");
+    assert_eq!(before != plan(), notes.contains("it ends in other bits"), "{notes}");
+    assert_eq!(plan().starts_with("isa portable,"), !notes.contains("it ends in other bits"));
+    // A sweep whose data were moved finds its runs, too.
+    let sweep = |data: &str| format!("sweep m.nin --data npy:{data} --epochs 1 --out swept");
+    let table = bench.run(&sweep("moved"));
+    fs::rename(bench.path("moved"), bench.path("again")).unwrap();
+    assert_eq!(bench.run(&sweep("again")), table);
+}

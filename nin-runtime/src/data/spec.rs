@@ -155,6 +155,11 @@ impl Spec {
         self.kind().caution
     }
 
+    /// The folder its files lie in, if they are not a part of nin.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     fn kind(&self) -> &'static Kind {
         KINDS.iter().find(|kind| kind.word == self.word).expect("a spec is of a known kind")
     }

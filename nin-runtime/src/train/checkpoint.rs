@@ -6,11 +6,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use nin_dsl::graph::Graph;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::diagnosis::Diagnosis;
 use super::schedule::Plateau;
 use super::{Recipe, STATISTICS, TrainError};
-use crate::data::{Normalisation, Preparation, Preprocessing};
+use crate::data::{Dataset, Digest, Normalisation, Preparation, Preprocessing};
 use crate::weights::{Moments, Weights, WeightsFile, save};
 
 /// Version of the metadata's keys and of what they mean.
@@ -50,6 +52,8 @@ pub(super) struct Progress {
     pub(super) best: Option<f64>,
     /// What a schedule that watches accuracy has seen.
     pub(super) plateau: Plateau,
+    /// What is known of the network's health.
+    pub(super) diagnosis: Diagnosis,
 }
 
 /// Everything a run needs to go on to the same bits.
@@ -64,6 +68,8 @@ pub struct Checkpoint {
     /// Words about them.
     pub info: Info,
     pub(super) progress: Progress,
+    /// What the run is trained on; checkpoints of earlier versions do not say it.
+    pub(super) data: Option<Digest>,
 }
 
 impl Progress {
@@ -144,14 +150,13 @@ impl Info {
 
     /// The same as metadata of a weights file.
     pub fn metadata(&self) -> BTreeMap<String, String> {
-        let json = |value: Result<String, serde_json::Error>| value.expect("plain data is JSON");
         let entries = [
             ("format_version", Some(FORMAT_VERSION.to_string())),
             ("model", self.model.clone()),
             ("seed", self.seed.map(|seed| seed.to_string())),
-            ("normalisation", self.normalisation.as_ref().map(|n| json(serde_json::to_string(n)))),
-            ("preprocessing", self.preprocessing.as_ref().map(|p| json(serde_json::to_string(p)))),
-            ("classes", self.classes.as_ref().map(|names| json(serde_json::to_string(names)))),
+            ("normalisation", self.normalisation.as_ref().map(json)),
+            ("preprocessing", self.preprocessing.as_ref().map(json)),
+            ("classes", self.classes.as_ref().map(json)),
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         present.collect()
@@ -175,7 +180,9 @@ impl Checkpoint {
             epoch_images: words.needed("epoch_images")?,
             best: words.parsed("best_accuracy")?,
             plateau: words.json("plateau")?.unwrap_or_default(),
+            diagnosis: words.json("diagnosis")?.unwrap_or_default(),
         };
+        let data = words.json("data_digest")?;
         let (weights, momentum) = (file.weights(graph)?, file.momentum(graph)?);
         let squares = file.squares(graph)?;
         let momentum = momentum.ok_or_else(|| words.wrong("it holds no momentum".to_owned()))?;
@@ -183,30 +190,39 @@ impl Checkpoint {
         if !all.into_iter().all(Weights::is_finite) {
             return Err(words.wrong("some of its numbers are not finite".to_owned()));
         }
-        Ok(Checkpoint { weights, momentum, squares, info, progress })
+        Ok(Checkpoint { weights, momentum, squares, info, progress, data })
     }
 
     /// What stands in the way of going on with a run that is described like this and trains on so many images.
     pub(super) fn differs(
         &self,
         info: &Info,
-        recipe: &Recipe,
-        images: usize,
-    ) -> Option<&'static str> {
+        data: &Dataset,
+        (recipe, images): (&Recipe, usize),
+    ) -> Option<String> {
         if (&self.info.model, self.info.seed) != (&info.model, info.seed) {
-            return Some("its model or its recipe's seed was changed since it began");
+            return Some("its model or its recipe's seed was changed since it began".to_owned());
+        }
+        let restore = "give it the data it began with (`--data` says where they are now), or begin a new run from its \
+                       weights (`--weights`)";
+        if self.info.classes != info.classes {
+            return Some(format!("the data is not what it was: other classes; {restore}"));
+        }
+        if let Some(changes) = self.data.as_ref().and_then(|was| was.changes(data.digest())) {
+            return Some(format!("the data is not what it was: {changes}; {restore}"));
         }
         if self.info != *info {
+            return Some(format!(
+                "the data is not what it was: images with other means or deviations; {restore}"
+            ));
+        }
+        if !self.progress.is_of(recipe.epochs, images, recipe.batch) {
             return Some(
-                "the data is not what it was: other classes, or images with other means or deviations",
+                "its last checkpoint does not go with its recipe and data: one of them was changed since it began"
+                    .to_owned(),
             );
         }
-        match self.progress.is_of(recipe.epochs, images, recipe.batch) {
-            true => None,
-            false => Some(
-                "its last checkpoint does not go with its recipe and data: one of them was changed since it began",
-            ),
-        }
+        None
     }
 
     /// Writes it; a file of this name is replaced whole or not at all.
@@ -215,10 +231,10 @@ impl Checkpoint {
     /// Those of the file system.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let mut metadata = self.info.metadata();
-        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, best, plateau } =
-            &self.progress;
-        let watched = *plateau != Plateau::default();
-        let plateau = watched.then(|| serde_json::to_string(plateau).expect("plain data is JSON"));
+        let Progress { step, epoch, epoch_loss, epoch_correct, epoch_images, .. } = &self.progress;
+        let Progress { best, plateau, diagnosis, .. } = &self.progress;
+        let plateau = (*plateau != Plateau::default()).then(|| json(plateau));
+        let diagnosis = (*diagnosis != Diagnosis::default()).then(|| json(diagnosis));
         // Debug prints a float so that it reads back to the same bits.
         let entries = [
             ("step", Some(step.to_string())),
@@ -228,12 +244,18 @@ impl Checkpoint {
             ("epoch_images", Some(epoch_images.to_string())),
             ("best_accuracy", best.map(|best| format!("{best:?}"))),
             ("plateau", plateau),
+            ("diagnosis", diagnosis),
+            ("data_digest", self.data.as_ref().map(json)),
         ];
         let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         metadata.extend(present);
         let moments = Moments { momentum: Some(&self.momentum), squares: self.squares.as_ref() };
         Ok(save(path, self.weights.tensors(), moments, &metadata)?)
     }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data is JSON")
 }
 
 /// A file's metadata with the file's name for messages.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::checkpoint::{Checkpoint, Progress};
+use super::claim::{self, Claim};
 use super::recipe::Recipe;
 use crate::codegen::Isa;
 use crate::data::Preparation;
@@ -88,16 +89,26 @@ struct AnyLine {
 }
 
 impl RunFolder {
-    /// Whether a run can begin in a folder, which need not be there yet: no file of it would be written over.
+    /// Whether a run can begin in a folder, which need not be there yet: no file of it would be written over, but for those
+    /// of a run that was stopped before its first checkpoint.
     ///
     /// # Errors
-    /// [`TrainError::Occupied`] if it holds a run already, [`TrainError::Taken`] if it holds a file of such a name.
+    /// [`TrainError::UnderWay`] if another process trains in it, [`TrainError::Occupied`] if it holds a run already,
+    /// [`TrainError::Taken`] if it holds a file of such a name.
     pub fn check_vacant(path: impl Into<PathBuf>) -> Result<(), TrainError> {
         let folder = RunFolder { path: path.into() };
-        if folder.lacks().is_none() {
-            return Err(TrainError::Occupied { folder: folder.path });
+        claim::check_free(&folder.path)?;
+        folder.check_no_run(claim::is_setting_up(&folder.path))
+    }
+
+    fn check_no_run(&self, setting_up: bool) -> Result<(), TrainError> {
+        if self.lacks().is_none() {
+            return Err(TrainError::Occupied { folder: self.path.clone() });
         }
-        match FILES.into_iter().map(|name| folder.file(name)).find(|file| file.exists()) {
+        if setting_up {
+            return Ok(());
+        }
+        match FILES.into_iter().map(|name| self.file(name)).find(|file| file.exists()) {
             Some(file) => Err(TrainError::Taken { file }),
             None => Ok(()),
         }
@@ -119,8 +130,13 @@ impl RunFolder {
     /// Takes the run's files away and leaves the folder, for another run.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// [`TrainError::UnderWay`] if a process trains in it, and those of the file system.
     pub fn clear(&self) -> Result<(), TrainError> {
+        let _claim = Claim::take(&self.path)?;
+        self.remove_files()
+    }
+
+    fn remove_files(&self) -> Result<(), TrainError> {
         for file in FILES.map(|name| self.file(name)).into_iter().filter(|file| file.exists()) {
             fs::remove_file(&file).map_err(|error| io_error(&file, error))?;
         }
@@ -136,6 +152,10 @@ impl RunFolder {
         let problem = match folder.lacks() {
             None => return Ok(folder),
             Some(_) if !folder.path.is_dir() => "there is no such folder".to_owned(),
+            Some(_) if claim::is_setting_up(&folder.path) => {
+                "it was stopped before its first checkpoint; begin it again in the same folder"
+                    .to_owned()
+            }
             Some(name) => format!("there is no `{name}` in it"),
         };
         Err(TrainError::Resume { folder: folder.path, problem })
@@ -144,6 +164,14 @@ impl RunFolder {
     /// The first file that a run needs to go on and that is not there.
     fn lacks(&self) -> Option<&'static str> {
         [MODEL, RECIPE, PLAN, LAST].into_iter().find(|name| !self.file(name).is_file())
+    }
+
+    /// Whether no process trains in it now.
+    ///
+    /// # Errors
+    /// [`TrainError::UnderWay`] if one does.
+    pub fn check_free(&self) -> Result<(), TrainError> {
+        claim::check_free(&self.path)
     }
 
     /// The folder.
@@ -216,22 +244,33 @@ impl RunFolder {
         fs::read_to_string(&file).map_err(|error| io_error(&file, error))
     }
 
+    fn write(&self, name: &str, text: &str) -> Result<(), TrainError> {
+        let file = self.file(name);
+        write_atomically(&file, text.as_bytes()).map_err(|error| io_error(&file, error))
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-/// A run folder that is being written.
+/// A run folder that is being written, by this process alone.
 #[derive(Debug)]
 pub(super) struct Recorder {
     folder: RunFolder,
+    claim: Claim,
     metrics: BufWriter<File>,
     flushed: Instant,
 }
 
 impl Recorder {
-    /// Writes how a run begins.
+    /// Writes how a run begins; [`Recorder::save`] completes it.
     pub(super) fn begin(folder: RunFolder, run: &Beginning<'_>) -> Result<Recorder, TrainError> {
+        let mut claim = Claim::take(&folder.path)?;
+        // Another process may have begun here since the folder was made.
+        folder.check_no_run(claim.is_setting_up())?;
+        claim.begin()?;
+        folder.remove_files()?;
         let texts = [
             (MODEL, run.model.to_owned()),
             (RECIPE, run.recipe.to_toml()),
@@ -239,15 +278,18 @@ impl Recorder {
             (METRICS, String::new()),
         ];
         for (name, text) in texts {
-            let file = folder.file(name);
-            write_atomically(&file, text.as_bytes()).map_err(|error| io_error(&file, error))?;
+            folder.write(name, &text)?;
         }
         run.preparation.save(&folder.statistics())?;
-        Recorder::open(folder)
+        Recorder::open(folder, claim)
     }
 
     /// Goes on after a checkpoint: what `metrics.jsonl` says of later steps was lost with them and is cut off.
-    pub(super) fn resume(folder: RunFolder, progress: &Progress) -> Result<Recorder, TrainError> {
+    pub(super) fn resume(
+        folder: RunFolder,
+        claim: Claim,
+        progress: &Progress,
+    ) -> Result<Recorder, TrainError> {
         let file = folder.file(METRICS);
         let text = match fs::read(&file) {
             // What a crash has spoilt is cut off below.
@@ -262,15 +304,26 @@ impl Recorder {
             Err(_) => false,
         };
         let kept: String = text.lines().filter(known).map(|line| format!("{line}\n")).collect();
-        write_atomically(&file, kept.as_bytes()).map_err(|error| io_error(&file, error))?;
-        Recorder::open(folder)
+        folder.write(METRICS, &kept)?;
+        Recorder::open(folder, claim)
     }
 
-    fn open(folder: RunFolder) -> Result<Recorder, TrainError> {
+    /// Puts another plan in the place of the one the run began with.
+    pub(super) fn replan(&self, plan: &str) -> Result<(), TrainError> {
+        self.folder.write(PLAN, plan)
+    }
+
+    /// Puts another recipe in the place of the one the run began with.
+    pub(super) fn rewrite(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        self.folder.write(RECIPE, &recipe.to_toml())
+    }
+
+    fn open(folder: RunFolder, claim: Claim) -> Result<Recorder, TrainError> {
         let file = folder.file(METRICS);
         let opened = OpenOptions::new().append(true).open(&file);
         let metrics = opened.map_err(|error| io_error(&file, error))?;
-        Ok(Recorder { folder, metrics: BufWriter::new(metrics), flushed: Instant::now() })
+        let metrics = BufWriter::new(metrics);
+        Ok(Recorder { folder, claim, metrics, flushed: Instant::now() })
     }
 
     pub(super) fn folder(&self) -> &RunFolder {
@@ -297,7 +350,8 @@ impl Recorder {
         if best {
             checkpoint.save(&self.folder.best())?;
         }
-        checkpoint.save(&self.folder.last())
+        checkpoint.save(&self.folder.last())?;
+        self.claim.set_up()
     }
 }
 

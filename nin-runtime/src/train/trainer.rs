@@ -1,18 +1,23 @@
 //! [`Trainer`]: the loop over epochs and steps.
 
+mod resume;
+
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ndarray::s;
 use nin_dsl::graph::Role;
 
+pub use resume::Resumed;
+
 use super::checkpoint::{Checkpoint, Info, Progress};
+use super::diagnosis::Verdict;
 use super::evaluate::{Evaluation, Evaluator};
 use super::feed::{Batch, Feed};
 use super::folder::{ALGO, Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{OutputLayer, init};
 use super::random::{Purpose as Stream, shuffled};
-use super::{Recipe, RecipeError, TrainError};
+use super::{EpochReport, Event, Outcome, Recipe, RecipeError, StepReport, TrainError};
 use crate::Hyper;
 use crate::codegen::Isa;
 use crate::compile::{self, Options, Purpose};
@@ -22,13 +27,6 @@ use crate::model::Model;
 use crate::plan::Algos;
 use crate::weights::Weights;
 
-/// Steps after which a loss of ln(classes) is told.
-pub const GUESSING: u32 = 100;
-/// Epochs on end after which the same answer to every test image, or an output that is zero on all of them, is told to last.
-/// Healthy networks with fully connected heads can need one to begin.
-pub const DEAD_EPOCHS: u32 = 3;
-/// How near to ln(classes) a loss is that of guessing, as a share of it.
-const NEAR: f64 = 1e-3;
 /// How much work a crash may cost where epochs are long.
 const SAVE: Duration = Duration::from_secs(300);
 
@@ -106,79 +104,7 @@ pub struct Trainer<'d> {
     progress: Progress,
     recorder: Option<Recorder>,
     saved: Instant,
-    /// Steps on end whose loss was that of guessing.
-    guessed: u32,
-    /// Epochs on end after which every test image got the same answer.
-    guessed_epochs: u32,
-    /// Epochs on end after which some output was zero on every test image.
-    dead_epochs: u32,
-}
-
-/// What happens in a run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A step was taken.
-    Step(StepReport),
-    /// An epoch is over and its weights are evaluated and saved.
-    Epoch(EpochReport),
-}
-
-/// A step that was taken.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Steps done, this one included.
-    pub step: u64,
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Epoch under way, from 1.
-    pub epoch: u32,
-    /// Images of this step.
-    pub images: usize,
-    /// Mean loss of the step's images, before its update.
-    pub loss: f64,
-    /// Mean loss of the epoch's images so far.
-    pub epoch_loss: f64,
-    /// Accuracy on the epoch's images so far.
-    pub epoch_accuracy: f64,
-    /// Learning rate, before layer factors.
-    pub lr: f64,
-    /// Speed of this step.
-    pub images_per_s: f64,
-    /// Whether the loss has now been that of answering every class alike, ln(classes), for [`GUESSING`] steps on end. It is
-    /// told once: the network is probably dead, and begins to learn late or never.
-    pub guessing: bool,
-}
-
-/// An epoch that is over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EpochReport {
-    /// Epochs done, this one included.
-    pub epoch: u32,
-    /// Mean loss of the training images, each at its step.
-    pub train_loss: f64,
-    /// Accuracy on the training images, each at its step.
-    pub train_accuracy: f64,
-    /// On the validation images, if any.
-    pub validation: Option<Evaluation>,
-    /// On the test images.
-    pub test: Evaluation,
-    /// Time since the epoch began or was resumed, evaluation included.
-    pub seconds: f64,
-    /// Whether every test image has now got the same answer for [`DEAD_EPOCHS`] on end. It is told once, unless
-    /// [`StepReport::guessing`] told it: a layer is probably dead, and biases behind it keep the loss off ln(classes).
-    pub guessing: bool,
-    /// Whether there have now been [dead outputs](Evaluation::dead) for [`DEAD_EPOCHS`] on end. It is told once: their classes
-    /// will probably never be answered.
-    pub stays_dead: bool,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All epochs are done.
-    Finished,
-    /// The callback asked to stop; the run can be resumed.
-    Stopped,
+    resumed: Option<Resumed>,
 }
 
 impl<'d> Trainer<'d> {
@@ -272,9 +198,7 @@ impl<'d> Trainer<'d> {
             progress,
             recorder,
             saved: Instant::now(),
-            guessed: 0,
-            guessed_epochs: 0,
-            dead_epochs: 0,
+            resumed: None,
         })
     }
 
@@ -300,52 +224,6 @@ impl<'d> Trainer<'d> {
         let run = Beginning { model: &model, recipe: &self.recipe, plan: &plan, preparation };
         self.recorder = Some(Recorder::begin(folder, &run)?);
         self.save(true)
-    }
-
-    /// Goes on with the run in a folder, from its latest checkpoint to the bits of an uninterrupted run: with the
-    /// instruction set it began with, on any number of threads.
-    ///
-    /// # Errors
-    /// A folder without a run, other data than the run's, a CPU without the instruction set, or a plan that this version
-    /// of nin would make differently.
-    pub fn resume(
-        folder: RunFolder,
-        data: &'d Dataset,
-        threads: usize,
-    ) -> Result<Trainer<'d>, TrainError> {
-        let (model, recipe) = (folder.model()?, folder.recipe()?);
-        let (isa, algo) = folder.made_with()?;
-        let machine = Machine { threads, isa, algo };
-        check(&model, data, &recipe)?;
-        let normalisation = normalisation(data, &recipe)?;
-        let preparation =
-            Preparation::read(&folder.statistics(), recipe.preprocessing, &normalisation)?;
-        let mut trainer = Trainer::prepared(&model, data, recipe, machine, preparation)?;
-        let differs = |problem: &str| TrainError::Resume {
-            folder: folder.path().to_owned(),
-            problem: problem.to_owned(),
-        };
-        let checkpoint = Checkpoint::read(&folder.last(), model.graph()).map_err(|error| {
-            differs(&format!("{error} (a new run can start from other weights: `--weights`)"))
-        })?;
-        let images = trainer.train.len();
-        if let Some(problem) = checkpoint.differs(&trainer.info, &trainer.recipe, images) {
-            return Err(differs(problem));
-        }
-        if folder.plan()? != plan_text(trainer.session.program()) {
-            return Err(differs(
-                "another version of nin has planned it and would end in other bits (a new run can start from its \
-                 weights: `--weights`)",
-            ));
-        }
-        trainer.session.set_weights(&checkpoint.weights)?;
-        trainer.session.set_momentum(&checkpoint.momentum)?;
-        if let Some(squares) = &checkpoint.squares {
-            trainer.session.set_squares(squares)?;
-        }
-        trainer.progress = checkpoint.progress;
-        trainer.recorder = Some(Recorder::resume(folder, &trainer.progress)?);
-        Ok(trainer)
     }
 
     /// The recipe.
@@ -457,9 +335,7 @@ impl<'d> Trainer<'d> {
         if !outcome.loss.is_finite() {
             return Err(TrainError::Diverged { step: progress.step, what: "the loss" });
         }
-        let guess = (self.data.classes().len() as f64).ln();
-        let near = (outcome.loss - guess).abs() < NEAR * guess;
-        self.guessed = if near { self.guessed.saturating_add(1) } else { 0 };
+        let guessing = progress.diagnosis.after_step(outcome.loss, self.data.classes().len());
         progress.epoch_loss += outcome.loss * count as f64;
         progress.epoch_correct += outcome.correct as u64;
         progress.epoch_images += count as u64;
@@ -473,7 +349,7 @@ impl<'d> Trainer<'d> {
             epoch_accuracy: progress.epoch_correct as f64 / progress.epoch_images as f64,
             lr,
             images_per_s: count as f64 / start.elapsed().as_secs_f64(),
-            guessing: self.guessed == GUESSING,
+            guessing,
         };
         if let Some(recorder) = &mut self.recorder {
             let StepReport { step, epoch, loss, lr, images_per_s, .. } = report;
@@ -502,11 +378,10 @@ impl<'d> Trainer<'d> {
             step: self.progress.step,
             epoch: self.progress.epoch + 1,
             best: if improved { accuracy } else { best },
+            diagnosis: self.progress.diagnosis,
             ..Progress::default()
         };
-        let on_end = |epochs: u32, again: bool| if again { epochs.saturating_add(1) } else { 0 };
-        self.guessed_epochs = on_end(self.guessed_epochs, test.is_guessing());
-        self.dead_epochs = on_end(self.dead_epochs, !test.dead.is_empty());
+        let Verdict { guessing, stays_dead } = self.progress.diagnosis.after_epoch(&test);
         let report = EpochReport {
             epoch: self.progress.epoch,
             train_loss: epoch_loss / epoch_images as f64,
@@ -514,8 +389,8 @@ impl<'d> Trainer<'d> {
             validation,
             test,
             seconds: start.elapsed().as_secs_f64(),
-            guessing: self.guessed_epochs == DEAD_EPOCHS && self.guessed < GUESSING,
-            stays_dead: self.dead_epochs == DEAD_EPOCHS,
+            guessing,
+            stays_dead,
         };
         if let Some(recorder) = &mut self.recorder {
             recorder.line(&EpochLine {
@@ -546,6 +421,7 @@ impl<'d> Trainer<'d> {
             squares: self.session.squares()?,
             info: self.info.clone(),
             progress: self.progress.clone(),
+            data: Some(self.data.digest().clone()),
         };
         recorder.save(&checkpoint, best)
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ndarray::Array4;
+use ndarray::{Array1, Array4, ArrayD, Axis};
 use ndarray_npy::{read_npy, write_npy};
 
 use super::{Row, as_it_is, replace, truncate, write};
@@ -143,14 +143,17 @@ pub(super) const ROWS: &[Row] = &[
         spoil: as_it_is,
         line: "train --resume run --epochs 9",
         code: 2,
-        says: &["--resume", "cannot be used with", "--epochs"],
+        says: &[
+            "`--epochs` cannot be used with `--resume`",
+            "nin train run/model.nin --recipe run/recipe.toml --weights run/last.safetensors --epochs 9",
+        ],
     },
     Row {
         what: "other data to go on with",
         spoil: as_it_is,
         line: "train --resume run --data images:pets",
-        code: 2,
-        says: &["--resume", "cannot be used with", "--data"],
+        code: 1,
+        says: &["the data is not what it was: other classes", "`--data`", "`--weights`"],
     },
     Row {
         what: "a share to hold back from now on",
@@ -164,7 +167,10 @@ pub(super) const ROWS: &[Row] = &[
         spoil: |folder| fs::remove_dir_all(folder.join("arrays")).unwrap(),
         line: RESUME,
         code: 1,
-        says: &["arrays: there is no such folder; nin looks for a folder with `train_images.npy`"],
+        says: &[
+            "if they were moved, say where they are: `nin train --resume run --data ...`",
+            "arrays: there is no such folder; nin looks for a folder with `train_images.npy`",
+        ],
     },
     Row {
         what: "a run whose data have changed",
@@ -175,7 +181,87 @@ pub(super) const ROWS: &[Row] = &[
         },
         line: RESUME,
         code: 1,
-        says: &["run: cannot be resumed: the data is not what it was"],
+        says: &["run: cannot be resumed: the data is not what it was: other training images;"],
+    },
+    Row {
+        what: "a run whose labels were swapped",
+        spoil: |folder| {
+            let file = folder.join("arrays/train_labels.npy");
+            let mut labels: Array1<i64> = read_npy(&file).unwrap();
+            labels.swap(0, 5);
+            write_npy(&file, &labels).unwrap();
+        },
+        line: RESUME,
+        code: 1,
+        says: &["run: cannot be resumed: the data is not what it was: other training labels;"],
+    },
+    Row {
+        what: "a run whose images are in another order",
+        spoil: |folder| {
+            for name in ["images", "labels"] {
+                let file = folder.join(format!("arrays/train_{name}.npy"));
+                let turn = |mut array: ArrayD<_>| {
+                    array.invert_axis(Axis(0));
+                    array.as_standard_layout().into_owned()
+                };
+                match name {
+                    "images" => write_npy(&file, &turn(read_npy::<_, ArrayD<u8>>(&file).unwrap())),
+                    _ => {
+                        let labels: ArrayD<i64> = read_npy(&file).unwrap();
+                        let labels = turn(labels.mapv(|label| label as u8)).mapv(i64::from);
+                        write_npy(&file, &labels)
+                    }
+                }
+                .unwrap();
+            }
+        },
+        line: RESUME,
+        code: 1,
+        says: &["the data is not what it was: other training images and other training labels;"],
+    },
+    Row {
+        what: "a run with another test set",
+        spoil: |folder| {
+            let file = folder.join("arrays/test_images.npy");
+            let images: Array4<u8> = read_npy(&file).unwrap();
+            write_npy(&file, &images.mapv(|level| level.max(1))).unwrap();
+        },
+        line: RESUME,
+        code: 1,
+        says: &["the data is not what it was: other test images;"],
+    },
+    Row {
+        what: "other data of the same shape to go on with",
+        spoil: |folder| {
+            fs::create_dir(folder.join("other")).unwrap();
+            for name in ["train_images", "train_labels", "test_images", "test_labels"] {
+                let name = format!("{name}.npy");
+                fs::copy(folder.join("arrays").join(&name), folder.join("other").join(&name))
+                    .unwrap();
+            }
+            let file = folder.join("other/test_labels.npy");
+            let mut labels: Array1<i64> = read_npy(&file).unwrap();
+            labels.swap(0, 5);
+            write_npy(&file, &labels).unwrap();
+        },
+        line: "train --resume run --data npy:other",
+        code: 1,
+        says: &["the data is not what it was: other test labels;"],
+    },
+    Row {
+        what: "another instruction set",
+        spoil: |folder| {
+            let plan = fs::read_to_string(folder.join("run/plan.txt")).unwrap();
+            let (isa, rest) = plan.split_once(',').unwrap();
+            assert!(isa.starts_with("isa "));
+            write(folder.join("run/plan.txt"), format!("isa portable,{rest}"));
+        },
+        line: "train --resume run --isa avx2",
+        code: 2,
+        says: &[
+            "the run began with `--isa portable` and goes on to its bits with that alone",
+            "`nin train --resume run --isa auto` goes on with what this CPU has, in other bits from there on",
+        ],
     },
     Row {
         what: "a run whose recipe was spoilt",

@@ -1,0 +1,58 @@
+//! `kill -9`: a run goes on from wherever it was, its set-up included, and ends in the bits of one that nothing disturbed.
+
+use std::thread;
+
+use crate::stage::{Moments, Stage, times};
+
+#[test]
+fn a_killed_run_ends_in_the_bits_of_an_undisturbed_one() {
+    let stage = Stage::new();
+    let mut moments = Moments(16);
+    let (mut kills, mut in_set_up, mut runs) = (0, 0, 0);
+    while kills < times() {
+        let run = format!("run{runs}");
+        runs += 1;
+        let mut story = vec![];
+        // One kill, and often another of what goes on after it.
+        while story.is_empty() || (moments.next() < 0.4 && kills < times()) {
+            // Half of them in the first part, where the run is set up.
+            let share = moments.next() * if moments.next() < 0.5 { 0.3 } else { 1.0 };
+            let line = stage.go_on(&run);
+            let mut child = stage.start(&line);
+            thread::sleep(stage.took.mul_f64(share));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            in_set_up += usize::from(!stage.path(&run).join("last.safetensors").is_file());
+            story.push(format!("{line}: killed after {:.3} of a run", share));
+        }
+        stage.run(&stage.go_on(&run));
+        stage.assert_same(&run, &story.join("; "));
+    }
+    println!("{kills} kills of {runs} runs, {in_set_up} of them before the first checkpoint");
+}
+
+#[test]
+fn a_killed_sweep_goes_on() {
+    let stage = Stage::new();
+    let line = |out: &str| {
+        format!("sweep m.nin -D width=3,4 --recipe r.toml --data npy:data --threads 1 --out {out}")
+    };
+    let errors = |table: &str| -> Vec<Vec<String>> {
+        // All but the seconds.
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        table.lines().skip(1).map(|line| words(line)[..12].to_vec()).collect()
+    };
+    let whole = errors(&stage.run(&line("sweeps")));
+    let mut moments = Moments(61);
+    for number in 0..times().div_ceil(10) {
+        let out = format!("sweep{number}");
+        for _ in 0..3 {
+            let mut child = stage.start(&line(&out));
+            thread::sleep(stage.took.mul_f64(1.5 * moments.next()));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(errors(&stage.run(&line(&out))), whole);
+    }
+}
