@@ -1,6 +1,6 @@
 //! `kill -9`: a run goes on from wherever it was, its set-up included, and ends in the bits of one that nothing disturbed.
 
-use std::thread;
+use std::{fs, thread};
 
 use crate::stage::{Moments, Stage, times};
 
@@ -30,6 +30,33 @@ fn a_killed_run_ends_in_the_bits_of_an_undisturbed_one() {
         stage.assert_same(&run, &story.join("; "));
     }
     println!("{kills} kills of {runs} runs, {in_set_up} of them before the first checkpoint");
+}
+
+/// As soon as a file is there that the set-up writes before the first checkpoint: the folder is no run yet, and no other's.
+#[test]
+fn a_run_killed_in_its_set_up_is_begun_again_in_its_folder() {
+    let stage = Stage::new();
+    for name in [".nin-lock", "model.nin", "recipe.toml", "plan.txt", "statistics.safetensors"] {
+        let run = format!("run-{name}");
+        // The checkpoint may be faster than the kill.
+        for attempt in 0.. {
+            assert!(attempt < 100, "every kill after {name} came too late");
+            let _ = fs::remove_dir_all(stage.path(&run));
+            let mut child = stage.start(&stage.begin(&run));
+            while !stage.path(&run).join(name).exists() {
+                assert!(child.try_wait().unwrap().is_none(), "{run} ended without {name}");
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if !stage.path(&run).join("last.safetensors").is_file() {
+                break;
+            }
+        }
+        let message = stage.fails(1, &format!("train --resume {run}"));
+        assert!(message.contains("cannot be resumed"), "{message}");
+        stage.run(&stage.begin(&run));
+        stage.assert_same(&run, &format!("killed after {name}"));
+    }
 }
 
 #[test]
