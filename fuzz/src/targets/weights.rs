@@ -29,6 +29,8 @@ pub(super) const WORDS: &[&str] = &[
     "\"epoch_images\":\"",
     "\"best_accuracy\":\"",
     "\"plateau\":\"",
+    "\"diagnosis\":\"",
+    "\"data_digest\":\"",
     "\"normalisation\":\"",
     "\"preprocessing\":\"",
     "\"classes\":\"[]\"",
@@ -68,7 +70,7 @@ fn examine(scratch: &Scratch, graph: &Graph, bytes: &[u8]) -> Result<(), String>
         Err(error) => return named(&error.to_string()),
     };
     let _ = (file.weights(graph), file.momentum(graph), file.squares(graph));
-    if let Ok(info) = Info::read(&path, &file) {
+    if let Ok(info) = Info::read(&path, &file, graph) {
         let _ = (info.preparation(&path), info.class_names(graph));
         let again = scratch.file("again.safetensors");
         save(&again, file.tensors(), Moments::default(), &info.metadata())
@@ -78,7 +80,7 @@ fn examine(scratch: &Scratch, graph: &Graph, bytes: &[u8]) -> Result<(), String>
         if tensors(&same) != tensors(&file) {
             return Err("is written as other tensors".to_owned());
         }
-        let told = Info::read(&again, &same).map_err(|error| error.to_string())?;
+        let told = Info::read(&again, &same, graph).map_err(|error| error.to_string())?;
         if told != info {
             return Err(format!("is described as {told:?} instead of {info:?}"));
         }
