@@ -93,7 +93,7 @@ fn a_run_on_a_full_disk_goes_on_when_there_is_room() {
         match output.status.code() {
             // A report that cannot be drawn is told, and no reason to lose the run.
             Some(0) => {
-                assert!(message.contains("no report of the run"), "{bytes} bytes: {message}")
+                assert!(message.contains("no report of the run"), "{bytes} bytes: {message}");
             }
             Some(1) => {
                 let error = error.unwrap_or_else(|| panic!("{bytes} bytes: {message}"));

@@ -5,6 +5,7 @@ use std::{fs, thread};
 use crate::stage::{Moments, Stage, times};
 
 #[test]
+#[expect(clippy::print_stdout, reason = "figures of a campaign; the harness keeps them to itself")]
 fn a_killed_run_ends_in_the_bits_of_an_undisturbed_one() {
     let stage = Stage::new();
     let mut moments = Moments(16);
@@ -24,7 +25,7 @@ fn a_killed_run_ends_in_the_bits_of_an_undisturbed_one() {
             child.wait().unwrap();
             kills += 1;
             in_set_up += usize::from(!stage.path(&run).join("last.safetensors").is_file());
-            story.push(format!("{line}: killed after {:.3} of a run", share));
+            story.push(format!("{line}: killed after {share:.3} of a run"));
         }
         stage.run(&stage.go_on(&run));
         stage.assert_same(&run, &story.join("; "));
