@@ -5,6 +5,7 @@
 
 mod cifar;
 mod digest;
+mod doubt;
 mod error;
 mod idx;
 mod images;
@@ -14,9 +15,12 @@ mod normalise;
 pub mod npy;
 mod picture;
 mod preprocess;
+mod sniff;
 mod spec;
 mod split;
 mod svhn;
+mod tarball;
+mod unpack;
 
 use std::sync::OnceLock;
 
@@ -24,6 +28,7 @@ use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
 pub use digest::{Changes, Digest};
+pub use doubt::Doubt;
 pub use error::{DataError, Set};
 pub use normalise::Normalisation;
 pub use picture::{Picture, encode};
@@ -129,8 +134,7 @@ impl Dataset {
         }
         if output != (Shape::Vector { n: self.classes.len() }) {
             let (data, classes) = (self.name.clone(), self.classes.len());
-            let smallest = self.train.labels().iter().copied().min().unwrap_or(0);
-            return Err(DataError::Classes { model: output, data, classes, smallest });
+            return Err(DataError::Classes { model: output, data, classes, unseen: self.unseen() });
         }
         Ok(())
     }

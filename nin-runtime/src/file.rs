@@ -1,11 +1,16 @@
-//! Files that are either whole or not there: what a run leaves behind survives a crash at any moment. And texts of a size
-//! that people write.
+//! Files that are either whole or not there: what a run leaves behind survives a crash at any moment. And reading no more
+//! than there should be.
+
+mod limited;
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process;
+
+pub(crate) use limited::irregular;
+pub use limited::{Limited, open, read};
 
 /// Writes a file through a temporary one beside it, synced and renamed, so that a reader sees the old bytes or the new.
 /// Of several writers at once, each writes a whole file, and the last one's stays. Temporary files of writers that were
@@ -124,11 +129,8 @@ fn clear_dead(folder: &Path) {
 /// Those of the reader, [`ErrorKind::FileTooLarge`], and [`ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_text(from: impl Read, most: usize) -> io::Result<String> {
     let mut bytes = vec![];
-    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most {
-        let reason = format!("longer than {most} bytes, the most that nin reads as a text");
-        return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
-    }
+    let what = "the most that nin reads as a text";
+    Limited::new(from, most as u64, what).read_to_end(&mut bytes)?;
     String::from_utf8(bytes)
         .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not a text in UTF-8"))
 }

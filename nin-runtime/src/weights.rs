@@ -3,6 +3,7 @@
 //! The order, names and dimensions are those of [`Graph::weights`]; every other layout (packed, transformed) belongs to
 //! whoever runs the model.
 
+mod bytes;
 mod file;
 mod names;
 

@@ -3,7 +3,6 @@
 mod curves;
 mod page;
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -71,7 +70,7 @@ pub(crate) fn write(
     let recipe = folder.recipe()?;
     let preparation = info.preparation(&folder.best())?.context("a run knows its preparation")?;
     let (test, mistakes) = judged(graph, &weights, &recipe, data, &preparation, &machine)?;
-    let metrics = fs::read_to_string(folder.metrics()).unwrap_or_default();
+    let metrics = folder.read_metrics().unwrap_or_default();
     let facts = Facts {
         model: graph.name.clone(),
         text: model.resolved_text(),

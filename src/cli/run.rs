@@ -107,7 +107,8 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> 
 
 /// Images the model reads.
 fn images(file: &Path, model: &Model) -> anyhow::Result<Array4<f32>> {
-    const EXPECTED: Expected = Expected { what: "float32 images [N, C, H, W]", dtype: "float32" };
+    const EXPECTED: Expected =
+        Expected { what: "float32 images [N, C, H, W]", dtype: "float32", levels: false };
     let array = match npy::read(file, EXPECTED)? {
         Array::F32(array) => array,
         other @ (Array::U8(_) | Array::I32(_) | Array::I64(_)) => {

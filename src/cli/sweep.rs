@@ -2,7 +2,6 @@
 
 mod plot;
 
-use std::fs;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -212,8 +211,7 @@ fn train(
 
 /// The lines about epochs of a run's metrics.
 fn read(folder: &RunFolder) -> anyhow::Result<Run> {
-    let file = folder.metrics();
-    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let text = folder.read_metrics()?;
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut run = Run { errors: vec![], seconds: 0.0 };
     for line in lines {

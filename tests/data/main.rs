@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod bombs;
 #[path = "../common/mod.rs"]
 mod common;
 mod own_data;

@@ -89,7 +89,7 @@ pub(super) fn npy_header() -> Check {
 }
 
 fn examine(scratch: &Scratch, bytes: &[u8]) -> Result<(), String> {
-    const EXPECTED: Expected = Expected { what: "numbers", dtype: "float32" };
+    const EXPECTED: Expected = Expected { what: "numbers", dtype: "float32", levels: true };
     let file = scratch.write("x.npy", bytes);
     told_at(&file, npy::read(&file, EXPECTED))?;
     told_at(&file, npy::labels(&file))?;

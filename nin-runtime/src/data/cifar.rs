@@ -2,21 +2,20 @@
 //! that their authors publish.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
 use ndarray::Array4;
-use tar::Archive;
 
-use super::{DataError, Dataset, Split};
+use super::{DataError, Dataset, Split, sniff, tarball};
+use crate::file::{self, Limited};
 
 const CHANNELS: usize = 3;
 const SIDE: usize = 32;
 const PIXELS: usize = CHANNELS * SIDE * SIDE;
-/// A file of a set is at most this long; what claims to be longer is no file of a set.
-const MOST_BYTES: u64 = 1 << 30;
+/// A file of a set is at most this long; the published ones are a third of it.
+const MOST_BYTES: u64 = 1 << 28;
+const MOST_OF_A_FILE: &str = "the most that nin reads of a file of the set";
 
 /// One of the two sets as it is published.
 struct Published {
@@ -27,9 +26,20 @@ struct Published {
     /// The folder that the archive unpacks to.
     folder: &'static str,
     archive: &'static str,
+    /// The forms that nin does not read.
+    others: [Version; 2],
     /// Bytes before the pixels of a record; the last of them is the label.
     labels: usize,
     classes: &'static [&'static str],
+}
+
+/// A form of a set that it is published in beside the binary one.
+struct Version {
+    whose: &'static str,
+    folder: &'static str,
+    archive: &'static str,
+    /// What its files' names end in, in place of `.bin`.
+    extension: &'static str,
 }
 
 const CIFAR_10: Published = Published {
@@ -45,6 +55,20 @@ const CIFAR_10: Published = Published {
     test: &["test_batch.bin"],
     folder: "cifar-10-batches-bin",
     archive: "cifar-10-binary.tar.gz",
+    others: [
+        Version {
+            whose: "Python",
+            folder: "cifar-10-batches-py",
+            archive: "cifar-10-python.tar.gz",
+            extension: "",
+        },
+        Version {
+            whose: "MATLAB",
+            folder: "cifar-10-batches-mat",
+            archive: "cifar-10-matlab.tar.gz",
+            extension: ".mat",
+        },
+    ],
     labels: 1,
     classes: &[
         "airplane",
@@ -68,6 +92,20 @@ const CIFAR_100: Published = Published {
     test: &["test.bin"],
     folder: "cifar-100-binary",
     archive: "cifar-100-binary.tar.gz",
+    others: [
+        Version {
+            whose: "Python",
+            folder: "cifar-100-python",
+            archive: "cifar-100-python.tar.gz",
+            extension: "",
+        },
+        Version {
+            whose: "MATLAB",
+            folder: "cifar-100-matlab",
+            archive: "cifar-100-matlab.tar.gz",
+            extension: ".mat",
+        },
+    ],
     labels: 2,
     #[rustfmt::skip]
     classes: &[
@@ -105,14 +143,17 @@ impl Published {
     /// Reads the set from its files, in the folder or in the one that the archive unpacks to, or else from the archive.
     fn read(&self, folder: &Path) -> Result<Dataset, DataError> {
         let unpacked = [folder.to_owned(), folder.join(self.folder)];
-        let archive = if folder.is_file() { folder.to_owned() } else { folder.join(self.archive) };
+        let archive = if folder.is_dir() { folder.join(self.archive) } else { folder.to_owned() };
         let mut place = match unpacked.into_iter().find(|place| self.begins_in(place)) {
             Some(place) => Place::Folder(place),
-            None if archive.is_file() => {
+            None if archive.exists() => {
                 let files = self.unpack(&archive)?;
                 Place::Archive(archive, files)
             }
-            None => Place::Folder(folder.to_owned()),
+            None => match self.others.iter().find(|other| other.lies_in(self, folder)) {
+                Some(other) => return Err(self.but_found(other, folder)),
+                None => Place::Folder(folder.to_owned()),
+            },
         };
         let (train, test) =
             (self.split(&mut place, self.train)?, self.split(&mut place, self.test)?);
@@ -126,33 +167,41 @@ impl Published {
 
     /// Whether any of the files lies in a folder.
     fn begins_in(&self, folder: &Path) -> bool {
-        self.files().any(|name| folder.join(name).is_file())
+        self.files().any(|name| folder.join(name).exists())
+    }
+
+    /// The error about another version of the set.
+    fn but_found(&self, other: &Version, place: &Path) -> DataError {
+        let Published { title, archive, .. } = *self;
+        DataError::Version { place: place.to_owned(), whose: other.whose, title, archive }
     }
 
     /// The set's files out of an archive, in whatever folder of it they lie.
     fn unpack(&self, archive: &Path) -> Result<BTreeMap<&'static str, Vec<u8>>, DataError> {
-        let opened = File::open(archive).map_err(|error| DataError::io(archive, error))?;
+        let opened = file::open(archive).map_err(|error| DataError::io(archive, error))?;
         let damaged = |error: io::Error| DataError::Format {
             file: archive.to_owned(),
-            expected: format!("a gzipped tar archive of {}", self.title),
+            expected: format!("a tar archive of {}, gzipped or not", self.title),
             found: format!("a damaged or another one ({error})"),
         };
-        let mut files = BTreeMap::new();
-        let mut tar = Archive::new(GzDecoder::new(BufReader::new(opened)));
-        for entry in tar.entries().map_err(damaged)? {
-            let entry = entry.map_err(damaged)?;
-            let path = entry.path().map_err(damaged)?.into_owned();
-            let known =
-                self.files().find(|&name| path.file_name().is_some_and(|file| file == name));
-            if let Some(name) = known {
+        let (mut files, mut other) = (BTreeMap::new(), None);
+        let each = |name: &[u8], from: &mut dyn io::Read| {
+            other = other.or(self
+                .others
+                .iter()
+                .find(|other| other.files(self).any(|file| file.as_bytes() == name)));
+            if let Some(known) = self.files().find(|known| known.as_bytes() == name) {
                 let mut bytes = Vec::new();
-                entry.take(MOST_BYTES).read_to_end(&mut bytes).map_err(damaged)?;
-                files.insert(name, bytes);
+                Limited::new(from, MOST_BYTES, MOST_OF_A_FILE).read_to_end(&mut bytes)?;
+                files.insert(known, bytes);
             }
+            Ok(())
+        };
+        tarball::files(BufReader::new(opened), each).map_err(damaged)?;
+        match other {
+            Some(other) if files.is_empty() => Err(self.but_found(other, archive)),
+            _ => Ok(files),
         }
-        // The checksum is at the very end.
-        io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(damaged)?;
-        Ok(files)
     }
 
     fn split(&self, place: &mut Place, names: &[&'static str]) -> Result<Split, DataError> {
@@ -164,7 +213,7 @@ impl Published {
                 return Err(DataError::Format {
                     file,
                     expected: format!("whole records of {record} bytes, as in {}", self.title),
-                    found: format!("{} bytes", bytes.len()),
+                    found: format!("{} bytes{}", bytes.len(), sniff::bracketed(&bytes)),
                 });
             }
             pixels.reserve_exact(bytes.len() / record * PIXELS);
@@ -191,7 +240,7 @@ impl Published {
         match place {
             Place::Folder(folder) => {
                 let file = folder.join(name);
-                if !file.is_file() {
+                if !file.exists() {
                     let names: Vec<&str> = self.files().chain([self.archive]).collect();
                     return Err(DataError::missing(
                         folder,
@@ -199,8 +248,10 @@ impl Published {
                         &names,
                     ));
                 }
-                let bytes = fs::read(&file).map_err(|error| DataError::io(&file, error))?;
-                Ok((file, bytes))
+                match file::read(&file, MOST_BYTES, MOST_OF_A_FILE) {
+                    Ok(bytes) => Ok((file, bytes)),
+                    Err(error) => Err(DataError::io(&file, error)),
+                }
             }
             Place::Archive(archive, files) => match files.remove(name) {
                 Some(bytes) => Ok((archive.join(name), bytes)),
@@ -214,9 +265,28 @@ impl Published {
     }
 }
 
+impl Version {
+    /// The names of a set's files in this version.
+    fn files(&self, set: &Published) -> impl Iterator<Item = String> {
+        set.files().map(|name| format!("{}{}", name.trim_end_matches(".bin"), self.extension))
+    }
+
+    /// Whether it, or any of its files, lies in a folder.
+    fn lies_in(&self, set: &Published, folder: &Path) -> bool {
+        folder.join(self.folder).is_dir()
+            || folder.join(self.archive).is_file()
+            || self.files(set).any(|name| folder.join(name).is_file())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use std::io::Write as _;
+
     use flate2::Compression;
+    use flate2::read::GzDecoder;
     use flate2::write::GzEncoder;
 
     use super::super::Images;
@@ -244,6 +314,12 @@ mod tests {
         tar.into_inner().unwrap().finish().unwrap()
     }
 
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     fn ten() -> Vec<(&'static str, Vec<u8>)> {
         let batch = |number: u8| records(&[], &[number, number + 4]);
         CIFAR_10.files().zip(0..).map(|(name, number)| (name, batch(number))).collect()
@@ -259,9 +335,18 @@ mod tests {
             fs::write(folder.path().join("plain").join(name), &bytes).unwrap();
             fs::write(folder.path().join("deep/cifar-10-batches-bin").join(name), &bytes).unwrap();
         }
-        let packed = folder.path().join("packed/cifar-10-binary.tar.gz");
-        fs::write(&packed, archive("cifar-10-batches-bin", &ten())).unwrap();
-        for place in ["plain", "packed", "deep", "packed/cifar-10-binary.tar.gz"] {
+        let packed = archive("cifar-10-batches-bin", &ten());
+        fs::write(folder.path().join("packed/cifar-10-binary.tar.gz"), &packed).unwrap();
+        // As browsers leave it that unpack what they load down, and as pigz and bgzip pack it.
+        let mut tar = vec![];
+        GzDecoder::new(packed.as_slice()).read_to_end(&mut tar).unwrap();
+        fs::create_dir(folder.path().join("unpacked")).unwrap();
+        fs::write(folder.path().join("unpacked/cifar-10-binary.tar.gz"), &tar).unwrap();
+        let members: Vec<u8> = tar.chunks(20_000).flat_map(gzip).collect();
+        fs::write(folder.path().join("members"), members).unwrap();
+        for place in
+            ["plain", "packed", "deep", "packed/cifar-10-binary.tar.gz", "unpacked", "members"]
+        {
             let data = cifar10(&folder.path().join(place)).unwrap();
             assert_eq!(data.train().labels(), [0, 4, 1, 5, 2, 6, 3, 7, 4, 8], "{place}");
             assert_eq!(data.test().labels(), [5, 9]);
@@ -281,6 +366,42 @@ mod tests {
         let data = cifar100(folder.path()).unwrap();
         assert_eq!((data.train().labels(), data.test().labels()), (&[99, 0][..], &[41][..]));
         assert!(data.classes().is_sorted() && data.classes().len() == 100);
+    }
+
+    /// Names longer than a header has room for, of either kind, and what is no file of the set, whatever it is called.
+    #[test]
+    fn archives_of_any_kind_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.tar");
+        let deep = ["deep"; 40].join("/");
+        fs::write(&file, archive(&deep, &ten())).unwrap();
+        assert_eq!(cifar10(&file).unwrap().test().labels(), [5, 9], "GNU's long names");
+        let mut tar = tar::Builder::new(vec![]);
+        for (name, bytes) in ten() {
+            let path = format!("{deep}/{name}");
+            let records = [("comment", b"long".as_slice()), ("path", path.as_bytes())];
+            tar.append_pax_extensions(records).unwrap();
+            let mut link = tar::Header::new_ustar();
+            link.set_entry_type(tar::EntryType::Symlink);
+            link.set_size(0);
+            for (header, name, bytes) in
+                [(tar::Header::new_ustar(), "short", bytes.as_slice()), (link, name, &[])]
+            {
+                let mut header = header;
+                header.set_path(name).unwrap();
+                if !bytes.is_empty() {
+                    header.set_size(bytes.len() as u64);
+                }
+                header.set_cksum();
+                tar.append(&header, bytes).unwrap();
+            }
+        }
+        fs::write(&file, tar.into_inner().unwrap()).unwrap();
+        assert_eq!(cifar10(&file).unwrap().test().labels(), [5, 9], "pax");
+        let python = archive("cifar-10-batches-py", &[("data_batch_1", vec![0x80, 2])]);
+        fs::write(&file, python).unwrap();
+        let error = cifar10(&file).unwrap_err().to_string();
+        assert!(error.contains("a.tar: this is CIFAR-10 in its Python version"), "{error}");
     }
 
     #[test]

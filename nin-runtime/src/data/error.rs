@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nin_dsl::shape::Shape;
 
 use super::Preprocessing;
+use super::doubt::listed;
 
 /// The two halves of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,21 @@ pub enum DataError {
         what: String,
         /// The names it may have.
         looked_for: Vec<String>,
+    },
+    /// A dataset in a form that nin does not read.
+    #[error(
+        "{}: this is {title} in its {whose} version; nin reads the binary version, `{archive}`, which its authors publish \
+         beside it", place.display()
+    )]
+    Version {
+        /// The folder or archive.
+        place: PathBuf,
+        /// Whose version it is: `Python` or `MATLAB`.
+        whose: &'static str,
+        /// The dataset.
+        title: &'static str,
+        /// What the version that nin reads is called.
+        archive: &'static str,
     },
     /// Training and test images are not of the same classes.
     #[error(
@@ -232,7 +248,8 @@ pub enum DataError {
     /// The model's outputs are not one a class.
     #[error(
         "the model has {model} outputs, and {data} has {classes} classes: give the model's last convolution (or `fc`) \
-         {classes} channels{}", uncounted(*smallest)
+         {classes} channels{}",
+        renumbered(unseen)
     )]
     Classes {
         /// The model's output.
@@ -241,8 +258,8 @@ pub enum DataError {
         data: String,
         /// Its classes.
         classes: usize,
-        /// Its smallest label.
-        smallest: u32,
+        /// Those of which there is no training image.
+        unseen: Vec<u32>,
     },
 }
 
@@ -285,12 +302,17 @@ fn lacks(set: &str, missing: &[String]) -> String {
     }
 }
 
-/// What to say about labels that do not begin with the first class.
-fn uncounted(smallest: u32) -> String {
-    match smallest {
+/// What to say about labels that do not begin with the first class, or have gaps.
+fn renumbered(unseen: &[u32]) -> String {
+    let begins = unseen.iter().zip(0..).take_while(|&(&class, number)| class == number).count();
+    match unseen.len() {
         0 => String::new(),
+        count if count == begins => {
+            format!("; or do the labels count from {begins}? nin's count from 0, and no label is 0")
+        }
         _ => format!(
-            "; or do the labels count from {smallest}? nin's count from 0, and no label is 0"
+            "; or are the labels to be numbered anew? No training image has the label {}",
+            listed(unseen)
         ),
     }
 }

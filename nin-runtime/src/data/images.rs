@@ -2,12 +2,15 @@
 //!
 //! Names are sorted, so that the same files give the same dataset on every machine.
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use ndarray::Array4;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{DataError, Dataset, Picture, Set, Split};
+use crate::exec::memory;
+use crate::file;
 use crate::parallel::map_on_all_cores;
 
 /// What lies in the dataset's folder.
@@ -51,17 +54,25 @@ fn classes(folder: &Path, set: Set) -> Result<Vec<Class>, DataError> {
     }
     let mut classes = vec![];
     for path in listed(&of_set)? {
-        if path.is_dir() {
+        if kind(&path)?.is_dir() {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| {
                 odd(&path, "a class's name in UTF-8", "other bytes: rename the folder")
             })?;
-            classes.push(Class { name: name.to_owned(), files: pictures(&path)? });
+            // Some systems take letters apart from their accents, and others do not: names are compared as they are read.
+            let name: String = name.nfc().collect();
+            if classes.iter().any(|other: &Class| other.name == name) {
+                let found =
+                    "one of two folders whose names look alike, their accents encoded in two ways";
+                return Err(odd(&path, "a folder for each class", found));
+            }
+            classes.push(Class { name, files: pictures(&path)? });
         } else if is_png(&path) {
             let found = "an image: put it into a folder named after its class";
             return Err(odd(&path, "a folder with the images of one class", found));
         }
     }
+    classes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     match classes.is_empty() {
         true => Err(DataError::missing(&of_set, "class folder", &["CLASS/*.png"])),
         false => Ok(classes),
@@ -86,16 +97,23 @@ fn learnable(folder: &Path, train: &[Class]) -> Result<(), DataError> {
 /// The images of a class's folder, which holds nothing else.
 fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let files = listed(folder)?;
-    match files.iter().find(|path| !is_png(path) || path.is_dir()) {
-        None => Ok(files),
-        Some(folder) if folder.is_dir() => {
-            Err(odd(folder, "a PNG image", "a folder: class folders hold images alone"))
-        }
-        Some(file) => {
-            let found = "a file of another kind: convert it to PNG, or move it elsewhere";
-            Err(odd(file, "a PNG image", found))
-        }
+    for file in &files {
+        let kind = kind(file)?;
+        let found = match file::irregular(kind) {
+            _ if kind.is_dir() => "a folder: class folders hold images alone",
+            Some(irregular) => irregular,
+            None if is_png(file) => continue,
+            None => "a file of another kind: convert it to PNG, or move it elsewhere",
+        };
+        return Err(odd(file, "a PNG image", found));
     }
+    Ok(files)
+}
+
+/// What a thing in a folder is, or what a link leads to.
+fn kind(path: &Path) -> Result<FileType, DataError> {
+    let found = fs::metadata(path).map_err(|error| DataError::io(path, error))?;
+    Ok(found.file_type())
 }
 
 /// What lies in a folder, clutter aside, sorted by name.
@@ -178,6 +196,7 @@ fn split(classes: &[Class], dims: [usize; 3]) -> Result<Split, DataError> {
 fn room(images: usize, size: usize) -> Result<Vec<u8>, DataError> {
     let bytes = images.saturating_mul(size);
     let mut pixels = vec![];
+    memory::check(bytes).map_err(|_| DataError::Memory { bytes })?;
     pixels.try_reserve_exact(bytes).map_err(|_| DataError::Memory { bytes })?;
     pixels.resize(bytes, 0);
     Ok(pixels)
@@ -242,6 +261,20 @@ mod tests {
         assert_eq!(data.train().labels(), [0, 1, 1]);
         assert_eq!(first_pixels(data.train()), [[5], [10], [20]]);
         assert_eq!((data.test().labels(), first_pixels(data.test())), (&[0][..], vec![vec![7]]));
+    }
+
+    /// The one system writes an `e` and its accent apart, the other as one letter.
+    #[test]
+    fn names_that_look_alike_are_one_class() {
+        let folder = folder();
+        write(&folder.path().join("train/cafe\u{301}/1.png"), 4, ColorType::Grayscale, 1);
+        write(&folder.path().join("test/caf\u{e9}/1.png"), 4, ColorType::Grayscale, 2);
+        let data = images(folder.path()).unwrap();
+        assert_eq!(data.classes(), ["a", "b", "caf\u{e9}"]);
+        assert_eq!((data.train().labels(), data.test().labels()), (&[0, 1, 1, 2][..], &[0, 2][..]));
+        write(&folder.path().join("train/caf\u{e9}/1.png"), 4, ColorType::Grayscale, 1);
+        let error = images(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("two folders whose names look alike"), "{error}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! MATLAB's MAT files of version 5, as much of them as datasets need: arrays of numbers by name, compressed or not.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-use super::DataError;
+use super::{DataError, sniff};
+use crate::exec::memory;
+use crate::file;
 
 /// Bytes of the text, version and byte order before the first element.
 const HEADER: usize = 128;
@@ -21,21 +22,94 @@ const NUMERIC: std::ops::RangeInclusive<u8> = 6..=15;
 const COMPLEX: u8 = 0x08;
 /// Arrays of more dimensions are no data of nin's.
 const MOST_DIMS: usize = 8;
+/// Bytes of what is said of an array before its numbers: flags, dimensions, a name.
+const MOST_SAID: u32 = 1 << 12;
 
-/// Numbers as a file stores them, which may be narrower than the array's class.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Numbers {
-    /// Stored as `uint8`.
-    Bytes(Vec<u8>),
-    /// Stored as anything else.
-    Others(Vec<f64>),
-}
-
-/// An array; the first dimension varies fastest.
+/// An array; the first dimension varies fastest. Its numbers are as the file stores them, which may be narrower than the
+/// array's class.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Array {
     pub(super) dims: Vec<usize>,
-    pub(super) numbers: Numbers,
+    width: Width,
+    bytes: Vec<u8>,
+}
+
+/// How numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+    U32,
+    F32,
+    F64,
+    I64,
+    U64,
+}
+
+impl Width {
+    /// What an element's kind stands for; `None` of a kind that holds no numbers.
+    fn of(kind: u32) -> Option<Width> {
+        Some(match kind {
+            1 => Width::I8,
+            2 => Width::U8,
+            3 => Width::I16,
+            4 => Width::U16,
+            5 => Width::I32,
+            6 => Width::U32,
+            7 => Width::F32,
+            9 => Width::F64,
+            12 => Width::I64,
+            13 => Width::U64,
+            _ => return None,
+        })
+    }
+
+    /// Bytes of a number.
+    fn bytes(self) -> usize {
+        match self {
+            Width::I8 | Width::U8 => 1,
+            Width::I16 | Width::U16 => 2,
+            Width::I32 | Width::U32 | Width::F32 => 4,
+            Width::F64 | Width::I64 | Width::U64 => 8,
+        }
+    }
+}
+
+impl Array {
+    /// How many numbers there are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() / self.width.bytes()
+    }
+
+    /// The numbers, if they are stored as `uint8`.
+    pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
+        (self.width == Width::U8).then_some(self.bytes)
+    }
+
+    /// The numbers, whatever they are stored as.
+    pub(super) fn numbers(&self) -> Vec<f64> {
+        macro_rules! wide {
+            ($number:ty) => {{
+                let (words, _) = self.bytes.as_chunks::<{ size_of::<$number>() }>();
+                words.iter().map(|&word| <$number>::from_le_bytes(word) as f64).collect()
+            }};
+        }
+        match self.width {
+            Width::I8 => wide!(i8),
+            Width::U8 => wide!(u8),
+            Width::I16 => wide!(i16),
+            Width::U16 => wide!(u16),
+            Width::I32 => wide!(i32),
+            Width::U32 => wide!(u32),
+            Width::F32 => wide!(f32),
+            Width::F64 => wide!(f64),
+            Width::I64 => wide!(i64),
+            Width::U64 => wide!(u64),
+        }
+    }
 }
 
 /// The arrays of these names that a file holds.
@@ -43,7 +117,7 @@ pub(super) struct Array {
 /// # Errors
 /// A file that cannot be read, is of another version or damaged, or holds something else under one of the names.
 pub(super) fn read(file: &Path, names: &[&str]) -> Result<BTreeMap<String, Array>, DataError> {
-    let opened = File::open(file).map_err(|error| DataError::io(file, error))?;
+    let opened = file::open(file).map_err(|error| DataError::io(file, error))?;
     let wrong = |found: String| DataError::Format {
         file: file.to_owned(),
         expected: "a MAT file of version 5".to_owned(),
@@ -75,7 +149,10 @@ fn elements(mut from: impl Read, names: &[&str]) -> Result<BTreeMap<String, Arra
         Some([1, 0, b'M', b'I']) => {
             return Err(Wrong("one with its bytes in big-endian order".to_owned()));
         }
-        _ => return Err(Wrong("a file of another kind".to_owned())),
+        _ => {
+            let found = sniff::kind(&header).unwrap_or("a file of another kind");
+            return Err(Wrong(found.to_owned()));
+        }
     }
     let mut found = BTreeMap::new();
     while let Some(tag) = first_tag(&mut from)? {
@@ -91,7 +168,11 @@ fn elements(mut from: impl Read, names: &[&str]) -> Result<BTreeMap<String, Arra
             MATRIX => matrix(&mut body, names)?,
             _ => None,
         };
-        found.extend(named);
+        if let Some((name, array)) = named
+            && found.insert(name.clone(), array).is_some()
+        {
+            return Err(Wrong(format!("`{name}` twice")));
+        }
         // What was not asked for is passed over.
         io::copy(&mut body, &mut io::sink())?;
         if body.limit() > 0 {
@@ -137,30 +218,36 @@ fn first_tag(from: &mut impl Read) -> Result<Option<Tag>, Wrong> {
     }
 }
 
-/// The kind and the bytes of the next element.
-fn element(from: &mut impl Read) -> Result<(u32, Vec<u8>), Wrong> {
-    let Tag { kind, bytes, within } = Tag::read(from)?;
-    if let Some(within) = within {
-        let bytes =
-            within.get(..bytes as usize).ok_or_else(|| Wrong("a damaged one".to_owned()))?;
-        return Ok((kind, bytes.to_vec()));
+/// The bytes of the next element, which says something of an array.
+fn said(from: &mut impl Read) -> Result<Vec<u8>, Wrong> {
+    let tag = Tag::read(from)?;
+    match tag.bytes > MOST_SAID {
+        true => Err(Wrong("a damaged one".to_owned())),
+        false => body(from, &tag),
+    }
+}
+
+/// The bytes of an element, padding passed over.
+fn body(from: &mut impl Read, tag: &Tag) -> Result<Vec<u8>, Wrong> {
+    let length = tag.bytes as usize;
+    if let Some(within) = tag.within {
+        let bytes = within.get(..length).ok_or_else(|| Wrong("a damaged one".to_owned()))?;
+        return Ok(bytes.to_vec());
     }
     let mut body = Vec::new();
-    from.take(u64::from(bytes)).read_to_end(&mut body)?;
-    if body.len() < bytes as usize {
+    from.take(u64::from(tag.bytes)).read_to_end(&mut body)?;
+    if body.len() < length {
         return Err(Wrong("one that ends too early".to_owned()));
     }
     // The last element of a compressed matrix may lack its padding.
-    let padding = u64::from(bytes).next_multiple_of(WORD) - u64::from(bytes);
+    let padding = u64::from(tag.bytes).next_multiple_of(WORD) - u64::from(tag.bytes);
     io::copy(&mut from.take(padding), &mut io::sink())?;
-    Ok((kind, body))
+    Ok(body)
 }
 
-/// A matrix that is asked for, with its name.
+/// A matrix that is asked for, with its name. Its numbers are read once their count is known to be that of its dimensions.
 fn matrix(from: &mut impl Read, names: &[&str]) -> Result<Option<(String, Array)>, Wrong> {
-    let (_, flags) = element(from)?;
-    let (_, dims) = element(from)?;
-    let (_, name) = element(from)?;
+    let (flags, dims, name) = (said(from)?, said(from)?, said(from)?);
     let name = String::from_utf8_lossy(&name).into_owned();
     if !names.contains(&name.as_str()) {
         return Ok(None);
@@ -174,39 +261,17 @@ fn matrix(from: &mut impl Read, names: &[&str]) -> Result<Option<(String, Array)
     }
     let (dims, _) = dims.as_chunks::<4>();
     let dims: Vec<usize> = dims.iter().map(|&dim| u32::from_le_bytes(dim) as usize).collect();
-    let (kind, bytes) = element(from)?;
-    let numbers = numbers(kind, bytes)
-        .ok_or_else(|| Wrong(format!("`{name}`, stored as numbers of an unknown kind ({kind})")))?;
-    let count = match &numbers {
-        Numbers::Bytes(numbers) => numbers.len(),
-        Numbers::Others(numbers) => numbers.len(),
-    };
+    let tag = Tag::read(from)?;
+    let width = Width::of(tag.kind).ok_or_else(|| {
+        Wrong(format!("`{name}`, stored as numbers of an unknown kind ({})", tag.kind))
+    })?;
+    let (bytes, count) = (tag.bytes as usize, tag.bytes as usize / width.bytes());
     let expected = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
     if dims.len() > MOST_DIMS || expected != Some(count) {
         return Err(Wrong(format!("`{name}` of {dims:?} with {count} numbers")));
     }
-    Ok(Some((name, Array { dims, numbers })))
-}
-
-/// Numbers out of their bytes; `None` of a kind that is none.
-fn numbers(kind: u32, bytes: Vec<u8>) -> Option<Numbers> {
-    macro_rules! wide {
-        ($number:ty) => {{
-            let (words, _) = bytes.as_chunks::<{ size_of::<$number>() }>();
-            words.iter().map(|&word| <$number>::from_le_bytes(word) as f64).collect()
-        }};
-    }
-    Some(Numbers::Others(match kind {
-        1 => wide!(i8),
-        2 => return Some(Numbers::Bytes(bytes)),
-        3 => wide!(i16),
-        4 => wide!(u16),
-        5 => wide!(i32),
-        6 => wide!(u32),
-        7 => wide!(f32),
-        9 => wide!(f64),
-        12 => wide!(i64),
-        13 => wide!(u64),
-        _ => return None,
-    }))
+    memory::check(bytes).map_err(|_| {
+        Wrong(format!("`{name}` of {bytes} bytes, which this machine has no memory for"))
+    })?;
+    Ok(Some((name, Array { dims, width, bytes: body(from, &tag)? })))
 }

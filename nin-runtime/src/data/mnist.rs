@@ -1,6 +1,7 @@
 //! MNIST: the digits inside nin, and the full set from a folder.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::{DataError, Dataset, Split, idx};
 
@@ -13,7 +14,7 @@ fn digits() -> Vec<String> {
 pub(super) fn mnist_10k() -> Result<Dataset, DataError> {
     macro_rules! inside {
         ($read:path, $name:literal) => {
-            $read(Path::new($name), include_bytes!(concat!("../../data/mnist-10k/", $name)))
+            $read(Path::new($name), &include_bytes!(concat!("../../data/mnist-10k/", $name))[..])
         };
     }
     let train = Split::new(
@@ -29,6 +30,13 @@ pub(super) fn mnist_10k() -> Result<Dataset, DataError> {
 
 /// The full set (60,000 and 10,000) from its idx files, plain or gzipped, under either of the names they are found with.
 pub(super) fn mnist(folder: &Path) -> Result<Dataset, DataError> {
+    if let Some(file) = emnist(folder) {
+        let found = "one of EMNIST's: give its sets `mnist` and `digits` the names of MNIST's files, such as \
+                     `train-images-idx3-ubyte.gz`; save others as arrays for `npy:DIR`, labels from 0 (those of `letters` \
+                     count from 1)";
+        let expected = "a file of MNIST's".to_owned();
+        return Err(DataError::Format { file, expected, found: found.to_owned() });
+    }
     let split = |set: &str, what: &str| {
         let names = |kind: &str, rank: u32| {
             [format!("{set}-{kind}-idx{rank}-ubyte"), format!("{set}-{kind}.idx{rank}-ubyte")]
@@ -43,8 +51,16 @@ pub(super) fn mnist(folder: &Path) -> Result<Dataset, DataError> {
         };
         let (images_file, images) = read("images", 3)?;
         let (labels_file, labels) = read("labels", 1)?;
-        let images = idx::images(&images_file, &images)?;
-        let labels = idx::labels(&labels_file, &labels)?;
+        let images = idx::images(&images_file, images)?;
+        let labels = idx::labels(&labels_file, labels)?;
+        if let Some(image) = labels.iter().position(|&label| label > 9) {
+            let found = format!(
+                "{} at image {image} (from 0): save images of other classes as arrays for `npy:DIR`, labels from 0",
+                labels[image]
+            );
+            let expected = "labels of digits, from 0 to 9".to_owned();
+            return Err(DataError::Format { file: labels_file, expected, found });
+        }
         if images.dim().0 != labels.len() {
             return Err(DataError::Format {
                 file: labels_file,
@@ -57,10 +73,20 @@ pub(super) fn mnist(folder: &Path) -> Result<Dataset, DataError> {
     Dataset::new("mnist", split("train", "training")?, split("t10k", "test")?, digits())
 }
 
+/// A file of EMNIST's, if a folder holds such and none of MNIST's.
+fn emnist(folder: &Path) -> Option<PathBuf> {
+    let names = || fs::read_dir(folder).ok().into_iter().flatten().flatten();
+    let begins = |with: &'static str| {
+        names().map(|entry| entry.path()).find(move |path| {
+            path.file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(with.as_bytes()))
+        })
+    };
+    begins("emnist-").filter(|_| begins("train-").is_none())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use flate2::{Compression, GzBuilder};
 
     use super::*;
@@ -111,22 +137,32 @@ mod tests {
 
     #[test]
     fn broken_files_are_errors_that_name_them() {
-        let cases: [(&str, Vec<u8>, &str); 6] = [
+        let cases: [(&str, Vec<u8>, &str); 8] = [
             (
                 "train-images-idx3-ubyte",
                 idx_file(0x803, &[3, 2, 2], &[7; 11]),
                 "expected 3 x 2 x 2 bytes after a header of 16, found 27 in all",
             ),
+            (
+                "train-images-idx3-ubyte",
+                idx_file(0x803, &[3, 2, 2], &[7; 13]),
+                "expected 3 x 2 x 2 bytes after a header of 16, found more",
+            ),
             ("train-images-idx3-ubyte", vec![0, 0], "expected idx images, found 2 bytes"),
             (
                 "train-images-idx3-ubyte",
                 b"\x89PNG\r\n\x1a\n".to_vec(),
-                "expected idx images (magic number 0x0803), found 0x89504e47",
+                "expected idx images (magic number 0x0803), found 0x89504e47 (a PNG image)",
             ),
             (
                 "train-images-idx3-ubyte",
                 idx_file(0x803, &[u32::MAX, u32::MAX, u32::MAX], &[]),
-                "found 16 in all",
+                "found less: no file is as long",
+            ),
+            (
+                "t10k-labels-idx1-ubyte",
+                idx_file(0x801, &[2], &[3, 26]),
+                "expected labels of digits, from 0 to 9, found 26 at image 1 (from 0): save images of other classes",
             ),
             (
                 "t10k-labels-idx1-ubyte",

@@ -1,14 +1,22 @@
 //! NumPy's `.npy` files, and datasets made of four of them: `{train,test}_{images,labels}.npy`.
 
-use std::fs::File;
-use std::io::{BufReader, Seek as _};
-use std::path::Path;
+mod header;
+mod kind;
 
-use ndarray::{ArrayD, Axis, Ix4, ShapeBuilder as _};
+use std::fs::{self, File};
+use std::io::{BufReader, Seek as _};
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array4, ArrayD, Axis, Ix4, ShapeBuilder as _};
 use ndarray_npy::ReadableElement;
-use ndarray_npy::npy::header::{Header, ParseHeaderError, ReadHeaderError};
+use ndarray_npy::npy::header::Header;
 
 use super::{DataError, Dataset, Images, Set, Split};
+use crate::exec::memory;
+use crate::file;
+
+pub use kind::Expected;
+use kind::dtype;
 
 /// What lies in the dataset's folder.
 const LAYOUT: &[&str] =
@@ -41,31 +49,22 @@ impl Array {
     }
 }
 
-/// What a file should hold, for messages.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected {
-    /// All of it, such as `float32 images [N, C, H, W]`.
-    pub what: &'static str,
-    /// The type to convert other numbers to, such as `float32`.
-    pub dtype: &'static str,
-}
+const LABELS: Expected = Expected { what: "whole labels [N]", dtype: "int64", levels: false };
+const IMAGES: Expected = Expected {
+    what: "uint8 or float32 images [N, C, H, W] or [N, H, W]",
+    dtype: "float32",
+    levels: true,
+};
 
 /// Reads a file.
 ///
 /// # Errors
 /// A file that cannot be read, is no `.npy` file, is truncated, or holds numbers of a type that is not in [`Array`].
 pub fn read(file: &Path, expected: Expected) -> Result<Array, DataError> {
-    let opened = File::open(file).map_err(|error| DataError::io(file, error))?;
+    let opened = file::open(file).map_err(|error| DataError::io(file, error))?;
     let mut reader = BufReader::new(opened);
-    let header = Header::from_reader(&mut reader).map_err(|error| {
-        let problem = match error {
-            ReadHeaderError::Io(_) => "one without a whole header",
-            ReadHeaderError::Parse(ParseHeaderError::MagicString) => "a file of another kind",
-            // What does not parse is not worth printing.
-            ReadHeaderError::Parse(_) => "one with a header that makes no sense",
-        };
-        wrong(file, &format!("a NumPy file of {}", expected.what), problem)
-    })?;
+    let header = header::read(&mut reader)
+        .map_err(|found| wrong(file, &format!("a NumPy file of {}", expected.what), &found))?;
     let contents = Contents { file, header, reader };
     match contents.code() {
         "u1" => contents.read().map(Array::U8),
@@ -81,13 +80,16 @@ pub fn read(file: &Path, expected: Expected) -> Result<Array, DataError> {
 /// # Errors
 /// As [`read`], an array of another shape or of floats, and numbers that are no classes.
 pub fn labels(file: &Path) -> Result<Vec<u32>, DataError> {
-    const EXPECTED: Expected = Expected { what: "whole labels [N]", dtype: "int64" };
-    let array = match read(file, EXPECTED)? {
-        Array::U8(array) => array.mapv(i64::from),
-        Array::I32(array) => array.mapv(i64::from),
-        Array::I64(array) => array,
-        other @ Array::F32(_) => return Err(EXPECTED.but_found(file, other.dtype())),
-    };
+    match read(file, LABELS)? {
+        Array::U8(array) => classes(file, &array),
+        Array::I32(array) => classes(file, &array),
+        Array::I64(array) => classes(file, &array),
+        other @ Array::F32(_) => Err(LABELS.but_found(file, other.dtype())),
+    }
+}
+
+/// Numbers as classes.
+fn classes<A: Copy + Into<i64>>(file: &Path, array: &ArrayD<A>) -> Result<Vec<u32>, DataError> {
     if array.ndim() != 1 {
         let remedy = match array.shape() {
             [_, 1] => "save `x.reshape(-1)`",
@@ -95,9 +97,10 @@ pub fn labels(file: &Path) -> Result<Vec<u32>, DataError> {
             _ => "one number an image is needed",
         };
         let found = format!("an array of shape {:?}: {remedy}", array.shape());
-        return Err(wrong(file, EXPECTED.what, &found));
+        return Err(wrong(file, LABELS.what, &found));
     }
-    let class = |(index, &label): (usize, &i64)| {
+    let class = |(index, &label): (usize, &A)| {
+        let label: i64 = label.into();
         let class = u32::try_from(label).ok().filter(|&class| (class as usize) < MOST_CLASSES);
         class.ok_or_else(|| {
             let expected = format!("labels from 0 to below {MOST_CLASSES}");
@@ -110,8 +113,11 @@ pub fn labels(file: &Path) -> Result<Vec<u32>, DataError> {
 /// Reads a dataset's four files. Classes are named by their numbers, and there are as many as the largest training label
 /// asks for.
 pub(super) fn npy(folder: &Path) -> Result<Dataset, DataError> {
-    if let Some(missing) = LAYOUT.iter().find(|name| !folder.join(name).is_file()) {
-        return Err(DataError::missing(folder, format!("`{missing}`"), LAYOUT));
+    if let Some(missing) = LAYOUT.iter().find(|name| !folder.join(name).exists()) {
+        return Err(match archive(folder) {
+            Some(archive) => wrong(&archive, "four `.npy` files in a folder", header::ARCHIVE),
+            None => DataError::missing(folder, format!("`{missing}`"), LAYOUT),
+        });
     }
     let (train, test) = (split(folder, Set::Train)?, split(folder, Set::Test)?);
     if let (Images::Bytes(_), Images::Floats(_)) | (Images::Floats(_), Images::Bytes(_)) =
@@ -123,6 +129,14 @@ pub(super) fn npy(folder: &Path) -> Result<Dataset, DataError> {
     let classes = train.labels().iter().max().map_or(0, |&largest| largest + 1);
     let names = (0..classes).map(|class| class.to_string()).collect();
     Dataset::new(format!("npy:{}", folder.display()), train, test, names)
+}
+
+/// The `.npz` archive that is named in a folder's place, or lies in it.
+fn archive(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok().into_iter().flatten().flatten();
+    let mut paths = [folder.to_owned()].into_iter().chain(entries.map(|entry| entry.path()));
+    paths
+        .find(|path| path.extension().is_some_and(|extension| extension == "npz") && path.is_file())
 }
 
 /// The images and labels of a set, of which there is at least one.
@@ -145,25 +159,19 @@ fn split(folder: &Path, set: Set) -> Result<Split, DataError> {
 
 /// Images `[N, C, H, W]`, or `[N, H, W]` of one channel.
 fn images(file: &Path) -> Result<Images, DataError> {
-    const EXPECTED: Expected =
-        Expected { what: "uint8 or float32 images [N, C, H, W] or [N, H, W]", dtype: "float32" };
-    match read(file, EXPECTED)? {
-        Array::U8(array) => Ok(with_channels(file, array, EXPECTED)?.into()),
-        Array::F32(array) => Ok(with_channels(file, array, EXPECTED)?.into()),
-        other @ (Array::I32(_) | Array::I64(_)) => Err(EXPECTED.but_found(file, other.dtype())),
+    match read(file, IMAGES)? {
+        Array::U8(array) => Ok(with_channels(file, array)?.into()),
+        Array::F32(array) => Ok(with_channels(file, array)?.into()),
+        other @ (Array::I32(_) | Array::I64(_)) => Err(IMAGES.but_found(file, other.dtype())),
     }
 }
 
-fn with_channels<A>(
-    file: &Path,
-    array: ArrayD<A>,
-    expected: Expected,
-) -> Result<ndarray::Array4<A>, DataError> {
+fn with_channels<A>(file: &Path, array: ArrayD<A>) -> Result<Array4<A>, DataError> {
     let dims = array.shape().to_vec();
     let array = if array.ndim() == 3 { array.insert_axis(Axis(1)) } else { array };
     array
         .into_dimensionality::<Ix4>()
-        .map_err(|_| wrong(file, expected.what, &format!("an array of shape {dims:?}")))
+        .map_err(|_| wrong(file, IMAGES.what, &format!("an array of shape {dims:?}")))
 }
 
 /// A file of which the header has been read.
@@ -199,34 +207,12 @@ impl Contents<'_> {
         if bytes.is_none_or(|bytes| bytes as u64 != present) {
             return Err(damaged(format!("{present} bytes after the header")));
         }
+        memory::check(bytes.unwrap_or(usize::MAX))
+            .map_err(|_| DataError::Memory { bytes: elements }.within(file.display()))?;
         let numbers = A::read_to_end_exact_vec(&mut reader, &type_descriptor, elements)
             .map_err(|error| damaged(error.to_string()))?;
         ArrayD::from_shape_vec(shape.set_f(layout.is_fortran()), numbers)
             .map_err(|error| damaged(error.to_string()))
-    }
-}
-
-impl Expected {
-    /// The error about numbers of another type, by NumPy's name for it.
-    pub fn but_found(self, file: &Path, dtype: &str) -> DataError {
-        let found = format!("{dtype}: save `x.astype(numpy.{})`", self.dtype);
-        wrong(file, self.what, &found)
-    }
-}
-
-/// What Python calls a type: `float64` for `f8`.
-fn dtype(code: &str) -> String {
-    let kind = match code.chars().next() {
-        Some('f') => "float",
-        Some('i') => "int",
-        Some('u') => "uint",
-        Some('c') => "complex",
-        Some('b') => return "bool".to_owned(),
-        _ => return format!("numbers of another kind ({code})"),
-    };
-    match code[1..].parse::<u32>() {
-        Ok(bytes) => format!("{kind}{}", u64::from(bytes) * 8),
-        Err(_) => code.to_owned(),
     }
 }
 
@@ -237,8 +223,6 @@ fn wrong(file: &Path, expected: &str, found: &str) -> DataError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use ndarray::{Array1, Array2, Array3, Array4};
     use ndarray_npy::write_npy;
 
@@ -300,6 +284,8 @@ mod tests {
         fails(
             "train_images.npy: expected uint8 or float32 images [N, C, H, W] or [N, H, W], found float64: save `x.astype(numpy.float32)`",
         );
+        write_npy(&images, &Array4::<i64>::zeros((3, 1, 4, 4))).unwrap();
+        fails("found int64: save `x.astype(numpy.uint8)` if they are levels from 0 to 255");
         write_npy(&images, &Array2::<u8>::zeros((3, 16))).unwrap();
         fails("found an array of shape [3, 16]");
         write_npy(&images, &Array3::<u8>::zeros((0, 4, 4))).unwrap();
@@ -344,7 +330,9 @@ mod tests {
             error(&whole[..whole.len() - 1]).contains("int64 array of shape [3], found 23 bytes")
         );
         assert!(error(&[whole.as_slice(), b"!"].concat()).contains("found 25 bytes"));
-        assert!(error(b"PK\x03\x04 many arrays").contains("another kind"));
+        assert!(error(b"PK\x03\x04 many arrays").contains("save each array by itself"));
+        assert!(error(b"\x89PNG\r\n\x1a\n").contains("found a PNG image"));
+        assert!(error(b"1, 2, 3").contains("another kind"));
         let text = |from: &str, to: &str| {
             let mut bytes = whole.clone();
             let at =
@@ -362,8 +350,15 @@ mod tests {
         assert!(error(&text("(3,)", "(9000000000000000,)")).contains("24 bytes"));
         assert!(error(&text("(3,)", "(99999999999, 99999999999)")).contains("24 bytes"));
         assert!(error(&text("'<i8'", &"(".repeat(20))).contains("makes no sense"));
-        assert!(error(&text("'<i8'", "[('a', '<i8')]")).contains("numbers of another kind"));
+        assert!(
+            error(&text("'<i8'", "[('a', '<i8')]")).contains("found records of several fields")
+        );
+        assert!(
+            error(&text("'<i8'", "'|O'   ")).contains("objects of Python's: save `numpy.array(")
+        );
+        assert!(error(&text("'<i8'", "'<U10'")).contains("texts: save numbers"));
     }
+
     /// No byte that is spoilt brings the reader down, whatever it makes of the array.
     #[test]
     fn any_byte_may_be_spoilt() {

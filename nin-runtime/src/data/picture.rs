@@ -1,14 +1,19 @@
 //! [`Picture`]: a PNG file as bytes, for datasets of image files and for single images; and [`encode`], the other way.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array3, ArrayView3};
 use nin_dsl::limits::ACTIVATION_ELEMENTS;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Reader, Transformations};
 
-use super::DataError;
+use super::{DataError, sniff};
+use crate::exec::memory;
+use crate::file::Limited;
+
+/// Bytes of a file: twice those of the largest image's pixels, which are hardly ever stored as they are.
+const MOST_BYTES: u64 = 2 * ACTIVATION_ELEMENTS;
 
 /// A PNG file of which the header has been read.
 ///
@@ -16,7 +21,7 @@ use super::DataError;
 /// stored as grey has one channel, all else three: red, green and blue. Gamma and colour profiles are ignored.
 pub struct Picture {
     file: PathBuf,
-    reader: Reader<BufReader<File>>,
+    reader: Reader<BufReader<Limited<File>>>,
 }
 
 impl Picture {
@@ -26,8 +31,17 @@ impl Picture {
     /// A file that cannot be read or is no PNG image, and one larger than any model's input.
     pub fn open(file: &Path) -> Result<Picture, DataError> {
         let opened = File::open(file).map_err(|error| DataError::io(file, error))?;
-        let mut decoder = Decoder::new(BufReader::new(opened));
+        let limited = Limited::new(opened, MOST_BYTES, "the most that nin reads of an image");
+        let mut bytes = BufReader::new(limited);
+        let first = bytes.fill_buf().map_err(|error| DataError::io(file, error))?;
+        if let Some(kind) = sniff::kind(first).filter(|&kind| kind != sniff::PNG) {
+            let problem = format!("it is {kind}, whatever its name says: convert it to PNG");
+            return Err(DataError::Picture { file: file.to_owned(), problem });
+        }
+        let mut decoder = Decoder::new(bytes);
         decoder.set_transformations(Transformations::EXPAND);
+        decoder.set_ignore_text_chunk(true);
+        decoder.set_ignore_iccp_chunk(true);
         let reader = decoder.read_info().map_err(|error| unreadable(file, &error))?;
         let picture = Picture { file: file.to_owned(), reader };
         let [channels, height, width] = picture.dims().map(|side| side as u64);
@@ -62,6 +76,8 @@ impl Picture {
         let wrong =
             |problem: &str| DataError::Picture { file: file.clone(), problem: problem.to_owned() };
         let size = self.reader.output_buffer_size().ok_or_else(|| wrong("it is too large"))?;
+        memory::check(size)
+            .map_err(|_| DataError::Memory { bytes: size }.within(file.display()))?;
         let mut bytes = vec![0; size];
         let frame =
             self.reader.next_frame(&mut bytes).map_err(|error| unreadable(&file, &error))?;
@@ -165,7 +181,9 @@ mod tests {
         for length in [0, 7, 20, 60, whole.len() - 30] {
             assert!(error(&whole[..length]).contains("end of file"), "{length} bytes");
         }
-        assert!(error(b"\xff\xd8\xff\xe0 a photograph").contains("signature"));
+        assert!(error(b"a photograph, they said").contains("signature"));
+        let message = error(b"\xff\xd8\xff\xe0 a photograph");
+        assert!(message.ends_with("it is a JPEG image, whatever its name says: convert it to PNG"));
         let mut flipped = whole.to_vec();
         flipped[60] ^= 1;
         assert!(error(&flipped).contains("CRC"));

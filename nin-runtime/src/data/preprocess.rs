@@ -210,6 +210,18 @@ impl Preparation {
         if fits { Ok(()) } else { Err(DataError::Statistics { images }) }
     }
 
+    /// A mean of the training images that fractions from 0 to 1 cannot have, as levels from 0 to 255 do, if what they are
+    /// makes a difference.
+    pub fn foreign_mean(&self) -> Option<f32> {
+        let means = match self {
+            Preparation::Normalised(normalisation) => &normalisation.mean,
+            Preparation::Centred { mean, .. } => mean,
+            // Both begin with images of one length, whatever they were before.
+            Preparation::Whitened { .. } | Preparation::Local { .. } => return None,
+        };
+        means.iter().copied().find(|mean| !(-0.01..=1.01).contains(mean))
+    }
+
     /// Writes statistics that are too large for words, if there are any; says whether.
     ///
     /// # Errors

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use ndarray::Array4;
 
-use super::mat::{self, Array, Numbers};
-use super::{DataError, Dataset, Split};
+use super::{DataError, Dataset, Split, mat};
 
 const CHANNELS: usize = 3;
 const SIDE: usize = 32;
@@ -16,13 +15,13 @@ const TEST: &str = "test_32x32.mat";
 
 /// The digits of a folder. `extra_32x32.mat` need not be there; if it is, its images are training images too.
 pub(super) fn svhn(folder: &Path) -> Result<Dataset, DataError> {
-    if let Some(missing) = [TRAIN, TEST].into_iter().find(|name| !folder.join(name).is_file()) {
+    if let Some(missing) = [TRAIN, TEST].into_iter().find(|name| !folder.join(name).exists()) {
         let names = [TRAIN, TEST, EXTRA];
         return Err(DataError::missing(folder, format!("`{missing}` of SVHN"), &names));
     }
     let (mut pixels, mut labels) = digits(&folder.join(TRAIN))?;
     let extra = folder.join(EXTRA);
-    if extra.is_file() {
+    if extra.exists() {
         let (more_pixels, more_labels) = digits(&extra)?;
         pixels.extend(more_pixels);
         labels.extend(more_labels);
@@ -56,16 +55,12 @@ fn digits(file: &Path) -> Result<(Vec<u8>, Vec<u32>), DataError> {
         [h, w, c, n] => ([h, w, c], n),
         _ => ([0; 3], 0),
     };
-    let Array { numbers: Numbers::Bytes(mut pixels), .. } = images else {
-        return Err(wrong("images `X` of uint8".to_owned(), "numbers of another type".to_owned()));
-    };
     if dims != [SIDE, SIDE, CHANNELS] {
         let found = format!("an array of {:?}", images.dims);
         return Err(wrong(format!("images `X` of [{SIDE}, {SIDE}, {CHANNELS}, N]"), found));
     }
-    let labels: Vec<f64> = match labels.numbers {
-        Numbers::Bytes(labels) => labels.into_iter().map(f64::from).collect(),
-        Numbers::Others(labels) => labels,
+    let Some(mut pixels) = images.into_bytes() else {
+        return Err(wrong("images `X` of uint8".to_owned(), "numbers of another type".to_owned()));
     };
     if labels.len() != count {
         return Err(wrong(format!("{count} labels `y`, one an image"), labels.len().to_string()));
@@ -78,7 +73,7 @@ fn digits(file: &Path) -> Result<(Vec<u8>, Vec<u32>), DataError> {
             format!("{label} at image {image} (from 0)"),
         )),
     };
-    let labels = labels.iter().enumerate().map(digit).collect::<Result<_, _>>()?;
+    let labels = labels.numbers().iter().enumerate().map(digit).collect::<Result<_, _>>()?;
     // The first dimension varies fastest: every plane lies column by column.
     for plane in pixels.chunks_exact_mut(PIXELS / CHANNELS) {
         for y in 0..SIDE {

@@ -2,12 +2,13 @@
 
 use ndarray::{Array4, s};
 use nin_dsl::graph::Graph;
+use nin_dsl::shape::Shape;
 
 use super::trainer::Machine;
 use crate::compile::{Purpose, compile};
 use crate::data::{Preparation, Split};
 use crate::error::Error;
-use crate::exec::{Program, Session, zeroed_images};
+use crate::exec::{Program, Session, memory, zeroed_images};
 use crate::weights::Weights;
 
 /// What a model makes of labelled images.
@@ -105,6 +106,10 @@ impl Evaluator {
         batch: usize,
         machine: &Machine,
     ) -> Result<Evaluator, Error> {
+        // The confusion matrix, which some labels' slips make enormous.
+        if let Shape::Vector { n } = graph.output() {
+            memory::check(n.saturating_mul(n).saturating_mul(size_of::<u64>()))?;
+        }
         let options = machine.options(batch, Purpose::Inference);
         let session = compile(&graph.without_softmax(), &options)?.session(weights)?;
         let batch = zeroed_images(batch, graph.input())?;

@@ -13,7 +13,7 @@ use super::claim::{self, Claim};
 use super::recipe::Recipe;
 use crate::codegen::Isa;
 use crate::data::Preparation;
-use crate::file::write_atomically;
+use crate::file::{self, write_atomically};
 use crate::model::Model;
 use crate::plan::Algos;
 
@@ -30,6 +30,8 @@ const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 /// Every file of a run.
 const FILES: [&str; 8] = [MODEL, RECIPE, PLAN, METRICS, STATISTICS, REPORT, LAST, BEST];
+/// Bytes of a text of a run: metrics of ten million steps.
+const MOST_BYTES: u64 = 1 << 30;
 /// Begins the plan's first line, before the instruction set.
 pub(super) const ISA: &str = "isa ";
 /// Between the instruction set and the choice of algorithms.
@@ -236,12 +238,26 @@ impl RunFolder {
 
     /// The instruction set and the plan the run began with, as text.
     pub(super) fn plan(&self) -> Result<String, TrainError> {
-        self.read(PLAN)
+        Ok(String::from_utf8_lossy(&self.bytes(PLAN)?).into_owned())
     }
 
-    fn read(&self, name: &str) -> Result<String, TrainError> {
+    /// The lines of [`RunFolder::metrics`]; none of a run that lost them, which has lost no more than a log. What a crash
+    /// has spoilt of them is no JSON.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn read_metrics(&self) -> Result<String, TrainError> {
+        let bytes = match self.bytes(METRICS) {
+            Err(TrainError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => vec![],
+            bytes => bytes?,
+        };
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, TrainError> {
         let file = self.file(name);
-        fs::read_to_string(&file).map_err(|error| io_error(&file, error))
+        file::read(&file, MOST_BYTES, "the most that a run writes of a text")
+            .map_err(|error| io_error(&file, error))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), TrainError> {
@@ -290,14 +306,7 @@ impl Recorder {
         claim: Claim,
         progress: &Progress,
     ) -> Result<Recorder, TrainError> {
-        let file = folder.file(METRICS);
-        let text = match fs::read(&file) {
-            // What a crash has spoilt is cut off below.
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            // A run that lost it has lost no more than a log.
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(io_error(&file, error)),
-        };
+        let text = folder.read_metrics()?;
         let known = |line: &&str| match serde_json::from_str(line) {
             Ok(AnyLine { step: Some(step), .. }) => step <= progress.step,
             Ok(AnyLine { step: None, epoch }) => epoch <= progress.epoch,

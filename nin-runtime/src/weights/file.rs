@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use nin_dsl::graph::Graph;
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::names::Name;
-use super::{Mismatch, Tensor, Weights};
+use super::{Mismatch, Tensor, Weights, bytes};
 use crate::file::write_atomically;
 
 /// Before the name of a momentum tensor in a checkpoint.
@@ -77,8 +77,14 @@ impl WeightsFile {
     /// # Errors
     /// A file that cannot be read, is no safetensors file, or holds anything but float32 and PyTorch's counts of batches.
     pub fn read(file: &Path) -> Result<WeightsFile, WeightsError> {
-        let bytes =
-            fs::read(file).map_err(|source| WeightsError::Io { file: file.to_owned(), source })?;
+        let mut bytes = vec![];
+        bytes::read(file, &mut bytes).map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => WeightsError::Format {
+                file: file.to_owned(),
+                reason: foreign(&bytes).map_or_else(|| source.to_string(), str::to_owned),
+            },
+            _ => WeightsError::Io { file: file.to_owned(), source },
+        })?;
         let format = |error: safetensors::SafeTensorError| WeightsError::Format {
             file: file.to_owned(),
             reason: foreign(&bytes).map_or_else(|| error.to_string(), str::to_owned),

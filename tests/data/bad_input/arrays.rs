@@ -1,12 +1,18 @@
 //! NumPy files.
 
 use std::fs;
+use std::path::Path;
 
 use ndarray::{Array1, Array2, Array4, Axis};
 use ndarray_npy::{read_npy, write_npy};
 
-use super::{Row, truncate, write};
+use super::{Row, replace, truncate, write};
 use crate::bench::SIDE;
+
+/// Gives numbers another type in a file's header, a text of the same length.
+fn descr(file: &Path, from: &str, to: &str) {
+    replace(file, &format!("'{from}'"), &format!("'{to}'"));
+}
 
 const TRAIN_ARRAYS: &str = "train m.nin --data npy:arrays";
 const EVAL: &str = "eval m.nin --weights w.safetensors --data npy:arrays";
@@ -31,6 +37,73 @@ pub(super) const ROWS: &[Row] = &[
             "train_images.npy: expected uint8 or float32",
             "found float64: save `x.astype(numpy.float32)`",
         ],
+    },
+    Row {
+        what: "long integers",
+        spoil: |folder| {
+            let array = Array4::<i64>::zeros((12, 1, SIDE, SIDE));
+            write_npy(folder.join("arrays/train_images.npy"), &array).unwrap();
+        },
+        line: TRAIN_ARRAYS,
+        code: 1,
+        says: &[
+            "train_images.npy: expected uint8 or float32",
+            "found int64: save `x.astype(numpy.uint8)` if they are levels from 0 to 255",
+        ],
+    },
+    Row {
+        what: "objects",
+        spoil: |folder| descr(&folder.join("arrays/train_images.npy"), "|u1", "|O "),
+        line: TRAIN_ARRAYS,
+        code: 1,
+        says: &[
+            "found objects of Python's: save `numpy.array(x.tolist(), numpy.float32)`, all of one shape",
+        ],
+    },
+    Row {
+        what: "texts for labels",
+        spoil: |folder| descr(&folder.join("arrays/train_labels.npy"), "<i8", "<U9"),
+        line: TRAIN_ARRAYS,
+        code: 1,
+        says: &["found texts: save numbers, such as `numpy.unique(x, return_inverse=True)[1]`"],
+    },
+    Row {
+        what: "an archive in place of four files",
+        spoil: |folder| {
+            fs::remove_file(folder.join("arrays/train_images.npy")).unwrap();
+            write(folder.join("arrays/all.npz"), b"PK\x03\x04");
+        },
+        line: TRAIN_ARRAYS,
+        code: 1,
+        says: &[
+            "arrays/all.npz: expected four `.npy` files in a folder, found a zip archive, as of `numpy.savez`",
+        ],
+    },
+    Row {
+        what: "labels with gaps",
+        spoil: |folder| {
+            let labels = (0..12).map(|n| [0i64, 2, 5][n % 3]).collect::<Array1<i64>>();
+            write_npy(folder.join("arrays/train_labels.npy"), &labels).unwrap();
+        },
+        line: TRAIN_ARRAYS,
+        code: 1,
+        says: &[
+            "the model has 3 outputs",
+            "has 6 classes",
+            "No training image has the label 1, 3 or 4",
+        ],
+    },
+    Row {
+        what: "one label far from the others",
+        spoil: |folder| {
+            let file = folder.join("arrays/train_labels.npy");
+            let mut labels: Array1<i64> = read_npy(&file).unwrap();
+            labels[7] = 65_535;
+            write_npy(&file, &labels).unwrap();
+        },
+        line: TRAIN_ARRAYS,
+        code: 1,
+        says: &["has 65536 classes", "has the label 3, 4, 5, 6, 7 or 65527 others up to 65534"],
     },
     Row {
         what: "flat images",
@@ -181,6 +254,9 @@ pub(super) const ROWS: &[Row] = &[
         spoil: |folder| write(folder.join("arrays/train_images.npy"), b"PK\x03\x04..."),
         line: TRAIN_ARRAYS,
         code: 1,
-        says: &["train_images.npy: expected a NumPy file", "another kind"],
+        says: &[
+            "train_images.npy: expected a NumPy file",
+            "a zip archive, as of `numpy.savez`: save each array by itself with `numpy.save`",
+        ],
     },
 ];

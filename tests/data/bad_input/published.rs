@@ -81,14 +81,55 @@ pub(super) const ROWS: &[Row] = &[
         spoil: |folder| write(folder.join("data_batch_1"), b"\x80\x02}q"),
         line: "data cifar10:.",
         code: 1,
-        says: &["no `data_batch_1.bin` of CIFAR-10 here"],
+        says: &[
+            ".: this is CIFAR-10 in its Python version; nin reads the binary version, `cifar-10-binary.tar.gz`",
+        ],
+    },
+    Row {
+        what: "the archive of CIFAR-100 in MATLAB's version",
+        spoil: |folder| write(folder.join("cifar-100-matlab.tar.gz"), b"\x1f\x8b"),
+        line: "data cifar100:.",
+        code: 1,
+        says: &["this is CIFAR-100 in its MATLAB version", "`cifar-100-binary.tar.gz`"],
+    },
+    Row {
+        what: "CIFAR-10 in Python's version under the name of the binary one",
+        spoil: |folder| {
+            cifar10(folder);
+            write(folder.join("cifar/data_batch_3.bin"), b"\x80\x02}q\x01(U");
+        },
+        line: "data cifar10:cifar",
+        code: 1,
+        says: &["data_batch_3.bin: expected whole records", "found 7 bytes (a pickle of Python's)"],
+    },
+    Row {
+        what: "EMNIST",
+        spoil: |folder| {
+            write(folder.join("emnist-letters-train-images-idx3-ubyte.gz"), b"\x1f\x8b");
+        },
+        line: "data mnist:.",
+        code: 1,
+        says: &[
+            "emnist-letters-train-images-idx3-ubyte.gz: expected a file of MNIST's, found one of EMNIST's",
+            "`npy:DIR`, labels from 0",
+        ],
+    },
+    Row {
+        what: "a page of the web in place of MNIST",
+        spoil: |folder| {
+            write(folder.join("train-images-idx3-ubyte.gz"), b"<!DOCTYPE html><title>404");
+            write(folder.join("train-labels-idx1-ubyte"), b"\0\0\x08\x01\0\0\0\0");
+        },
+        line: "data mnist:.",
+        code: 1,
+        says: &["expected idx images (magic number 0x0803), found 0x3c21444f (an HTML page)"],
     },
     Row {
         what: "an archive that is none",
         spoil: |folder| write(folder.join("cifar-100-binary.tar.gz"), b"<html>404</html>"),
         line: "data cifar100:.",
         code: 1,
-        says: &["cifar-100-binary.tar.gz: expected a gzipped tar archive of CIFAR-100"],
+        says: &["cifar-100-binary.tar.gz: expected a tar archive of CIFAR-100, gzipped or not"],
     },
     Row {
         what: "CIFAR-10 and a model for other images",
