@@ -27,6 +27,7 @@ mod terminal;
 mod train;
 mod tuned;
 mod variants;
+mod visible;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -196,7 +197,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// Prints what clap says: help, which is a result, to standard output, mistakes to standard error.
 fn told(error: &clap::Error) -> ExitCode {
-    let printed = error.print().and_then(|()| io::stdout().flush()).map_err(of_results);
+    let printed = terminal::usage(error).and_then(|()| io::stdout().flush()).map_err(of_results);
     match printed {
         Err(failed) if !error.use_stderr() && failed.kind() != io::ErrorKind::BrokenPipe => {
             Terminal::new(false, false).error(&failed.into());

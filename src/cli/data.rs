@@ -1,5 +1,6 @@
 //! `nin data`: what a dataset holds, as figures and as a picture.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use super::help::examples;
 use super::pictures;
 use super::terminal::Terminal;
 use super::train::load;
+use super::visible::visible;
 
 /// Pixels that a sheet is wide, nearly.
 const SHEET: usize = 900;
@@ -62,7 +64,8 @@ pub(crate) fn data(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
 }
 
 fn table(out: &mut impl Write, data: &Dataset) -> io::Result<()> {
-    let (splits, classes) = ([data.train(), data.test()], data.classes());
+    let splits = [data.train(), data.test()];
+    let classes: Vec<Cow<'_, str>> = data.classes().iter().map(|name| visible(name)).collect();
     let [train, test] = splits.map(|split| grouped(split.len() as u64));
     writeln!(
         out,
@@ -90,7 +93,8 @@ fn table(out: &mut impl Write, data: &Dataset) -> io::Result<()> {
         0 => 0.0,
         images => 100.0 * count as f64 / images as f64,
     };
-    for (class, name) in classes.iter().enumerate() {
+    let absent = |class: &usize| counts.iter().all(|counts| counts[*class] == 0);
+    for (class, name) in classes.iter().enumerate().filter(|(class, _)| !absent(class)) {
         write!(out, "{name:width$}")?;
         for (counts, split) in counts.iter().zip(splits) {
             let count = counts[class];
@@ -98,7 +102,10 @@ fn table(out: &mut impl Write, data: &Dataset) -> io::Result<()> {
         }
         writeln!(out)?;
     }
-    Ok(())
+    match (0..classes.len()).filter(absent).count() {
+        0 => Ok(()),
+        count => writeln!(out, "{} classes without an image", grouped(count as u64)),
+    }
 }
 
 /// Images of each class.
@@ -122,5 +129,6 @@ fn contact_sheet(split: &Split, classes: usize) -> Array3<u8> {
             row.push(pictures::enlarged(&picture, factor));
         }
     }
+    rows.retain(|row| !row.is_empty());
     pictures::sheet(&rows, GAP)
 }

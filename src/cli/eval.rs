@@ -1,5 +1,6 @@
 //! `nin eval`: accuracy, loss and confusion on a dataset.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, read_weights};
 use super::terminal::Terminal;
 use super::train::load;
+use super::visible::visible;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
@@ -105,14 +107,19 @@ pub(crate) fn eval(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode>
         });
         writeln!(out, "{object}")?;
     } else {
-        table(&mut out, &evaluation, data.classes())?;
+        let classes: Vec<Cow<'_, str>> = data.classes().iter().map(|name| visible(name)).collect();
+        table(&mut out, &evaluation, &classes)?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The figures, and the confusion matrix while it fits a screen; of more classes the accuracy of each.
-fn table(out: &mut impl Write, evaluation: &Evaluation, classes: &[String]) -> io::Result<()> {
+fn table(
+    out: &mut impl Write,
+    evaluation: &Evaluation,
+    classes: &[Cow<'_, str>],
+) -> io::Result<()> {
     const SCREEN: usize = 20;
     let (accuracy, images) = (100.0 * evaluation.accuracy(), grouped(evaluation.images as u64));
     writeln!(out, "accuracy {accuracy:.2} %, loss {:.4}, {images} images", evaluation.loss)?;
@@ -125,7 +132,8 @@ fn table(out: &mut impl Write, evaluation: &Evaluation, classes: &[String]) -> i
         return Ok(());
     }
     let counts = evaluation.confusion.iter().flatten().map(u64::to_string);
-    let width = counts.chain(classes.iter().cloned()).map(|text| text.chars().count()).max();
+    let width = counts.chain(classes.iter().map(|name| name.to_string()));
+    let width = width.map(|text| text.chars().count()).max();
     let width = width.unwrap_or(1);
     write!(out, "\n{:>width$} ", "")?;
     for class in classes {

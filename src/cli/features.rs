@@ -15,6 +15,7 @@ use nin_runtime::file::write_atomically;
 use super::help::examples;
 use super::options::{MachineArgs, PerfArgs, ShownArgs, keeps_apart, preparation, read_weights};
 use super::terminal::Terminal;
+use super::visible::visible;
 use super::{images, pictures};
 
 /// Side of a picture on the sheet, about.
@@ -69,7 +70,7 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
     let channels = totals.first().map_or(0, Vec::len);
     let classes = info.class_names(model.graph());
     let names: Vec<String> = match classes.len() == channels {
-        true => classes,
+        true => classes.iter().map(|name| visible(name).into_owned()).collect(),
         false => (0..channels).map(|channel| format!("channel {channel}")).collect(),
     };
     let mut out = terminal.results();
@@ -80,7 +81,8 @@ pub(crate) fn features(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitC
         let told = ranked.iter().take(5);
         let told = told.map(|&map| format!("{:.1} % in {}", 100.0 * totals[map] / sum, names[map]));
         let told: Vec<String> = told.collect();
-        let file = file.display();
+        let file = file.to_string_lossy();
+        let file = visible(&file);
         match told.is_empty() {
             true => writeln!(out, "{file}: no activation above 0")?,
             false => writeln!(out, "{file}: of the activation that is drawn, {}", told.join(", "))?,

@@ -304,6 +304,12 @@ pub(crate) fn preparation(
         Preparation::Normalised(Normalisation::identity(input.channels()))
     });
     preparation.check(input)?;
+    if let Some(mean) = preparation.foreign_mean() {
+        terminal.warn(format_args!(
+            "the weights were trained on images with a mean of {mean}, perhaps levels from 0 to 255: pictures are given as \
+             fractions from 0 to 1, and the answers will be wrong. Train on arrays of uint8, or on floats divided by 255"
+        ));
+    }
     Ok(preparation)
 }
 

@@ -15,6 +15,7 @@ use super::options::{
     MachineArgs, PerfArgs, ShownArgs, compiled, preparation, read_weights, whole,
 };
 use super::terminal::Terminal;
+use super::visible::visible;
 
 #[derive(clap::Args)]
 #[command(after_help = examples(&[
@@ -89,9 +90,9 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         for (file, top) in &listed {
             let top: Vec<String> = top
                 .iter()
-                .map(|(class, probability)| format!("{class} {:.1} %", 100.0 * probability))
+                .map(|(class, chance)| format!("{} {:.1} %", visible(class), 100.0 * chance))
                 .collect();
-            writeln!(out, "{file}: {}", top.join(", "))?;
+            writeln!(out, "{}: {}", visible(file), top.join(", "))?;
         }
     }
     out.flush()?;

@@ -8,6 +8,7 @@ use nin::Trainer;
 use nin::train::{DEAD_EPOCHS, EpochReport, Event, GUESSING, StepReport};
 
 use super::terminal::Terminal;
+use super::visible::visible;
 
 /// Time between two lines where there is no bar.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -48,7 +49,7 @@ impl Progress {
             bar,
             wide: is_wide(),
             epochs: trainer.recipe().epochs,
-            classes: trainer.classes().to_vec(),
+            classes: trainer.classes().iter().map(|name| visible(name).into_owned()).collect(),
             line: now,
             start: now,
             first_step: trainer.step(),

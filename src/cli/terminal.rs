@@ -1,5 +1,7 @@
 //! [`Terminal`]: results to standard output, everything else to standard error.
 
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 
@@ -7,6 +9,8 @@ use anstream::{AutoStream, ColorChoice};
 use nin::{Diagnostic, ModelError};
 use nin_dsl::Source;
 use nin_dsl::diagnostic::render;
+
+use super::visible::{Visible, visible, visible_lines};
 
 /// Where and how to speak.
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +43,14 @@ impl Terminal {
     }
 
     /// Standard output. Flush it before the verb ends: its errors are lost otherwise.
-    pub(crate) fn results(&self) -> Results {
-        Results(BufWriter::new(io::stdout().lock()))
+    pub(crate) fn results(&self) -> Visible<Results> {
+        Visible(Results(BufWriter::new(io::stdout().lock())))
     }
 
     /// A line to standard error.
     pub(crate) fn note(&self, line: impl Display) {
         if !self.quiet {
-            say(line);
+            say(told(line));
         }
     }
 
@@ -59,14 +63,16 @@ impl Terminal {
     /// A line for those who asked for more.
     pub(crate) fn detail(&self, line: impl Display) {
         if self.verbose {
-            say(line);
+            say(told(line));
         }
     }
 
     /// Something that is probably not meant.
     pub(crate) fn warn(&self, line: impl Display) {
-        let mark = if self.colour { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
-        self.note(format_args!("{mark}: {line}"));
+        if !self.quiet {
+            let mark = if self.colour { "\x1b[1;33mwarning\x1b[0m" } else { "warning" };
+            say(format_args!("{mark}: {}", told(line)));
+        }
     }
 
     /// What the checker says of a text, errors even when quiet.
@@ -85,7 +91,7 @@ impl Terminal {
             return;
         }
         let mark = if self.colour { "\x1b[1;31merror\x1b[0m" } else { "error" };
-        say(format_args!("{mark}: {}", with_causes(error)));
+        say(format_args!("{mark}: {}", told(with_causes(error))));
     }
 }
 
@@ -116,6 +122,25 @@ fn with_causes(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+/// A message with nothing in it that steers a terminal, and no line that seems to be another message.
+fn told(line: impl Display) -> String {
+    visible_lines(&line.to_string()).replace('\n', "\n  ")
+}
+
+/// Prints what clap says: help to standard output, mistakes to standard error.
+///
+/// # Errors
+/// Those of the stream.
+pub(crate) fn usage(error: &clap::Error) -> io::Result<()> {
+    let steers = |arg: OsString| matches!(visible(&arg.to_string_lossy()), Cow::Owned(_));
+    if !error.use_stderr() || !std::env::args_os().any(steers) {
+        return error.print();
+    }
+    // What was typed is a part of the message.
+    say(visible_lines(&error.render().to_string()));
+    Ok(())
 }
 
 /// Nothing can be done about a standard error that is closed.

@@ -236,6 +236,9 @@ pub(crate) fn load(spec: &Spec, terminal: &Terminal) -> anyhow::Result<Dataset> 
     if let Some(caution) = spec.caution() {
         terminal.note(format_args!("note: {caution}"));
     }
+    for doubt in data.doubts() {
+        terminal.warn(format_args!("{}: {doubt}", data.name()));
+    }
     Ok(data)
 }
 

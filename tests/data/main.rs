@@ -5,6 +5,7 @@ mod bench;
 mod bombs;
 #[path = "../common/mod.rs"]
 mod common;
+mod names;
 mod own_data;
 mod recipes;
 mod runs;

@@ -8,6 +8,7 @@ use nin::train::Evaluation;
 
 use super::{Facts, MISTAKES, Mistake};
 use crate::cli::check::grouped;
+use crate::cli::visible::visible_lines;
 
 /// Classes of which a confusion matrix is a table that can be read.
 const READABLE: usize = 20;
@@ -158,5 +159,6 @@ fn add(text: &mut String, more: std::fmt::Arguments<'_>) {
 
 /// A text that HTML shows as it is.
 fn escaped(text: &str) -> String {
+    let text = visible_lines(text);
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

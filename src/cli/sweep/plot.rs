@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{Variant, spread};
 use crate::cli::palette::{COLOURS, INK, MUTED, RULE, name_lines};
+use crate::cli::visible::visible;
 
 const SIZE: (u32, u32) = (760, 460);
 /// Height of the plot beside that of its highest line: the names stand above.
@@ -70,7 +71,7 @@ pub(super) fn plot(data: &str, variants: &[Variant]) -> anyhow::Result<String> {
     let epochs = runs().map(|run| run.errors.len()).max().unwrap_or(1);
     let axis = Errors::holding(runs().flat_map(|run| &run.errors).copied());
     let title = ("sans-serif", 17).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Top));
-    page.draw_text(&format!("test error on {data}"), &title, (16, 12))?;
+    page.draw_text(&format!("test error on {}", visible(data)), &title, (16, 12))?;
     let mut chart = ChartBuilder::on(&page)
         .margin_top(44)
         .margin_right(20)
