@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use nin::Shape;
 use nin::data::Picture;
 use nin::ndarray::Array3;
@@ -15,38 +15,39 @@ const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 /// Reads a [`Picture`] as fractions `[C, H, W]` of a model's input: colours are averaged to grey or grey spread to colours,
 /// and other sizes resized. What changes the picture is said.
 pub(crate) fn read(file: &Path, input: Shape, terminal: &Terminal) -> anyhow::Result<Array3<f32>> {
-    let image = Picture::open(file)?.read()?.mapv(|level| f32::from(level) / 255.0);
-    let image = with_channels(image, input.channels())
-        .with_context(|| format!("{}: cannot be given to the model", file.display()))?;
-    let (_, h, w) = image.dim();
-    let (height, width) = (input.height(), input.width());
+    let image = Picture::open(file)?.read()?;
+    let (found, h, w) = image.dim();
+    let fraction = |at: [usize; 3]| f32::from(image[at]) / 255.0;
+    // A picture may be far larger than what the model reads: only the latter is kept in floats.
+    let level: Box<dyn Fn([usize; 3]) -> f32> = match (found, input.channels()) {
+        (found, channels) if found == channels => Box::new(fraction),
+        (1, 3) => Box::new(|[_, y, x]| fraction([0, y, x])),
+        (3, 1) => Box::new(|[_, y, x]| (0..3).map(|c| LUMA[c] * fraction([c, y, x])).sum()),
+        (found, channels) => bail!(
+            "{}: cannot be given to the model: it has {found} channels and the model reads {channels}",
+            file.display()
+        ),
+    };
+    let new = [input.channels(), input.height(), input.width()];
+    let [channels, height, width] = new;
     if (h, w) == (height, width) {
-        return Ok(image);
+        return Ok(Array3::from_shape_fn((channels, height, width), |(c, y, x)| level([c, y, x])));
     }
     terminal.note(format_args!("{}: resized from {h}x{w} to {height}x{width}", file.display()));
-    Ok(resized(&image, height, width))
+    Ok(resized([h, w], new, level))
 }
 
-/// Grey to colours or colours to grey.
-fn with_channels(image: Array3<f32>, channels: usize) -> anyhow::Result<Array3<f32>> {
-    let (found, h, w) = image.dim();
-    match (found, channels) {
-        _ if found == channels => Ok(image),
-        (1, 3) => Ok(Array3::from_shape_fn((3, h, w), |(_, y, x)| image[[0, y, x]])),
-        (3, 1) => Ok(Array3::from_shape_fn((1, h, w), |(_, y, x)| {
-            (0..3).map(|c| LUMA[c] * image[[c, y, x]]).sum()
-        })),
-        _ => bail!("it has {found} channels and the model reads {channels}"),
-    }
-}
-
-/// Resizes by the mean over the area that a new pixel covers where an image shrinks, and linearly where it grows.
-fn resized(image: &Array3<f32>, height: usize, width: usize) -> Array3<f32> {
-    let (channels, h, w) = image.dim();
-    let (rows, columns) = (taps(h, height), taps(w, width));
+/// Resizes by the mean over the area that a new pixel covers where an image shrinks, and linearly where it grows. `level` is
+/// that of the old image at a channel, a row and a column.
+fn resized(
+    old: [usize; 2],
+    [channels, height, width]: [usize; 3],
+    level: impl Fn([usize; 3]) -> f32,
+) -> Array3<f32> {
+    let (rows, columns) = (taps(old[0], height), taps(old[1], width));
     Array3::from_shape_fn((channels, height, width), |(c, y, x)| {
         let across = |row: usize| -> f32 {
-            columns[x].iter().map(|&(column, weight)| weight * image[[c, row, column]]).sum()
+            columns[x].iter().map(|&(column, weight)| weight * level([c, row, column])).sum()
         };
         rows[y].iter().map(|&(row, weight)| weight * across(row)).sum()
     })
@@ -81,8 +82,7 @@ mod tests {
                 assert!((sum - 1.0).abs() < 1e-5, "{old} to {new}");
             }
         }
-        let ramp = Array3::from_shape_fn((1, 1, 40), |(_, _, x)| x as f32);
-        let half = resized(&ramp, 1, 20);
+        let half = resized([1, 40], [1, 1, 20], |[_, _, x]| x as f32);
         for x in 2..18 {
             let expected = 2.0 * x as f32 + 0.5;
             assert!((half[[0, 0, x]] - expected).abs() < 1e-3, "{x}: {}", half[[0, 0, x]]);
