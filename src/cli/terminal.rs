@@ -10,7 +10,7 @@ use nin::{Diagnostic, ModelError};
 use nin_dsl::Source;
 use nin_dsl::diagnostic::render;
 
-use super::visible::{Visible, visible, visible_lines};
+use super::visible::{Visible, visible, visible_drawing, visible_lines};
 
 /// Where and how to speak.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +77,14 @@ impl Terminal {
 
     /// What the checker says of a text, errors even when quiet.
     pub(crate) fn diagnostics(&self, source: &Source, diagnostics: &[Diagnostic]) {
+        // The drawing shows what is odd in the text by other characters, but not in the text's name.
+        let name = visible(&source.name);
+        let named = matches!(name, Cow::Owned(_)).then(|| Source::new(&*name, &*source.text));
+        let source = named.as_ref().unwrap_or(source);
         for diagnostic in diagnostics {
             if !self.quiet || diagnostic.severity == nin_dsl::Severity::Error {
-                say(format_args!("{}\n", render(diagnostic, source, self.colour)));
+                let drawing = render(diagnostic, source, self.colour);
+                say(format_args!("{}\n", visible_drawing(&drawing)));
             }
         }
     }

@@ -25,6 +25,11 @@ pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| matches!(c, '\n' | '\t'))
 }
 
+/// A drawing of a text with a place in it, in colours: what the drawing itself steers stays.
+pub(crate) fn visible_drawing(drawing: &str) -> Cow<'_, str> {
+    replaced(drawing, |c| matches!(c, '\n' | '\t' | '\x1b'))
+}
+
 fn replaced(text: &str, stays: fn(char) -> bool) -> Cow<'_, str> {
     let odd = |c: char| steers(c) && !stays(c);
     if !text.chars().any(odd) {

@@ -83,6 +83,14 @@ fn names_are_shown_and_not_obeyed() {
     let page = fs::read_to_string(bench.path("run/report.html")).unwrap();
     assert!(!steers(&page) && !page.contains("<b>\""), "a class is markup");
     assert!(page.contains("\\u009b31m\\u202e&lt;b&gt;&quot;&amp;"), "{}", &page[..400]);
+    // A text's own characters are drawn as others, and its file is named.
+    let text = "model M <\n input(1, 8, 8) conv(4) gap \x1b[2J\u{9b}31mfoo softmax\n>";
+    fs::write(bench.path("m\x1b[31m\u{9b}.nin"), text).unwrap();
+    for line in ["check", "fmt"] {
+        let refused = bench.command(line).arg("m\x1b[31m\u{9b}.nin").output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(!steers(&said) && said.contains("m\\u001b[31m\\u009b.nin:2"), "{said}");
+    }
     // Errors name files too.
     let missing = bench
         .command("predict m.nin --weights run/last.safetensors")
