@@ -2,6 +2,8 @@
 //! linked it or the system's compiler, with weights inside or passed, and the same input gives the same file.
 #![allow(unsafe_code)]
 
+#[path = "../../src/exec/memory/guarded.rs"]
+mod guarded;
 mod sizes;
 mod training;
 
@@ -19,9 +21,12 @@ use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
 use nin_runtime::model::Model;
 use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
+use proptest::prelude::*;
 
+use self::guarded::{Guarded, Side, UNWRITTEN};
 use crate::data::Data;
-use crate::models::graph;
+use crate::models::{SMALL as SIZE, classifiers, graph, map_makers};
+use crate::settings::{Setting, config, fail, settings};
 
 const SMALL: &str = "< input(3, 9, 10) conv(7, bias = 0) batchnorm relu conv(5, kernel = 1) elu maxpool(2) fc(4) softmax >";
 
@@ -68,11 +73,28 @@ fn by_session(graph: &Graph, isa: Isa, algo: &Algos, data: &Data) -> Vec<u32> {
     session.forward(data.images.view()).expect("an output").iter().map(|x| x.to_bits()).collect()
 }
 
-/// What a shared library with or without weights computes. Workspace and results hold numbers that are none beforehand.
-fn by_library(graph: &Graph, file: &Path, data: &Data, embedded: bool) -> Vec<u32> {
-    let images = data.images.as_slice().expect("standard layout");
+/// Numbers of a caller in memory with a closed page at one side of it.
+fn given(floats: &[f32], side: Side) -> Guarded {
+    let words: Vec<u32> = floats.iter().map(|x| x.to_bits()).collect();
+    Guarded::copy(&words, side)
+}
+
+/// Each tensor of weights in such memory.
+fn given_tensors(weights: &Weights, side: Side) -> Vec<Guarded> {
+    weights.tensors().iter().map(|tensor| given(&tensor.values, side)).collect()
+}
+
+/// Where each tensor lies, as a caller passes it.
+fn places(tensors: &[Guarded]) -> Vec<*const f32> {
+    tensors.iter().map(|tensor| tensor.as_ptr().cast()).collect()
+}
+
+/// What a shared library with or without weights computes. All memory has closed pages at one side; workspace and results
+/// hold numbers that are none beforehand.
+fn by_library(graph: &Graph, file: &Path, data: &Data, (embedded, side): (bool, Side)) -> Vec<u32> {
+    let images = given(data.images.as_slice().expect("standard layout"), side);
     let n = data.images.dim().0;
-    let mut results = vec![f32::NAN; n * graph.output().elements()];
+    let mut results = Guarded::new(4 * n * graph.output().elements(), side, UNWRITTEN);
     // SAFETY: the library was just compiled and keeps to its header: the signatures are those, and all buffers have the
     // sizes that it tells.
     unsafe {
@@ -81,25 +103,24 @@ fn by_library(graph: &Graph, file: &Path, data: &Data, embedded: bool) -> Vec<u3
         assert_eq!(supported(), 1);
         let bytes = |name: &str| {
             let bytes = library.get::<unsafe extern "C" fn() -> usize>(name).expect(name);
-            vec![f32::NAN; bytes() / 4]
+            Guarded::new(bytes(), side, UNWRITTEN)
         };
         let mut workspace = bytes("net_workspace_bytes");
         let workspace = workspace.as_mut_ptr().cast();
+        let (from, to) = (images.as_ptr().cast(), results.as_mut_ptr().cast());
         if embedded {
             let forward = library.get::<Forward>("net_forward").unwrap();
-            forward(images.as_ptr(), results.as_mut_ptr(), n, workspace);
+            forward(from, to, n, workspace);
         } else {
-            let tensors: Vec<*const f32> =
-                data.weights.tensors().iter().map(|tensor| tensor.values.as_ptr()).collect();
+            let tensors = given_tensors(&data.weights, side);
             let mut prepared = bytes("net_prepared_bytes");
             let prepare = library.get::<Prepare>("net_prepare").unwrap();
-            prepare(tensors.as_ptr(), prepared.as_mut_ptr().cast(), workspace);
+            prepare(places(&tensors).as_ptr(), prepared.as_mut_ptr().cast(), workspace);
             let forward = library.get::<ForwardPassed>("net_forward").unwrap();
-            let prepared = prepared.as_ptr().cast();
-            forward(images.as_ptr(), results.as_mut_ptr(), n, prepared, workspace);
+            forward(from, to, n, prepared.as_ptr().cast(), workspace);
         }
     }
-    results.iter().map(|x| x.to_bits()).collect()
+    results.words().to_vec()
 }
 
 /// Whether there is a C compiler to link object files with; says so if not.
@@ -134,8 +155,11 @@ fn all_agree(name: &str, graph: &Graph, algo: &Algos) {
         for embedded in [true, false] {
             let library = library(graph, embedded.then_some(&data.weights), &[isa], algo);
             fs::write(&shared, library.shared_library().unwrap()).unwrap();
-            let found = by_library(graph, &shared, &data, embedded);
-            assert!(found == expected, "{name}, {isa}, {algo}, embedded: {embedded}");
+            for side in Side::ALL {
+                let found = by_library(graph, &shared, &data, (embedded, side));
+                let case = format!("{isa}, {algo}, embedded: {embedded}, {side:?}");
+                assert!(found == expected, "{name}, {case}");
+            }
             if has_cc {
                 let (file, content) = if embedded {
                     (folder.path().join("net.o"), library.object())
@@ -144,7 +168,7 @@ fn all_agree(name: &str, graph: &Graph, algo: &Algos) {
                 };
                 fs::write(&file, content.unwrap()).unwrap();
                 link(&file, &linked);
-                let found = by_library(graph, &linked, &data, embedded);
+                let found = by_library(graph, &linked, &data, (embedded, Side::Last));
                 assert!(found == expected, "{name}, {isa}, {algo}, linked, embedded: {embedded}");
                 fs::remove_file(&linked).unwrap();
             }
@@ -168,6 +192,34 @@ fn libraries_compute_the_bits_of_sessions() {
     ] {
         all_agree(name, &graph(text), &Algos::default());
     }
+}
+
+/// Random models: the bits of a session's, and nothing outside the callers' memory.
+fn check_library(text: &str, setting: Setting) -> Result<(), String> {
+    let graph = graph(text);
+    let (isa, algo) = (setting.isa, Algos::from(setting.algo));
+    let data = Data::draw(&graph, images(&graph), setting.seed);
+    let expected = by_session(&graph, isa, &algo, &data);
+    let folder = tempfile::tempdir().expect("a folder");
+    for embedded in [true, false] {
+        let library = library(&graph, embedded.then_some(&data.weights), &[isa], &algo);
+        let file = folder.path().join(format!("{embedded}.so"));
+        fs::write(&file, library.shared_library().unwrap()).unwrap();
+        for side in Side::ALL {
+            if by_library(&graph, &file, &data, (embedded, side)) != expected {
+                return Err(format!("{isa}, {algo}, embedded: {embedded}, {side:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn libraries_of_random_models_compute_the_bits_of_sessions() {
+    let models = prop_oneof![map_makers(SIZE), classifiers(SIZE)];
+    proptest!(config(8), |(text in models, setting in settings(9))| {
+        check_library(&text, setting).map_err(fail(&text))?;
+    });
 }
 
 #[test]
@@ -204,7 +256,7 @@ fn a_dispatching_library_computes_the_bits_of_the_fastest_instruction_set() {
             let library = library(&graph, embedded.then_some(&data.weights), &isas, &algo);
             let file = folder.path().join(format!("{algo}.{embedded}.so"));
             fs::write(&file, library.shared_library().unwrap()).unwrap();
-            let found = by_library(&graph, &file, &data, embedded);
+            let found = by_library(&graph, &file, &data, (embedded, Side::Last));
             assert!(found == expected, "{algo}, embedded: {embedded}");
         }
     }

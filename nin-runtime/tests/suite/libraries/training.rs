@@ -13,7 +13,8 @@ use nin_runtime::export::{About, Contents, Library};
 use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
 
-use super::{SMALL, choices, options, shipped};
+use super::guarded::{Guarded, Side, UNWRITTEN};
+use super::{SMALL, choices, given, given_tensors, options, places, shipped};
 use crate::data::Data;
 use crate::models::graph;
 
@@ -53,11 +54,12 @@ pub(super) type Step = unsafe extern "C" fn(
     *mut c_void,
 ) -> c_int;
 
-/// A training in a loaded library.
+/// A training in a loaded library, and memory with a closed page at one side of it.
 struct Training {
     library: libloading::Library,
-    state: Vec<f32>,
-    workspace: Vec<f32>,
+    side: Side,
+    state: Guarded,
+    workspace: Guarded,
 }
 
 /// A step's losses and hits.
@@ -70,30 +72,30 @@ impl Training {
         (isas, algo): (&[Isa], &Algos),
         weights: &Weights,
         momentum: Option<&Weights>,
+        side: Side,
     ) -> Training {
         let options = options(isas, BATCH, algo);
         let library = Library::compile(graph, Contents::Training, &About::default(), &options);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("net.so");
         fs::write(&file, library.unwrap().shared_library().unwrap()).unwrap();
-        let pointers = |weights: &Weights| -> Vec<*const f32> {
-            weights.tensors().iter().map(|tensor| tensor.values.as_ptr()).collect()
-        };
+        let weights = given_tensors(weights, side);
+        let momentum = momentum.map(|momentum| given_tensors(momentum, side));
         // SAFETY: as in `by_library`.
         unsafe {
             let library = libloading::Library::new(&file).unwrap();
             let memory = |name: &str| {
                 let bytes = library.get::<unsafe extern "C" fn() -> usize>(name).expect(name);
-                vec![f32::NAN; bytes() / 4]
+                Guarded::new(bytes(), side, UNWRITTEN)
             };
             let (mut state, mut workspace) =
                 (memory("net_state_bytes"), memory("net_workspace_bytes"));
-            let momentum = momentum.map(pointers);
+            let momentum = momentum.as_deref().map(places);
             let momentum = momentum.as_ref().map_or(std::ptr::null(), |tensors| tensors.as_ptr());
             let load = library.get::<Load>("net_load").unwrap();
-            let (tensors, room) = (pointers(weights), workspace.as_mut_ptr().cast());
+            let (tensors, room) = (places(&weights), workspace.as_mut_ptr().cast());
             load(state.as_mut_ptr().cast(), tensors.as_ptr(), momentum, room);
-            Training { library, state, workspace }
+            Training { library, side, state, workspace }
         }
     }
 
@@ -104,61 +106,70 @@ impl Training {
         labels: &[u32],
         params: &StepParams<'_>,
     ) -> Result<Outcome, ()> {
-        let rates = params.hyper.iter();
-        let rates = rates.map(|hyper| Rates {
-            rate: hyper.lr,
-            momentum: hyper.momentum,
-            decay: hyper.decay,
-        });
-        let rates: Vec<Rates> = rates.collect();
+        // Three numbers of each tensor are its [`Rates`].
+        let rates = params.hyper.iter().flat_map(|hyper| [hyper.lr, hyper.momentum, hyper.decay]);
+        let rates = given(&rates.collect::<Vec<f32>>(), self.side);
         let (seed, step) = (params.seed, params.step);
-        let settings =
-            Settings { rates: rates.as_ptr(), seed, step, clip: params.clip.unwrap_or(0.0) };
+        let clip = params.clip.unwrap_or(0.0);
+        let settings = Settings { rates: rates.as_ptr().cast(), seed, step, clip };
+        let numbers = n * data.images.len() / data.images.dim().0;
         let images = data.images.as_slice().unwrap();
-        let (mut losses, mut correct) = (vec![f32::NAN; n], vec![7; n]);
+        let images = given(&images[..numbers.min(images.len())], self.side);
+        let labels = Guarded::copy(labels, self.side);
+        let mut losses = Guarded::new(4 * n, self.side, UNWRITTEN);
+        let mut correct = Guarded::new(4 * n, self.side, UNWRITTEN);
         // SAFETY: as in `by_library`.
         let returned = unsafe {
             self.library.get::<Step>("net_step").unwrap()(
                 self.state.as_mut_ptr().cast(),
-                images.as_ptr(),
-                labels.as_ptr(),
+                images.as_ptr().cast(),
+                labels.as_ptr().cast(),
                 n,
                 &raw const settings,
-                losses.as_mut_ptr(),
-                correct.as_mut_ptr(),
+                losses.as_mut_ptr().cast(),
+                correct.as_mut_ptr().cast(),
                 self.workspace.as_mut_ptr().cast(),
             )
         };
-        if returned == 0 { Ok((losses, correct)) } else { Err(()) }
+        let losses = losses.words().iter().map(|&bits| f32::from_bits(bits)).collect();
+        if returned == 0 { Ok((losses, correct.words().to_vec())) } else { Err(()) }
     }
 
     /// Weights and momentum.
     fn save(&self, graph: &Graph) -> [Weights; 2] {
-        let mut saved = [Weights::zeros(graph), Weights::zeros(graph)];
-        let pointers = saved.each_mut().map(|weights| -> Vec<*mut f32> {
-            weights.values_mut().map(<[f32]>::as_mut_ptr).collect()
+        let mut saved = [(); 2].map(|()| given_tensors(&Weights::zeros(graph), self.side));
+        let pointers = saved.each_mut().map(|tensors| -> Vec<*mut f32> {
+            tensors.iter_mut().map(|tensor| tensor.as_mut_ptr().cast()).collect()
         });
         // SAFETY: as in `by_library`.
         unsafe {
             let save = self.library.get::<Save>("net_save").unwrap();
             save(self.state.as_ptr().cast(), pointers[0].as_ptr(), pointers[1].as_ptr());
         }
-        saved
+        saved.map(|tensors| {
+            let mut weights = Weights::zeros(graph);
+            for (values, tensor) in weights.values_mut().zip(&tensors) {
+                let floats = tensor.words().iter().map(|&bits| f32::from_bits(bits));
+                values.copy_from_slice(&floats.collect::<Vec<f32>>());
+            }
+            weights
+        })
     }
 
     fn forward(&mut self, graph: &Graph, data: &Data) -> Vec<f32> {
-        let mut results = vec![f32::NAN; BATCH * graph.output().elements()];
+        let images = given(data.images.as_slice().unwrap(), self.side);
+        let mut results = Guarded::new(4 * BATCH * graph.output().elements(), self.side, UNWRITTEN);
         // SAFETY: as in `by_library`.
         unsafe {
             self.library.get::<Forward>("net_forward").unwrap()(
-                data.images.as_slice().unwrap().as_ptr(),
-                results.as_mut_ptr(),
+                images.as_ptr().cast(),
+                results.as_mut_ptr().cast(),
                 BATCH,
                 self.state.as_ptr().cast(),
                 self.workspace.as_mut_ptr().cast(),
             );
         }
-        results
+        results.words().iter().map(|&bits| f32::from_bits(bits)).collect()
     }
 }
 
@@ -181,9 +192,13 @@ fn bits(weights: &Weights) -> Vec<Vec<u32>> {
 
 /// Steps with whole and partial batches, clipped and not.
 fn agree(name: &str, graph: &Graph, isa: Isa, isas: &[Isa], algo: &Algos) {
+    Side::ALL.into_iter().for_each(|side| agree_at(side, name, graph, isa, (isas, algo)));
+}
+
+fn agree_at(side: Side, name: &str, graph: &Graph, isa: Isa, (isas, algo): (&[Isa], &Algos)) {
     let data = Data::draw(graph, BATCH, 12);
     let mut session = session(graph, isa, algo, &data.weights);
-    let mut training = Training::begin(graph, (isas, algo), &data.weights, None);
+    let mut training = Training::begin(graph, (isas, algo), &data.weights, None, side);
     let hyper = hyper(graph);
     for (step, (n, clip)) in
         [(BATCH, None), (70, Some(0.05)), (1, Some(1e9))].into_iter().enumerate()
@@ -250,10 +265,10 @@ fn a_training_goes_on_where_another_stopped() {
         training.step(&data, BATCH, &data.labels, &params).unwrap();
     };
     let code = (&[Isa::Portable][..], &Algos::default());
-    let mut whole = Training::begin(&graph, code, &data.weights, None);
+    let mut whole = Training::begin(&graph, code, &data.weights, None, Side::Last);
     step(&mut whole, 0);
     let [weights, momentum] = whole.save(&graph);
-    let mut resumed = Training::begin(&graph, code, &weights, Some(&momentum));
+    let mut resumed = Training::begin(&graph, code, &weights, Some(&momentum), Side::Last);
     step(&mut whole, 1);
     step(&mut resumed, 1);
     assert!(whole.save(&graph).map(|w| bits(&w)) == resumed.save(&graph).map(|w| bits(&w)));
@@ -264,7 +279,7 @@ fn a_step_that_makes_no_sense_changes_nothing() {
     let graph = graph(SMALL);
     let data = Data::draw(&graph, BATCH, 14);
     let code = (&[Isa::Portable][..], &Algos::default());
-    let mut training = Training::begin(&graph, code, &data.weights, None);
+    let mut training = Training::begin(&graph, code, &data.weights, None, Side::Last);
     let before = training.save(&graph).map(|weights| bits(&weights));
     let hyper = hyper(&graph);
     let params = StepParams { seed: SEED, hyper: &hyper, ..StepParams::default() };
