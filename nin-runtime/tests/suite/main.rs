@@ -8,6 +8,7 @@ mod differential;
 mod golden;
 mod gradients;
 mod interpreter;
+mod kernels;
 mod learning;
 mod libraries;
 mod models;
