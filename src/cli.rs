@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use help::examples;
-use options::Usage;
+use options::{MachineArgs, Usage};
 use terminal::{Terminal, of_results};
 
 /// The model, the data or the environment is wrong.
@@ -158,6 +158,30 @@ enum Verb {
     Man(manual::ManArgs),
 }
 
+impl Verb {
+    /// The choice of a machine, of verbs that run code.
+    fn machine(&self) -> Option<&MachineArgs> {
+        match self {
+            Verb::Show(args) => Some(&args.machine),
+            Verb::Train(args) => Some(&args.machine),
+            Verb::Sweep(args) => Some(&args.machine),
+            Verb::Eval(args) => Some(&args.machine),
+            Verb::Features(args) => Some(&args.machine),
+            Verb::Predict(args) => Some(&args.machine),
+            Verb::Run(args) => Some(&args.machine),
+            Verb::Bench(args) => Some(&args.machine),
+            Verb::Check(_)
+            | Verb::Fmt(_)
+            | Verb::Explain(_)
+            | Verb::Init(_)
+            | Verb::Data(_)
+            | Verb::Compile(_)
+            | Verb::Completions(_)
+            | Verb::Man(_) => None,
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn main() -> ExitCode {
     let command = match Command::try_parse() {
@@ -167,6 +191,9 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let terminal = Terminal::new(command.quiet, command.verbose);
+    if let Some(machine) = command.verb.machine() {
+        machine.warn(&terminal);
+    }
     let done = match &command.verb {
         Verb::Check(args) => check::check(args, &terminal),
         Verb::Fmt(args) => fmt::fmt(args, &terminal),

@@ -66,12 +66,24 @@ fn what_needs_no_second_thread_takes_none() {
 }
 
 #[test]
+fn a_run_on_one_thread_needs_no_other() {
+    let bench = furnished();
+    let line = "train m.nin --data mnist:data --epochs 2 --threads 1 --quiet --out";
+    let output = alone(&bench, &format!("{line} alone"));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    bench.run(&format!("{line} usual"));
+    let weights = |run: &str| fs::read(bench.path(run).join("last.safetensors")).unwrap();
+    assert!(weights("alone") == weights("usual"), "who fills a batch changes no bit");
+}
+
+#[test]
 fn threads_that_cannot_be_had_are_told() {
     let bench = furnished();
     for line in [
         "predict m.nin --weights w pictures/test/class0/a.png --threads 2",
         "eval m.nin --weights w --data mnist:data --threads 2",
         "bench m.nin --batch 1 --runs 2 --threads 2",
+        "train m.nin --data mnist:data --epochs 1 --threads 2 --out run",
         "features m.nin --weights w pictures/test/class0/a.png -o f.png --threads 2",
     ] {
         let output = alone(&bench, line);
@@ -82,5 +94,20 @@ fn threads_that_cannot_be_had_are_told() {
             assert!(told.contains(part), "nin {line}: {errors}");
         }
         assert!(!errors.contains("panicked"), "nin {line}: {errors}");
+    }
+    assert!(!bench.path("run").exists(), "a run that cannot be is not begun");
+}
+
+#[test]
+fn more_threads_than_cores_are_told() {
+    let bench = Bench::new();
+    bench.run("init m.nin -o w");
+    for line in ["show m.nin --stage plan", "bench m.nin --batch 1 --runs 2"] {
+        let warnings = |threads: usize| {
+            let (_, notes) = bench.run_with_notes(&format!("{line} --threads {threads}"));
+            notes.matches(&format!("warning: `--threads {threads}` is more than the ")).count()
+        };
+        assert_eq!(warnings(1), 0, "nin {line}");
+        assert_eq!(warnings(nin_runtime::exec::cores() + 1), 1, "nin {line}");
     }
 }

@@ -40,14 +40,14 @@
 
 mod outputs;
 
+use std::env;
 use std::error::Error;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::{env, thread};
 
 pub use nin_dsl::Number;
 pub use nin_runtime::codegen::Isa;
+use nin_runtime::exec::cores;
 use nin_runtime::export::{self, About, Contents, Library, LibraryOptions};
 use nin_runtime::model::Model;
 pub use nin_runtime::plan::{Algo, Algos};
@@ -187,7 +187,7 @@ fn library(
         name,
         plain_names: false,
         batch: options.batch.unwrap_or(contents.usual_batch()),
-        threads: thread::available_parallelism().map_or(1, NonZero::get),
+        threads: cores(),
         isas,
         algo: options.algo.clone(),
         triple,

@@ -47,7 +47,7 @@ const MAX_THREADS: usize = 1024;
 impl Default for Options {
     /// Inference on up to 128 images a call, on every core, with the best instruction set.
     fn default() -> Options {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = exec::cores();
         Options {
             batch: 128,
             threads,

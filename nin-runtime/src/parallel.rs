@@ -1,10 +1,11 @@
 //! Work on many things at once, by as many threads as there are to be had.
 
 use std::iter;
-use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::thread;
+
+use crate::exec::cores;
 
 /// What `work` makes of every item, in the order of the items. Threads take items one by one; the caller is the first of at
 /// most `threads`, and the last too where the system starts no others.
@@ -42,7 +43,7 @@ pub(crate) fn map_on_all_cores<T: Send, R: Send>(
     items: impl ExactSizeIterator<Item = T> + Send,
     work: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
-    map(thread::available_parallelism().map_or(1, NonZero::get), items, work)
+    map(cores(), items, work)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
 use nin::export::{self, About, Contents, Library, LibraryOptions};
 use nin::{Algos, Isa, Model, Purpose};
+use nin_runtime::exec::cores;
 use nin_runtime::file::write_atomically;
 
 use super::check::bytes;
@@ -154,7 +155,7 @@ pub(crate) fn compile(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
         name: args.name.clone().unwrap_or_else(|| export::default_name(graph)),
         plain_names: true,
         batch: args.batch.unwrap_or(contents.usual_batch()),
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads: cores(),
         algo: algos(args, &model, &isas)?,
         isas,
         triple,

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    machine: MachineArgs,
+    pub(super) machine: MachineArgs,
     #[command(flatten)]
     perf: PerfArgs,
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use nin::train::{Info, Machine};
 use nin::weights::WeightsFile;
 use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Purpose, Shape, Weights};
 use nin_dsl::limits::TEXT_BYTES;
+use nin_runtime::exec::cores;
 use nin_runtime::{Symbol, file};
 
 use super::check::{bytes, grouped, threads};
@@ -194,8 +194,19 @@ impl MachineArgs {
 
     /// The choice made, or all cores.
     pub(crate) fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.unwrap_or_else(cores)
+    }
+
+    /// Warns of more threads than there are cores.
+    pub(crate) fn warn(&self, terminal: &Terminal) {
+        let Some(count) = self.threads.filter(|&count| count > 1) else { return };
+        let cores = cores();
+        if count > cores {
+            let them = if cores == 1 { "one core".to_owned() } else { format!("{cores} cores") };
+            terminal.warn(format_args!(
+                "`--threads {count}` is more than the {them} that this process may use: threads will wait for each other"
+            ));
+        }
     }
 
     /// The algorithms chosen for a model.

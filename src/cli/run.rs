@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "G.safetensors", requires = "labels", value_hint = ValueHint::FilePath)]
     grads: Option<PathBuf>,
     #[command(flatten)]
-    machine: MachineArgs,
+    pub(super) machine: MachineArgs,
     #[command(flatten)]
     perf: PerfArgs,
 }

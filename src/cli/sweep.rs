@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PLOT.svg", value_hint = ValueHint::FilePath)]
     plot: Option<PathBuf>,
     #[command(flatten)]
-    machine: MachineArgs,
+    pub(super) machine: MachineArgs,
 }
 
 /// A model that is trained from several seeds.

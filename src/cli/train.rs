@@ -79,7 +79,7 @@ pub(crate) struct Args {
     )]
     resume: Option<PathBuf>,
     #[command(flatten)]
-    machine: MachineArgs,
+    pub(super) machine: MachineArgs,
     #[command(flatten)]
     perf: PerfArgs,
 }

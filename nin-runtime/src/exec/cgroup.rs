@@ -15,6 +15,8 @@ pub struct Limits {
     pub swap: Option<u64>,
     /// Time of processors: 1.5 is that of one and a half.
     pub processors: Option<f64>,
+    /// Threads and processes.
+    pub threads: Option<u64>,
 }
 
 impl Limits {
@@ -44,12 +46,15 @@ impl Limits {
             memory: least(self.memory, other.memory, u64::min),
             swap: least(self.swap, other.swap, u64::min),
             processors: least(self.processors, other.processors, f64::min),
+            threads: least(self.threads, other.threads, u64::min),
         }
     }
 
     /// Those of one group, which may be the whole machine's.
     fn of_group(folder: &Path, version: Version) -> Limits {
         let number = |file: &str| text(&folder.join(file)).trim().parse::<u64>().ok();
+        // Without a limit it says `max`.
+        let threads = number("pids.max");
         match version {
             Version::One => {
                 let memory = number("memory.limit_in_bytes");
@@ -58,7 +63,7 @@ impl Limits {
                 let swap = both.zip(memory).map(|(both, memory)| both.saturating_sub(memory));
                 // Without a quota it says -1.
                 let time = number("cpu.cfs_quota_us").zip(number("cpu.cfs_period_us"));
-                Limits { memory, swap, processors: time.and_then(share) }
+                Limits { memory, swap, processors: time.and_then(share), threads }
             }
             Version::Two => {
                 let line = text(&folder.join("cpu.max"));
@@ -67,7 +72,7 @@ impl Limits {
                     Some((quota.parse().ok()?, period.parse().ok()?))
                 });
                 let (memory, swap) = (number("memory.max"), number("memory.swap.max"));
-                Limits { memory, swap, processors: time.and_then(share) }
+                Limits { memory, swap, processors: time.and_then(share), threads }
             }
         }
     }

@@ -2,9 +2,8 @@
 //! like others.
 
 use std::fs;
-use std::num::NonZero;
-use std::thread::available_parallelism;
 
+use nin_runtime::exec::cores;
 use serde_json::{Value, json};
 
 use crate::cli::check::threads;
@@ -103,7 +102,7 @@ impl Busy {
         if seen.is_empty() {
             return None;
         }
-        let processors = available_parallelism().map_or(count, NonZero::get);
+        let processors = cores();
         let cause = match count > processors {
             true => format!("{} had {processors} to run on", threads(count)),
             false => "something else ran too".to_owned(),

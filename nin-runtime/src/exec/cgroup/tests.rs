@@ -42,7 +42,8 @@ fn version_two_nested() {
         ("sys/fs/cgroup/system.slice/nin.service/memory.swap.max", "0\n"),
         ("sys/fs/cgroup/system.slice/other.service/memory.max", "4096\n"),
     ]);
-    let expected = Limits { memory: Some(4 << 30), swap: Some(0), processors: Some(1.5) };
+    let expected =
+        Limits { memory: Some(4 << 30), swap: Some(0), processors: Some(1.5), threads: None };
     assert_eq!(found, expected);
 }
 
@@ -73,7 +74,10 @@ fn version_two_in_a_container() {
         ("sys/fs/cgroup/memory.swap.max", "536870912\n"),
     ]);
     let half = 512 << 20;
-    assert_eq!(found, Limits { memory: Some(half), swap: Some(half), processors: Some(0.5) });
+    assert_eq!(
+        found,
+        Limits { memory: Some(half), swap: Some(half), processors: Some(0.5), threads: None }
+    );
 }
 
 /// Hierarchies of the first version, of which a container without a name space sees its part, and knows its group by the name
@@ -96,7 +100,12 @@ fn version_one_in_a_container() {
         ("sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n"),
         ("sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", "1610612736\n"),
     ]);
-    let expected = Limits { memory: Some(1 << 30), swap: Some(512 << 20), processors: Some(2.5) };
+    let expected = Limits {
+        memory: Some(1 << 30),
+        swap: Some(512 << 20),
+        processors: Some(2.5),
+        threads: None,
+    };
     assert_eq!(found, expected);
 }
 
@@ -127,7 +136,10 @@ fn version_one_nested_beside_version_two() {
         ("sys/fs/cgroup/cpu/kubepods/pod7/box/cpu.cfs_quota_us", "-1\n"),
         ("sys/fs/cgroup/cpu/kubepods/pod7/box/cpu.cfs_period_us", "100000\n"),
     ]);
-    assert_eq!(found, Limits { memory: Some(256 << 20), swap: None, processors: Some(2.0) });
+    assert_eq!(
+        found,
+        Limits { memory: Some(256 << 20), swap: None, processors: Some(2.0), threads: None }
+    );
 }
 
 /// A group beside the part that is seen: what is seen is another's.
@@ -154,5 +166,5 @@ fn what_cannot_be_read_is_no_limit() {
         ("sys/fs x/a b/memory.max", "many\n"),
         ("sys/fs x/a b/cpu.max", "100 0\n"),
     ]);
-    assert_eq!(found, Limits { memory: Some(4096), swap: None, processors: None });
+    assert_eq!(found, Limits { memory: Some(4096), swap: None, processors: None, threads: None });
 }
