@@ -79,7 +79,6 @@ pub const TARGETS: &[Target] = &[
             "nin-runtime/tests/fixtures/arrays/flat",
             "nin-runtime/tests/fixtures/arrays/floats-big-endian-fortran",
         ],
-        limits: Limits::EXECUTION,
         ..Target::reader("npy", "a NumPy file", arrays::npy)
     },
     Target {

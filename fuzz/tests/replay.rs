@@ -55,7 +55,7 @@ fn replay(name: &str) {
     }
     let corpus: Vec<Vec<u8>> = seeds.into_iter().map(|(_, bytes)| bytes).collect();
     let mut mutator = Mutator::new(0, &corpus, target.words);
-    let is_dear = target.limits.time.as_secs() > 1 && name != "npy";
+    let is_dear = target.limits.time.as_secs() > 1;
     for run in 0..if is_dear { MODELS } else { MUTATIONS } {
         let input = target.generate.map_or_else(|| mutator.input(), |generate| generate(run));
         if let Err(finding) = runner.run(&input) {

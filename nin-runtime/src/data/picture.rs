@@ -1,6 +1,6 @@
 //! [`Picture`]: a PNG file as bytes, for datasets of image files and for single images; and [`encode`], the other way.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use crate::file::Limited;
 
 /// Bytes of a file: twice those of the largest image's pixels, which are hardly ever stored as they are.
 const MOST_BYTES: u64 = 2 * ACTIVATION_ELEMENTS;
+
+/// Bytes that deflate, which packs pixels, unpacks a byte to, at most.
+const MOST_UNPACKED: u64 = 1032;
 
 /// A PNG file of which the header has been read.
 ///
@@ -76,6 +79,12 @@ impl Picture {
         let wrong =
             |problem: &str| DataError::Picture { file: file.clone(), problem: problem.to_owned() };
         let size = self.reader.output_buffer_size().ok_or_else(|| wrong("it is too large"))?;
+        // A header's word is not enough to allocate for.
+        let packed = fs::metadata(&file).map_err(|error| DataError::io(&file, error))?;
+        let raw = self.reader.info().raw_bytes() as u64;
+        if packed.is_file() && raw.div_ceil(MOST_UNPACKED) > packed.len() {
+            return Err(wrong("it is too short for pixels of its size"));
+        }
         memory::check(size)
             .map_err(|_| DataError::Memory { bytes: size }.within(file.display()))?;
         let mut bytes = vec![0; size];
