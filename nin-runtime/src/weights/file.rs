@@ -256,6 +256,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::tests::graph;
     use super::*;
 
