@@ -34,6 +34,12 @@ pub(crate) struct Guarded {
     bytes: usize,
 }
 
+// SAFETY: its pages are its own and belong to no thread.
+unsafe impl Send for Guarded {}
+
+// SAFETY: whoever shares it can only read.
+unsafe impl Sync for Guarded {}
+
 impl Guarded {
     /// `bytes` bytes, a multiple of four, filled with one pattern.
     pub(crate) fn new(bytes: usize, side: Side, fill: u32) -> Guarded {
