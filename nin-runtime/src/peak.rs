@@ -228,12 +228,4 @@ mod tests {
         paused.extend(clock(61, 80));
         close(&[paused.clone(), clock(20, 61)], 1000.0 + 1000.0 / 41.0);
     }
-
-    #[test]
-    fn more_threads_than_cores_reach_no_more_than_the_cores() {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let [one, more] = [1, 4 * cores].map(|threads| flops_per_second(threads).unwrap());
-        let times = more / one;
-        assert!(times < 1.2 * cores as f64, "{times:.1} times one thread's, on {cores} cores");
-    }
 }
