@@ -8,7 +8,7 @@ use nin_dsl::graph::{Graph, NodeId, Op};
 
 use crate::fuse::{Stage, StageOp};
 use crate::kernel::PassKind;
-use crate::plan::{self, Moved, Part, Pass, Plan, Product, Step};
+use crate::plan::{self, Moved, Part, Pass, Plan, Product, Spectrum, Step};
 
 /// A part of a pass, what it does for one image, and how long that takes on one thread.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,13 @@ fn describe((graph, plan): (&Graph, &Plan), pass: &Pass, part: Part, moved: Move
     let title = |(number, stage): (usize, &Stage)| {
         let title = stage.title(graph);
         match step {
+            // A kernel's gradient is made of two maps.
+            Some(Step::Transform { spectrum: Spectrum::Operand(Product::KernelGrad), .. }) => {
+                format!("transform of the value for {title}")
+            }
+            Some(Step::Transform { spectrum: Spectrum::Grad, .. }) => {
+                format!("transform of the gradient for {title}")
+            }
             Some(Step::Transform { .. }) => format!("transform for {title}"),
             Some(Step::Products { .. }) => format!("products of {title}"),
             Some(Step::Whole(_) | Step::Banded { .. }) | None if first && number == 0 => {
