@@ -134,7 +134,7 @@ const WEIGHTS: &[Row] = &[
 /// Files given as images and labels.
 const ARRAYS: &[Row] = &[
     row("run m.nin --weights w --input absent.npy -o y.npy", 1, &["absent.npy: No such file"]),
-    row("run m.nin --weights w --input data -o y.npy", 1, &["data", "float32 images"]),
+    row("run m.nin --weights w --input data -o y.npy", 1, &["data", "a folder, not a file"]),
     row("run m.nin --weights w --input m.nin -o y.npy", 1, &["m.nin", "float32 images"]),
     row(
         "run m.nin --weights w --input double.npy -o y.npy",

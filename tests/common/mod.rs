@@ -22,6 +22,22 @@ model Bars(width = 6) <
 >
 ";
 
+/// What whoever started the tests ignores, as a shell's background jobs ignore Ctrl-C, the command would ignore as well.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "nothing safe changes what a signal does in a child")]
+fn heed_signals(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
+    let heed = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: a system call that is allowed between fork and exec.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls alone and allocates nothing.
+    unsafe { command.pre_exec(heed) };
+}
+
 /// A new folder to run the command in.
 pub struct Folder {
     folder: tempfile::TempDir,
@@ -82,6 +98,8 @@ impl Folder {
         command.env_remove("CLICOLOR_FORCE");
         // What is measured here stays here.
         command.env("XDG_CACHE_HOME", self.path("cache"));
+        #[cfg(unix)]
+        heed_signals(&mut command);
         command
     }
 
