@@ -198,10 +198,11 @@ fn path_text(path: &str) -> String {
 
 /// The lines of one doc comment, without its marks.
 fn doc_lines(comment: &str) -> Vec<String> {
-    let text = match comment.strip_prefix("///") {
-        Some(line) => line,
-        None => comment.trim_start_matches("/**").trim_end_matches("*/"),
-    };
+    // A line of its own is a line though nothing stands on it: between two others it parts them.
+    if let Some(line) = comment.strip_prefix("///") {
+        return vec![line.to_owned()];
+    }
+    let text = comment.trim_start_matches("/**").trim_end_matches("*/");
     text.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
 }
 

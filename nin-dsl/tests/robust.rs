@@ -54,6 +54,13 @@ fn assert_reads_back(model: &ast::Model, graph: &Graph) {
     }
 }
 
+#[test]
+fn an_empty_line_of_a_doc_comment_stays() {
+    let text = "/// One.\n///\n/// Two.\nmodel M <\n    input(1, 2, 2)\n    relu\n>\n";
+    let model = parse(&Source::new("m.nin", text)).expect("it parses");
+    assert_eq!(model.to_string(), text);
+}
+
 fn placeless(graph: Graph) -> Graph {
     let layers = graph.layers.into_iter().map(|layer| Layer { span: Span::default(), ..layer });
     Graph { layers: layers.collect(), ..graph }
