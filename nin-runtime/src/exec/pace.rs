@@ -35,6 +35,10 @@ pub(super) struct Pace {
     allowance: f64,
     /// Seconds alone for each that was lost.
     factor: f64,
+    /// Whether the other threads may have fallen asleep.
+    asleep: bool,
+    /// Seconds that were lost while they woke.
+    waking: f64,
 }
 
 /// Seconds alone for each second that was lost, at first.
@@ -59,6 +63,8 @@ impl Pace {
             rest: if crowded { f64::MIN_POSITIVE } else { 0.0 },
             allowance: f64::INFINITY,
             factor: FACTOR,
+            asleep: true,
+            waking: 0.0,
         }
     }
 
@@ -78,12 +84,18 @@ impl Pace {
                 // Alone takes no longer than all threads' time.
                 let alone = self.alone.unwrap_or(self.members * usual);
                 let lost = seconds - alone * images as f64;
+                if self.asleep {
+                    // How long it takes to wake them says little of how long they take when awake.
+                    (self.asleep, self.waking) = (false, lost.max(0.0));
+                    return;
+                }
                 if lost > 0.0 {
+                    let lost = lost + self.waking;
                     (self.rest, self.allowance) = (self.factor * lost, lost);
                     self.factor = (2.0 * self.factor).min(MOST);
                     return;
                 }
-                self.factor = FACTOR;
+                (self.factor, self.waking) = (FACTOR, 0.0);
                 if self.since_alone > self.trial * self.members * usual {
                     (self.rest, self.trial) = (f64::MIN_POSITIVE, TRIALS[1]);
                 }
@@ -92,6 +104,7 @@ impl Pace {
                 let usual = usual(self.alone, image);
                 self.alone = Some(usual);
                 self.since_alone = 0.0;
+                self.asleep = true;
                 self.rest -= seconds;
                 if let Some(together) = self.together {
                     self.allowance -= (usual - together).max(0.0) * images as f64;
@@ -191,12 +204,37 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_must_wake_first_are_still_worth_it() {
+        for waking in [1.5, 3.0, 20.0] {
+            let mut pace = Pace::new(2, false);
+            let (mut total, mut is_awake) = (0.0, false);
+            const CALLS: usize = 20_000;
+            for call in 0..CALLS {
+                let way = pace.way();
+                let time = match way {
+                    Way::Together if call == 100 => 300.0,
+                    Way::Together if is_awake => 0.6,
+                    Way::Together => waking,
+                    Way::Alone | Way::Apart => 1.0,
+                };
+                is_awake = way == Way::Together;
+                pace.took(way, 1, time);
+                total += time;
+            }
+            let mean = total / CALLS as f64;
+            assert!(mean < 0.6 * 1.03 + 0.015 * waking + 600.0 / CALLS as f64, "{waking}: {mean}");
+        }
+    }
+
+    #[test]
     fn threads_without_cores_begin_alone() {
         let mut pace = Pace::new(8, true);
         assert_eq!(pace.way(), Way::Alone);
         pace.took(Way::Alone, 1, 1.0);
-        assert_eq!(pace.way(), Way::Together);
-        pace.took(Way::Together, 1, 20.0);
+        for _ in 0..2 {
+            assert_eq!(pace.way(), Way::Together);
+            pace.took(Way::Together, 1, 20.0);
+        }
         assert_eq!(pace.way(), Way::Alone);
     }
 }

@@ -53,6 +53,9 @@ fn calls_go_alone_after_one_that_took_long_together() {
     let images = Array4::zeros((1, 3, 13, 11));
     session.pace = Pace::new(2, false);
     session.pace.took(Way::Alone, 1, 1e-3);
+    // One wakes the others, and says nothing yet.
+    session.pace.took(Way::Together, 1, 3600.0);
+    assert_eq!(session.pace.way(), Way::Together);
     session.pace.took(Way::Together, 1, 3600.0);
     for _ in 0..100 {
         assert_eq!(session.pace.way(), Way::Alone);
