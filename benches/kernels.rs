@@ -12,7 +12,7 @@ use nin::ndarray::Array4;
 use nin::train::{Recipe, init};
 use nin::{Isa, Model, Options, PartTime, Purpose, Session};
 use nin_dsl::graph::Op;
-use nin_runtime::plan::Product;
+use nin_runtime::compiler::plan::Product;
 
 /// A model's training session, and an image to feed it.
 struct Bench {

@@ -67,7 +67,7 @@ fn train(criterion: &mut Criterion) {
         let labels: Vec<u32> = (0..batch).map(|image| (image % 10) as u32).collect();
         // Too small a rate to change what is computed.
         let hyper =
-            vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; model.graph().weights.len()];
+            vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; model.graph().weights().len()];
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(BenchmarkId::new(name, batch), |bencher| {
             let params = StepParams { seed: 1, hyper: &hyper, ..StepParams::default() };

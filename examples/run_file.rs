@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = model.compile(&Options { batch: 4, ..Options::default() })?;
     println!(
         "{}: {} parameters, compiled in {:.0} ms to {} bytes of code",
-        model.graph().name,
+        model.graph().name(),
         model.graph().params_total(),
         1e3 * program.compile_time().as_secs_f64(),
         program.code_bytes()

@@ -1,6 +1,7 @@
 //! The `nin` command: arguments, exit codes and the way errors are told. A file a verb; nothing below here prints, reads
 //! the environment or exits.
 
+mod amounts;
 mod bench;
 mod check;
 mod compile;

@@ -31,17 +31,18 @@
 
 pub use ndarray;
 pub use nin_dsl::{Diagnostic, Graph, Number, Shape};
-pub use nin_runtime::codegen::Isa;
-pub use nin_runtime::compile::{Options, Purpose};
+pub use nin_runtime::compile::{Machine, Options, Purpose};
+pub use nin_runtime::compiler::Isa;
+pub use nin_runtime::compiler::optimizer;
+pub use nin_runtime::compiler::optimizer::Optimizer;
+pub use nin_runtime::compiler::plan::{Algo, Algos};
 pub use nin_runtime::data::Dataset;
 pub use nin_runtime::error::Error;
-pub use nin_runtime::exec::{PartTime, Program, Session, StepOutcome, StepParams};
 pub use nin_runtime::model::{Model, ModelError};
-pub use nin_runtime::optimizer::Optimizer;
-pub use nin_runtime::plan::{Algo, Algos};
+pub use nin_runtime::run::exec::{PartTime, Program, Session, StepOutcome, StepParams};
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
-pub use nin_runtime::{Hyper, data, export, features, optimizer, train, weights};
+pub use nin_runtime::{Hyper, data, export, features, train, weights};
 
 /// A model, checked while Rust compiles: `model`, and blocks beside it, become a struct with a field for each parameter; a
 /// bare chain is an expression, a [`Model`]; and the path of a `.nin` file, relative to the package's `Cargo.toml`, is what
@@ -60,7 +61,7 @@ pub use nin_runtime::{Hyper, data, export, features, optimizer, train, weights};
 /// assert_eq!(bare.graph().params_total(), 10 * 9 + 10);
 ///
 /// nin::nin!("models/digits.nin");
-/// assert_eq!(Digits::default().model()?.graph().name, "Digits");
+/// assert_eq!(Digits::default().model()?.graph().name(), "Digits");
 /// # Ok::<(), nin::ModelError>(())
 /// ```
 #[macro_export]

@@ -94,6 +94,67 @@ fn the_picture_in_the_readme_is_what_show_draws() {
 }
 
 #[test]
+fn branches_are_seen() {
+    let bench = Bench::new();
+    let text = "model Gated(c = 8) < input(1, 9, 7) conv(c) add < conv(c) mul < > < gap fc(2) relu fc(c) > > < > gap >";
+    fs::write(bench.path("gated.nin"), text).unwrap();
+    let table = bench.run("check gated.nin");
+    let rows: Vec<&str> = table.lines().skip_while(|row| !row.starts_with("input1")).collect();
+    let starts = [
+        "input1 ",
+        "conv1 ",
+        "< conv2 ",
+        "  < >",
+        "  < gap1 ",
+        "    fc1 ",
+        "    relu1 ",
+        "    fc2 > ",
+        "  mul1 > ",
+        "< >",
+        "add1 ",
+        "gap2 ",
+        "---",
+    ];
+    for (row, start) in rows.iter().zip(starts) {
+        assert!(row.starts_with(start), "{start} in\n{table}");
+    }
+    assert!(rows[1].ends_with(" 3") && rows[4].ends_with(" 13x11"), "{table}");
+    let drawn = bench.run("show gated.nin --stage svg");
+    let drawn = roxmltree::Document::parse(&drawn).unwrap();
+    let said: Vec<&str> = drawn.descendants().filter_map(|node| node.text()).collect();
+    assert!(["+", "×", "add1", "mul1"].iter().all(|text| said.contains(text)), "{said:?}");
+    let dot = bench.run("show gated.nin --stage dot");
+    assert!(dot.contains("n2 -> n7") && dot.contains("n1 -> n8"), "{dot}");
+}
+
+/// With joins of every kind.
+#[test]
+fn a_model_with_branches_is_trained_shown_and_timed() {
+    let bench = Bench::new();
+    let text = "model Joins(width = 4) < input(1, 8, 8) conv(width) relu add < conv(width, bias = 0) batchnorm > < > relu
+        mul < > < gap fc(2) relu fc(width) > concat < mlpconv(4, 4) > < maxpool(3, stride = 1, pad = 1) > conv(10, kernel = 1) gap softmax >";
+    fs::write(bench.path("j.nin"), text).unwrap();
+    bench.run("train j.nin --data mnist:data --epochs 1 --batch 30 --threads 2 --out run");
+    assert!(fs::read_to_string(bench.path("run/report.html")).unwrap().contains("Joins"));
+    let weights = "--weights run/last.safetensors";
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/seven.png");
+    fs::copy(picture, bench.path("a.png")).unwrap();
+    assert!(bench.run(&format!("predict j.nin {weights} a.png")).starts_with("a.png: "));
+    bench.run(&format!("features j.nin {weights} a.png -o maps.png"));
+    let layers = bench.run("bench j.nin --batch 4 --runs 1 --threads 1 --layers");
+    assert!(
+        ["conv2 + norm + add + relu", "mul1", "concat1"].iter().all(|part| layers.contains(part)),
+        "{layers}"
+    );
+    bench.run("bench j.nin --batch 4 --runs 1 --threads 1 --algo auto,conv2=winograd,mlpconv1.forward=direct");
+    assert!(bench.fails(1, "bench j.nin --algo add1=direct").contains("no convolution"));
+    let table = bench.run(
+        "sweep j.nin -D width=3,4 --data mnist:data --epochs 1 --seeds 1 --threads 2 --out sweep",
+    );
+    assert!(table.contains("Joins width = 3") && table.contains("Joins width = 4"), "{table}");
+}
+
+#[test]
 fn a_model_is_trained_evaluated_and_asked() {
     let bench = Bench::new();
     let results =

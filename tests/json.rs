@@ -76,13 +76,14 @@ fn check_form() -> Value {
         "layers": [{
             "name": "text",
             "kind": "text",
+            "inputs": ["text"],
             "args": {"*": "number or list"},
             "input": ["whole"],
             "output": ["whole"],
             "params": "whole",
             "macs": "whole",
             "activation_bytes": "whole",
-            "receptive_field": "whole",
+            "receptive_field": ["whole"],
             "line": "whole",
         }],
         "totals": {"params": "whole", "macs": "whole", "activation_bytes": "whole"},
@@ -123,8 +124,39 @@ fn check_describes_every_model() {
     assert_eq!(cifar["totals"]["params"], 966_986);
     let layer = &cifar["layers"][1];
     assert_eq!((&layer["name"], &layer["kind"]), (&json!("mlpconv1"), &json!("mlpconv")));
-    let args = json!({"channels": [192, 160, 96], "kernel": 5, "stride": 1, "pad": 2});
+    let args = json!({"channels": [192, 160, 96], "kernel": [5, 5], "stride": [1, 1], "pad": [2, 2, 2, 2]});
     assert_eq!(layer["args"], args);
+    assert_eq!((&layer["inputs"], &layer["receptive_field"]), (&json!(["input1"]), &json!([5, 5])));
+    assert_eq!(cifar["layers"][0]["inputs"], json!([]));
+}
+
+#[test]
+fn check_names_what_a_join_reads() {
+    let bench = Bench::new();
+    let text = "< input(2, 9, 7) relu add < conv(2) relu mul < > < gap > > < > < maxpool(3, stride = 1, pad = 1) > gap >";
+    fs::write(bench.path("joins.nin"), text).unwrap();
+    let object = bench.json("check joins.nin --json");
+    conforms(&object, &check_form(), "model");
+    let layers = object["layers"].as_array().unwrap();
+    let read: Vec<_> = layers.iter().map(|layer| (&layer["name"], &layer["inputs"])).collect();
+    let expected = json!([
+        ["input1", []],
+        ["relu1", ["input1"]],
+        ["conv1", ["relu1"]],
+        ["relu2", ["conv1"]],
+        ["gap1", ["relu2"]],
+        ["mul1", ["relu2", "gap1"]],
+        ["maxpool1", ["relu1"]],
+        ["add1", ["mul1", "relu1", "maxpool1"]],
+        ["gap2", ["add1"]],
+    ]);
+    assert_eq!(json!(read), expected);
+    let named = |name: &str| layers.iter().find(|layer| layer["name"] == name).unwrap();
+    // The gate sees all rows and columns; an add has its input's shape, as its branches do.
+    assert_eq!(named("gap1")["receptive_field"], json!([11, 9]));
+    assert_eq!(named("add1")["receptive_field"], json!([11, 9]));
+    assert_eq!((&named("add1")["input"], &named("add1")["macs"]), (&json!([2, 9, 7]), &json!(0)));
+    assert_eq!(named("maxpool1")["args"]["pad"], json!([1, 1, 1, 1]));
 }
 
 #[test]

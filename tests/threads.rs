@@ -108,6 +108,6 @@ fn more_threads_than_cores_are_told() {
             notes.matches(&format!("warning: `--threads {threads}` is more than the ")).count()
         };
         assert_eq!(warnings(1), 0, "nin {line}");
-        assert_eq!(warnings(nin_runtime::exec::cores() + 1), 1, "nin {line}");
+        assert_eq!(warnings(nin_runtime::host::cores() + 1), 1, "nin {line}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nin::ndarray::Array4;
 use nin::weights::WeightsFile;
 use nin::{Algos, Hyper, Model, Options, Purpose, Session, StepParams};
-use nin_runtime::peak;
+use nin_runtime::run::peak;
 
 /// What is timed, or checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Feed {
             session,
             images: Array4::from_shape_vec(shape, images)?,
             labels: labels.into_iter().map(u32::from_le_bytes).collect(),
-            hyper: vec![Hyper { lr, momentum: 0.9, decay: 1e-4 }; model.graph().weights.len()],
+            hyper: vec![Hyper { lr, momentum: 0.9, decay: 1e-4 }; model.graph().weights().len()],
             step: 0,
         })
     }

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from math import prod
 from pathlib import Path
 
 try:
@@ -229,7 +230,7 @@ class Comparison:
             return 2 * sum(macs)
         layer = next(x for x in self.check["layers"] if x["macs"])
         (inputs, *_), (_, height, width) = layer["input"], layer["output"]
-        first = layer["args"]["channels"][0] * inputs * layer["args"]["kernel"] ** 2 * height * width
+        first = layer["args"]["channels"][0] * inputs * prod(layer["args"]["kernel"]) * height * width
         return 2 * (3 * sum(macs) - first)
 
 

@@ -7,6 +7,7 @@
 
 mod limits;
 mod mutate;
+mod runner;
 mod seeds;
 mod targets;
 
@@ -34,7 +35,8 @@ mod steady;
 #[path = "../../nin-runtime/tests/suite/tally.rs"]
 mod tally;
 
-pub use limits::{Finding, Limits, Runner};
+pub use limits::Limits;
 pub use mutate::Mutator;
+pub use runner::{Finding, Runner};
 pub use seeds::{repository, seeds};
 pub use targets::{Check, TARGETS, Target, named};

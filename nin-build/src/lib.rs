@@ -46,11 +46,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use nin_dsl::Number;
-pub use nin_runtime::codegen::Isa;
-use nin_runtime::exec::cores;
+pub use nin_runtime::compiler::Isa;
+pub use nin_runtime::compiler::plan::{Algo, Algos};
 use nin_runtime::export::{self, About, Contents, Library, LibraryOptions};
+use nin_runtime::host::cores;
 use nin_runtime::model::Model;
-pub use nin_runtime::plan::{Algo, Algos};
 use nin_runtime::train::Info;
 use nin_runtime::weights::WeightsFile;
 use outputs::Outputs;

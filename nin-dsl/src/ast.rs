@@ -106,14 +106,25 @@ pub struct Repeat {
     pub span: Span,
 }
 
-/// A layer, or a block in use, with its arguments: `maxpool(3, stride = 2)`, or a word alone.
+/// A layer, or a block in use, with its arguments and branches: `maxpool(3, stride = 2)`, `add < relu > < >`, or a word alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The layer's word, or the block's name.
     pub word: Name,
     /// The arguments, as written.
     pub args: Vec<Argument>,
-    /// From the word to the closing parenthesis.
+    /// The chains after it, whether the word takes any or not.
+    pub branches: Vec<Branch>,
+    /// From the word to the closing parenthesis, without the branches.
+    pub span: Span,
+}
+
+/// One of the chains that a layer joins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Branch {
+    /// The chain; empty for a branch that yields what it reads.
+    pub chain: Vec<Item>,
+    /// From `<` to `>`.
     pub span: Span,
 }
 

@@ -7,6 +7,8 @@
 mod block;
 mod chain;
 mod expand;
+mod flow;
+mod join;
 
 use std::collections::BTreeMap;
 

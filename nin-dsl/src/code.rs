@@ -94,8 +94,8 @@ N005 UnterminatedComment Error "a comment without an end" "
 A comment that begins with `/*` ends with `*/`. Comments nest: inside one, each further `/*` needs a `*/` of its own.
 "
 N006 NestedTooDeep Error "nesting too deep" "
-At most 64 brackets or comments may stand inside one another. The same limit holds for blocks and repetitions as they
-expand: a block that uses a block that uses a block, and so on.
+At most 64 brackets or comments may stand inside one another. The same limit holds for blocks, repetitions and branches as
+they expand: a block that uses a block that uses a block, and so on.
 "
 N007 NotOneModel Error "not exactly one model" "
 A file holds exactly one model, `model NAME < ... >`, or one bare chain `< ... >`, and any number of blocks. Put a second
@@ -186,8 +186,31 @@ N045 SpatialOnVector Error "a spatial layer over a vector" "
 Convolutions and pools slide over height and width, which `gap` and `fc` have removed. Put them before, or use `fc`.
 "
 N046 TooLarge Error "a model over the size limits" "
-A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 10,000 uses of blocks and
-repetitions, 1,000 blocks, 256 parameters in one head, 128 bytes in one name and 4 MiB of text.
+A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 10,000 uses of blocks,
+repetitions and branches, 1,000 blocks, 256 parameters in one head, 128 bytes in one name and 4 MiB of text.
+"
+N050 NoBranches Error "branches of a word that takes none" "
+A chain behind a layer is one of its branches, and only `add`, `concat` and `mul` take any. The layers of one chain follow
+one another without `<` and `>`: `conv(8) relu`, not `conv(8) < relu >`. A block takes no branches either: put the join into
+the block.
+"
+N051 TooFewBranches Error "fewer than two branches" "
+A layer that joins has two branches or more, each a chain that reads what the layer stands after:
+
+    add < conv(16) batchnorm > < >
+
+The empty chain `< >` is a branch that leaves what it reads as it is: the shortcut of a residual network.
+"
+N052 BranchShapes Error "branches that do not go together" "
+`add` takes branches that leave one shape, `concat` maps of one height and width or else vectors, and `mul` one shape, where
+a vector or a map of 1x1 may stand in for a map of as many channels and scales each of them.
+
+Where a branch halves the height and width or changes the number of channels, the branch beside it must do so too. For an
+empty one that is a convolution to as many channels with a kernel of 1 and the same stride: the message says which.
+"
+N053 EndInBranch Error "`input` or `softmax` in a branch" "
+A model reads one input and ends once. `input` stands first and `softmax` last in the model's own chain; every branch
+reads what its layer stands after, and what branches leave goes on behind the layer.
 "
 N060 DroppedPixels Warning "rows or columns that no window reads" "
 With `round = floor`, the default, a pool reads only whole windows: if the stride does not divide what is left, the last

@@ -9,10 +9,10 @@ use crate::ast::{Argument, Call, Expr, ExprKind, Item, Model, Param, Slot, Visib
 use crate::diagnostic::Diagnostic;
 use crate::number::{Number, Operator};
 use crate::span::Source;
+use crate::token::{Kind, Token};
 use crate::{check, parse};
 
 use layout::layout;
-pub(crate) use layout::{Kind, Token};
 
 /// A text in canonical layout: a layer a line, four spaces deep. Comments, numbers and expressions stay as they were
 /// written, and so does the model; to lay out the result changes nothing.
@@ -35,8 +35,8 @@ pub fn resolved(model: &Model, overrides: &[(String, Number)]) -> Result<Model, 
     let graph = graph.ok_or(diagnostics)?;
     let mut model = model.clone();
     let params = model.head.iter_mut().flat_map(|head| &mut head.params);
-    for (param, (_, value)) in params.zip(graph.params) {
-        param.default.kind = ExprKind::Number(value);
+    for (param, (_, value)) in params.zip(graph.params()) {
+        param.default.kind = ExprKind::Number(*value);
     }
     Ok(model)
 }
@@ -101,12 +101,19 @@ impl Tokens {
 
     fn chain(&mut self, chain: &[Item]) {
         self.push(Kind::ChainOpen, "<");
+        self.items(chain);
+        self.begin();
+        self.push(Kind::ChainClose, ">");
+    }
+
+    fn items(&mut self, chain: &[Item]) {
         for item in chain {
             self.begin();
             match item {
                 Item::Call(call) => {
                     self.push(Kind::Text, &call.word.text);
                     self.list(&call.args);
+                    call.branches.iter().for_each(|branch| self.branch(&branch.chain));
                 }
                 Item::Repeat(repeat) => {
                     self.push(Kind::Text, "repeat");
@@ -115,12 +122,19 @@ impl Tokens {
                 }
             }
         }
+    }
+
+    fn branch(&mut self, chain: &[Item]) {
         self.begin();
-        self.push(Kind::ChainClose, ">");
+        self.push(Kind::BranchOpen, "<");
+        self.items(chain);
+        self.begin();
+        self.push(Kind::BranchClose, ">");
     }
 }
 
 impl fmt::Display for Call {
+    /// Without its branches.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.word.text)?;
         for (i, argument) in self.args.iter().enumerate() {

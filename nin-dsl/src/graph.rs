@@ -1,18 +1,25 @@
-//! [`Graph`], the checked model: a chain of [`Op`]s with known shapes, and the [`Weight`]s they read.
+//! [`Graph`], the checked model: [`Op`]s with known shapes, what each reads, and the [`Weight`]s among it.
 //!
 //! This is the contract between the language and everything that runs it. Layers are words of the language; each one
 //! has become one or more ops here, and the runtime never looks at a layer's word again.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod build;
+mod cursor;
 mod group;
+pub mod join;
+mod readers;
+mod show;
+mod verify;
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 pub use self::build::{BuildError, Builder};
+pub use self::cursor::Cursor;
 pub use self::group::{Group, GroupKind};
-use crate::limits;
+pub use self::join::Join;
+pub use self::readers::Readers;
 pub use crate::number::Number;
 use crate::shape::{Round, Shape, Window};
 use crate::span::Span;
@@ -34,10 +41,12 @@ impl NodeId {
     pub fn index(self) -> usize {
         self.0 as usize
     }
+}
 
-    /// The node this one reads: the one before it. `None` for the input.
-    pub fn operand(self) -> Option<NodeId> {
-        self.0.checked_sub(1).map(NodeId)
+impl LayerId {
+    /// Position in [`Graph::layers`].
+    pub fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -54,7 +63,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// What a node computes from the node before it. Closed: a new op is a list of compile errors where it is missing.
+/// What a node computes from the nodes it reads. Closed: a new op is a list of compile errors where it is missing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// The images; always node 0.
@@ -109,7 +118,7 @@ pub enum Op {
     /// the whole batch and moves the running ones towards them, unless a channel has one number in it, which has no variance;
     /// inference takes the running ones.
     BatchNorm {
-        /// Keeps the divisor away from zero: at least [`limits::LEAST_EPS`].
+        /// Keeps the divisor away from zero: at least [`crate::limits::LEAST_EPS`].
         eps: f64,
         /// How far a step moves the running statistics: `running = (1 - momentum) running + momentum batch`.
         momentum: f64,
@@ -118,6 +127,33 @@ pub enum Op {
     },
     /// `exp(x) / sum exp(x)` over the channels; the last node, if present.
     Softmax,
+    /// The sum of two values or more of one shape, added in the order of the inputs.
+    Add,
+    /// The channels of two values or more, one value's after the other's: of maps of equal height and width, or of vectors.
+    Concat,
+    /// The product of two values or more, multiplied in the order of the inputs. Each has the result's shape or is one number a
+    /// channel (a vector, or a map of one pixel), which scales every pixel of the channel.
+    Mul,
+}
+
+impl Op {
+    /// How many values it reads.
+    pub fn arity(self) -> RangeInclusive<usize> {
+        match self {
+            Op::Input => 0..=0,
+            Op::Conv { .. }
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
+            | Op::Softmax => 1..=1,
+            Op::Add | Op::Concat | Op::Mul => 2..=usize::MAX,
+        }
+    }
 }
 
 /// The tensors of a [`Op::BatchNorm`], one number a channel in each.
@@ -141,11 +177,13 @@ impl BatchNormWeights {
     }
 }
 
-/// One op, the shape it yields and the layer it came from.
+/// One op, what it reads, the shape it yields and the layer it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// What it computes.
     pub op: Op,
+    /// The nodes whose values it reads, all of them before it.
+    pub inputs: Vec<NodeId>,
     /// Shape of one image's result.
     pub shape: Shape,
     /// The layer that asked for it.
@@ -225,8 +263,8 @@ pub struct Facts {
     pub macs: u64,
     /// Bytes of float32 a training step keeps for one image, inner outputs included.
     pub activation_bytes: u64,
-    /// Side of the square of input pixels that one output pixel sees, not clipped to the input.
-    pub receptive_field: u64,
+    /// Rows and columns of input pixels that one output pixel sees, not clipped to the input.
+    pub receptive_field: [u64; 2],
 }
 
 /// A layer as the language has it, for people: tables, messages and weight names come from here.
@@ -234,11 +272,15 @@ pub struct Facts {
 pub struct Layer {
     /// The language's word, such as `mlpconv`.
     pub word: &'static str,
-    /// Word and number from 1 in chain order, such as `mlpconv2`: the prefix of its weights.
+    /// Word and number from 1 in the order of the text, such as `mlpconv2`: the prefix of its weights. A join comes after its
+    /// branches.
     pub name: String,
+    /// The layers whose results it reads: none for `input`, the one before it for a layer of a chain, and one a branch for a
+    /// join, where a branch without layers is the layer before the join.
+    pub inputs: Vec<LayerId>,
     /// Every argument, resolved, in the order of the language reference.
     pub args: Vec<(&'static str, Arg)>,
-    /// Shape it reads. For `input`, the shape it yields.
+    /// Shape it reads; for a join, the shape that its branches read. For `input`, the shape it yields.
     pub input: Shape,
     /// Shape it yields.
     pub output: Shape,
@@ -250,34 +292,60 @@ pub struct Layer {
     pub nodes: Range<usize>,
 }
 
-/// A checked model.
+/// A checked model. Only its [`Builder`] makes one, so that whoever holds one holds what was checked.
 ///
 /// Invariants, which [`Graph::verify`] checks:
-/// 1. node 0 is the only [`Op::Input`]; every other node reads the node before it, so a forward scan is evaluation
-///    order and a reverse scan is the order of reverse-mode differentiation;
-/// 2. every node's shape follows from its op and its operand's shape;
-/// 3. every weight is read by exactly one node, which gives it its dimensions;
-/// 4. [`Op::Softmax`] reads a vector and stands last; dropouts are numbered from 0 in order;
-/// 5. the layers' node ranges tile the nodes, and a node's layer is the one whose range holds it;
-/// 6. groups hold at least one layer and nest, each after the one around it.
+/// 1. node 0 is the only [`Op::Input`]; every other node reads as many nodes as its op takes, all of them before it, so that a
+///    forward scan is an evaluation order and a reverse scan one of reverse-mode differentiation;
+/// 2. every node but the last, which is the model's result, has a reader;
+/// 3. every node's shape follows from its op and the shapes that it reads;
+/// 4. every weight is read by exactly one node, which gives it its dimensions;
+/// 5. [`Op::Softmax`] reads a vector and stands last; dropouts are numbered from 0 in order;
+/// 6. the layers' node ranges tile the nodes, a node's layer is the one whose range holds it, and a layer's inputs are the
+///    layers of what its nodes read beyond that range;
+/// 7. groups hold at least one layer and nest, each after the one around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
-    /// The model's name.
-    pub name: String,
-    /// The model's parameters with their values, defaults overridden.
-    pub params: Vec<(String, Number)>,
-    /// Ops in evaluation order.
-    pub nodes: Vec<Node>,
-    /// Trained and measured tensors, in the order of the nodes that read them; a kernel before its bias, scale and shift
-    /// before running mean and variance.
-    pub weights: Vec<Weight>,
-    /// Layers in chain order, `input` included.
-    pub layers: Vec<Layer>,
-    /// Uses of blocks and passes of repetitions, in order, each after the one around it.
-    pub groups: Vec<Group>,
+    name: String,
+    params: Vec<(String, Number)>,
+    nodes: Vec<Node>,
+    weights: Vec<Weight>,
+    layers: Vec<Layer>,
+    groups: Vec<Group>,
 }
 
 impl Graph {
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model's parameters with their values, defaults overridden.
+    pub fn params(&self) -> &[(String, Number)] {
+        &self.params
+    }
+
+    /// Ops in evaluation order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Trained and measured tensors, in the order of the nodes that read them; a kernel before its bias, scale and shift
+    /// before running mean and variance.
+    pub fn weights(&self) -> &[Weight] {
+        &self.weights
+    }
+
+    /// Layers in the order of the text, `input` included.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Uses of blocks, passes of repetitions and branches, in order, each after the one around it.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
     /// Shape of one image.
     pub fn input(&self) -> Shape {
         self.nodes[0].shape
@@ -285,7 +353,12 @@ impl Graph {
 
     /// Shape of one image's result.
     pub fn output(&self) -> Shape {
-        self.nodes[self.nodes.len() - 1].shape
+        self.node(self.result()).shape
+    }
+
+    /// The node whose value is the model's result: the last.
+    pub fn result(&self) -> NodeId {
+        self.ids().next_back().expect("a graph has an input")
     }
 
     /// The node with this id.
@@ -293,9 +366,30 @@ impl Graph {
         &self.nodes[id.index()]
     }
 
+    /// The one node that a node reads.
+    ///
+    /// # Panics
+    /// If it reads none or several, which is a bug in nin.
+    pub fn operand(&self, id: NodeId) -> NodeId {
+        match *self.node(id).inputs {
+            [operand] => operand,
+            ref inputs => panic!("{id} reads {} nodes (a bug in nin)", inputs.len()),
+        }
+    }
+
     /// The weight with this id.
     pub fn weight(&self, id: WeightId) -> &Weight {
         &self.weights[id.index()]
+    }
+
+    /// The layer with this id.
+    pub fn layer(&self, id: LayerId) -> &Layer {
+        &self.layers[id.index()]
+    }
+
+    /// The layer that asked for a node.
+    pub fn layer_of(&self, id: NodeId) -> &Layer {
+        self.layer(self.node(id).layer)
     }
 
     /// Node ids in evaluation order.
@@ -311,9 +405,9 @@ impl Graph {
 
     /// The last node whose value is the model's logits: the output, or what a final softmax reads.
     pub fn logits(&self) -> NodeId {
-        let last = self.ids().next_back().expect("a graph has an input");
+        let last = self.result();
         match self.node(last).op {
-            Op::Softmax => last.operand().expect("softmax is never first"),
+            Op::Softmax => self.operand(last),
             Op::Input
             | Op::Conv { .. }
             | Op::Relu
@@ -323,7 +417,10 @@ impl Graph {
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
-            | Op::BatchNorm { .. } => last,
+            | Op::BatchNorm { .. }
+            | Op::Add
+            | Op::Concat
+            | Op::Mul => last,
         }
     }
 
@@ -338,16 +435,31 @@ impl Graph {
 
     /// The model up to the last layer that yields maps: without `gap` or `fc` and what follows them.
     pub fn feature_maps(&self) -> Graph {
-        let is_map = |layer: &Layer| matches!(layer.output, Shape::Map { .. });
-        let last = self.layers.iter().rposition(is_map).expect("the input is a map");
-        self.first_layers(last + 1)
+        let readers = Readers::of(self);
+        let is_last = |&count: &usize| {
+            let layer = &self.layers[count - 1];
+            matches!(layer.output, Shape::Map { .. }) && self.ends_at(layer.nodes.end, &readers)
+        };
+        let last = (1..=self.layers.len()).rev().find(is_last).expect("the input is a map");
+        self.first_layers(last)
     }
 
-    /// The model's first layers, at least one, and the weights they read.
-    fn first_layers(&self, count: usize) -> Graph {
+    /// Whether all that comes after the first `count` nodes is made of the last of them.
+    fn ends_at(&self, count: usize, readers: &Readers) -> bool {
+        let inside = |id: NodeId| readers.of_value(id).iter().all(|reader| reader.index() < count);
+        self.ids().take(count - 1).all(inside)
+    }
+
+    /// The model's first layers, at least one, and the weights they read. Nothing but the last of their values may be read by
+    /// what comes after them.
+    ///
+    /// # Panics
+    /// If another is, or there are fewer layers.
+    pub fn first_layers(&self, count: usize) -> Graph {
+        let nodes = self.layers[count - 1].nodes.end;
+        assert!(self.ends_at(nodes, &Readers::of(self)), "{count} layers end in no one value");
         let mut graph = self.clone();
         graph.layers.truncate(count);
-        let nodes = graph.layers[count - 1].nodes.end;
         graph.nodes.truncate(nodes);
         graph.weights.retain(|weight| weight.node.index() < nodes);
         for group in &mut graph.groups {
@@ -363,6 +475,13 @@ impl Graph {
         if cfg!(debug_assertions) {
             self.verify();
         }
+        self
+    }
+
+    /// The same model without places in a text, for comparing it with what another text of it means.
+    #[must_use]
+    pub fn without_places(mut self) -> Graph {
+        self.layers.iter_mut().for_each(|layer| layer.span = Span::default());
         self
     }
 
@@ -392,146 +511,10 @@ impl Graph {
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
-            | Op::Softmax => 0,
-        }
-    }
-
-    /// Checks the invariants listed on [`Graph`].
-    ///
-    /// # Panics
-    /// On a violation, which is a bug in nin: no text a user can write leads here.
-    pub fn verify(&self) {
-        let mut dropouts = 0;
-        let mut read = vec![0usize; self.weights.len()];
-        for id in self.ids() {
-            let node = self.node(id);
-            let input = id.operand().map(|operand| self.node(operand).shape);
-            let expected = match (node.op, input) {
-                (Op::Input, None) => Some(node.shape),
-                (Op::Input, Some(_)) | (_, None) => None,
-                (Op::Conv { window, weight, bias }, Some(input)) => {
-                    read[weight.index()] += 1;
-                    let weight = self.weight(weight);
-                    let channels = weight.dims[0];
-                    assert_eq!(weight.node, id, "{id} is not the reader of {}", weight.name);
-                    assert_eq!(weight.fan_in(), window.taps() * input.channels(), "{id}: fan-in");
-                    if let Some(bias) = bias {
-                        read[bias.index()] += 1;
-                        assert_eq!(self.weight(bias).dims, [channels], "{id}: bias");
-                    }
-                    conv_output(node.shape, input, window, channels)
-                }
-                (Op::MaxPool { window, round } | Op::AvgPool { window, round }, Some(input)) => {
-                    window
-                        .output((input.height(), input.width()), round)
-                        .map(|(h, w)| Shape::map(input.channels(), h, w))
-                }
-                (Op::Relu, Some(input)) => Some(input),
-                (Op::LeakyRelu { slope }, Some(input)) => {
-                    assert!(slope >= 0.0 && slope.is_finite(), "{id}: slope {slope}");
-                    Some(input)
-                }
-                (Op::Elu { alpha }, Some(input)) => {
-                    assert!(alpha >= 0.0 && alpha.is_finite(), "{id}: alpha {alpha}");
-                    Some(input)
-                }
-                (Op::Dropout { p, index }, Some(input)) => {
-                    assert!((0.0..1.0).contains(&p), "{id}: dropout probability {p}");
-                    assert_eq!(index, dropouts, "{id}: dropout number");
-                    dropouts += 1;
-                    Some(input)
-                }
-                (Op::BatchNorm { eps, momentum, weights }, Some(input)) => {
-                    assert!(eps >= limits::LEAST_EPS && eps.is_finite(), "{id}: eps {eps}");
-                    assert!((0.0..=1.0).contains(&momentum), "{id}: momentum {momentum}");
-                    for weight in weights.all() {
-                        read[weight.index()] += 1;
-                        assert_eq!(self.weight(weight).dims, [input.channels()], "{id}: channels");
-                    }
-                    Some(input)
-                }
-                (Op::GlobalAvgPool, Some(input)) => Some(Shape::Vector { n: input.channels() }),
-                (Op::Softmax, Some(input)) => {
-                    assert_eq!(id.index() + 1, self.nodes.len(), "{id}: softmax stands last");
-                    matches!(input, Shape::Vector { .. }).then_some(input)
-                }
-            };
-            assert_eq!(expected, Some(node.shape), "{id}: {:?}: shape (a bug in nin)", node.op);
-            let layer = &self.layers[node.layer.0 as usize];
-            assert!(layer.nodes.contains(&id.index()), "{id} is not a node of {}", layer.name);
-        }
-        assert!(read.iter().all(|&times| times == 1), "a weight is read once (a bug in nin)");
-        let tiled = self.layers.iter().fold(0, |end, layer| {
-            assert_eq!(layer.nodes.start, end, "{}: node range", layer.name);
-            layer.nodes.end
-        });
-        assert_eq!(tiled, self.nodes.len(), "the layers' node ranges tile the nodes");
-        group::verify(&self.groups, self.layers.len());
-    }
-}
-
-/// The shape a convolution must have; a vector (`fc`) only where its window is the whole input.
-fn conv_output(claimed: Shape, input: Shape, window: Window, channels: usize) -> Option<Shape> {
-    let size = (input.height(), input.width());
-    match claimed {
-        Shape::Vector { .. } => {
-            let whole = Window { kernel: size, stride: 1, pad: 0 };
-            (window == whole).then_some(Shape::Vector { n: channels })
-        }
-        Shape::Map { .. } => {
-            window.output(size, Round::Floor).map(|(h, w)| Shape::map(channels, h, w))
-        }
-    }
-}
-
-impl fmt::Display for Graph {
-    /// One line a node: `nin show --stage graph`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "graph {}", self.name)?;
-        if !self.params.is_empty() {
-            let params: Vec<String> =
-                self.params.iter().map(|(n, v)| format!("{n} = {v}")).collect();
-            write!(f, "({})", params.join(", "))?;
-        }
-        writeln!(f)?;
-        for id in self.ids() {
-            let node = self.node(id);
-            let layer = &self.layers[node.layer.0 as usize];
-            let op = self.describe(id);
-            writeln!(
-                f,
-                "  {:<4} = {op:<44} {:<12} {}",
-                id.to_string(),
-                node.shape.to_string(),
-                layer.name
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl Graph {
-    /// A node's op with its operand and attributes, such as `conv(%0) 5x5 s1 p2 mlpconv1.conv`.
-    pub fn describe(&self, id: NodeId) -> String {
-        let operand = id.operand().map_or(String::new(), |operand| operand.to_string());
-        match self.node(id).op {
-            Op::Input => "input".to_owned(),
-            Op::Conv { window, weight, bias } => {
-                let name = self.weight(weight).name.trim_end_matches(".weight");
-                let bias = if bias.is_some() { "" } else { " no bias" };
-                format!("conv({operand}) {window} {name}{bias}")
-            }
-            Op::Relu => format!("relu({operand})"),
-            Op::LeakyRelu { slope } => format!("leaky_relu({operand}) slope {slope}"),
-            Op::Elu { alpha } => format!("elu({operand}) alpha {alpha}"),
-            Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
-            Op::AvgPool { window, round } => format!("avgpool({operand}) {window} {round}"),
-            Op::GlobalAvgPool => format!("gap({operand})"),
-            Op::Dropout { p, index } => format!("dropout({operand}) p {p} mask {index}"),
-            Op::BatchNorm { eps, momentum, .. } => {
-                format!("batchnorm({operand}) eps {eps:e} momentum {momentum}")
-            }
-            Op::Softmax => format!("softmax({operand})"),
+            | Op::Softmax
+            | Op::Add
+            | Op::Concat
+            | Op::Mul => 0,
         }
     }
 }

@@ -37,6 +37,7 @@ mod parse;
 mod scan;
 pub mod shape;
 pub mod span;
+mod token;
 
 pub use crate::check::{check, defaults};
 pub use crate::diagnostic::{Code, Diagnostic, Severity};

@@ -119,6 +119,8 @@ fn children(pair: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
                 | Rule::close
                 | Rule::chain_open
                 | Rule::chain_close
+                | Rule::branch_open
+                | Rule::branch_close
                 | Rule::comma
                 | Rule::separator
                 | Rule::assign
@@ -236,14 +238,24 @@ fn read_repeat(pair: Pair<'_, Rule>) -> Result<ast::Repeat, Diagnostic> {
 }
 
 fn read_call(pair: Pair<'_, Rule>) -> Result<ast::Call, Diagnostic> {
-    let whole = span(&pair);
     let mut parts = children(pair);
     let word = name(&next(&mut parts))?;
-    let args = match parts.next() {
-        Some(args) => children(args).map(read_arg).collect::<Result<_, _>>()?,
-        None => vec![],
-    };
-    Ok(ast::Call { word, args, span: whole })
+    let (mut head, mut args, mut branches) = (word.span, vec![], vec![]);
+    for part in parts {
+        if part.as_rule() == Rule::args {
+            head = word.span.to(span(&part));
+            args = children(part).map(read_arg).collect::<Result<_, _>>()?;
+        } else {
+            branches.push(read_branch(part)?);
+        }
+    }
+    Ok(ast::Call { word, args, branches, span: head })
+}
+
+fn read_branch(pair: Pair<'_, Rule>) -> Result<ast::Branch, Diagnostic> {
+    // Its last token is its own, so that its end is no other's.
+    let (start, end) = (pair.as_span().start(), pair.as_span().end());
+    Ok(ast::Branch { chain: read_chain(pair)?, span: Span::new(start, end) })
 }
 
 fn read_arg(pair: Pair<'_, Rule>) -> Result<ast::Argument, Diagnostic> {

@@ -205,5 +205,5 @@ fn nothing_of_a_text_moves_a_terminals_cursor() {
 fn a_model_is_called_nothing_that_moves_it_either() {
     let source = Source::new("models/\u{1b}[2J\u{9b}é.nin", "< input(1, 8, 8) gap >");
     let (graph, _) = read(&source, &[]).expect("a model");
-    assert_eq!(graph.name, "\\u{1b}[2J\\u{9b}é");
+    assert_eq!(graph.name(), "\\u{1b}[2J\\u{9b}é");
 }

@@ -3,8 +3,7 @@
 #[path = "format/models.rs"]
 mod models;
 
-use nin_dsl::graph::Layer;
-use nin_dsl::{Graph, Source, Span, check, format, parse};
+use nin_dsl::{Graph, Source, check, format, parse};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -112,10 +111,69 @@ block stage(a, b, c, d) < conv(a) conv(b) conv(c) conv(d) >";
     ");
 }
 
+#[test]
+fn branches_are_laid_out() {
+    let text = "< input(8, 8, 8) mul<><gap fc(2)relu fc(8)sigmoid>
+add<conv(16,bias=0)batchnorm relu;conv(16,bias=0)batchnorm><conv(16, kernel = 1, bias = 0)>, relu
+add // of three
+ <relu // first
+
+conv(16)> // after the first
+// before the second
+<   > /* between */ < /* inside */ >
+/* lead */ concat<add<relu><repeat(2)<relu>>><>
+block_of(1 // one
+)<><relu>
+concat < mlpconv(first_of_many, second_of_many, kernel = 3) relu mlpconv(first_of_many, second_of_many) >
+
+< add < conv(channels_of_the_inner_branch) > < mlpconv(channels_of_the_inner_branch, channels_of_the_inner_branch) > relu >
+gap >";
+    insta::assert_snapshot!(laid_out(text), @r"
+    <
+        input(8, 8, 8)
+        mul < > < gap fc(2) relu fc(8) sigmoid >
+        add
+            < conv(16, bias = 0) batchnorm relu conv(16, bias = 0) batchnorm >
+            < conv(16, kernel = 1, bias = 0) >
+        relu
+        add // of three
+            <
+                relu // first
+
+                conv(16)
+            > // after the first
+            // before the second
+            < > /* between */
+            < /* inside */
+            >
+        /* lead */ concat < add < relu > < repeat(2) < relu > > > < >
+        block_of(
+            1, // one
+        )
+            < >
+            < relu >
+        concat
+            <
+                mlpconv(first_of_many, second_of_many, kernel = 3)
+                relu
+                mlpconv(first_of_many, second_of_many)
+            >
+            <
+                add
+                    < conv(channels_of_the_inner_branch) >
+                    < mlpconv(channels_of_the_inner_branch, channels_of_the_inner_branch) >
+                relu
+            >
+        gap
+    >
+    ");
+}
+
 const MODELS: &[&str] = &[
     include_str!("corpus/bare.nin"),
     include_str!("corpus/blocks.nin"),
     include_str!("corpus/marks.nin"),
+    include_str!("corpus/branches.nin"),
     include_str!("corpus/repeats.nin"),
     include_str!("../../models/nin-cifar10.nin"),
     include_str!("../../models/nin-imagenet.nin"),
@@ -217,8 +275,14 @@ fn drawn() -> impl Strategy<Value = String> {
     let call =
         (select(vec!["conv", "stage", "relu"]), list(argument.boxed()), select(vec!["", ";", ","]))
             .prop_map(|(word, arguments, separator)| format!("{word}{arguments} {separator}"));
-    let item = call.prop_recursive(3, 12, 4, |inner| {
-        vec(inner, 0..4).prop_map(|chain| format!("repeat(2 * a) < {} >", chain.join(" ")))
+    let item = call.prop_recursive(4, 24, 4, |inner| {
+        let chain = vec(inner, 0..4).prop_map(|chain| format!("< {} >", chain.join(" ")));
+        let word = select(vec!["add", "concat", "mul()", "relu", "stage(8, a = 1)"]);
+        prop_oneof![
+            chain.clone().prop_map(|chain| format!("repeat(2 * a) {chain}")),
+            (word, vec(chain, 1..4))
+                .prop_map(|(word, branches)| format!("{word} {}", branches.join(" "))),
+        ]
     });
     let chain = vec(item, 0..5).prop_map(|chain| format!("< {} >", chain.join(" ")));
     let param =
@@ -269,11 +333,7 @@ fn comments(text: &str) -> Vec<String> {
 
 fn meaning(text: &str) -> (String, Option<Graph>) {
     let model = parse(&Source::new("m.nin", text)).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
-    let graph = check(&model, &[]).0.map(|graph| {
-        let layers = graph.layers.into_iter().map(|layer| Layer { span: Span::default(), ..layer });
-        Graph { layers: layers.collect(), ..graph }
-    });
-    (model.to_string(), graph)
+    (model.to_string(), check(&model, &[]).0.map(Graph::without_places))
 }
 
 /// Lays a text out and holds the result to what is promised of any: the same meaning, every comment, and no further

@@ -17,6 +17,7 @@ fn takes(takes: Takes) -> &'static str {
         Takes::Map => "Reads a map",
         Takes::Vector => "Reads a vector",
         Takes::Any => "Reads a map or a vector",
+        Takes::Branches(_) => "Joins two branches or more",
     }
 }
 
@@ -26,6 +27,7 @@ fn yields(yields: Yields) -> &'static str {
         Yields::Map => "a map",
         Yields::Vector => "a vector",
         Yields::End => "a vector, which no layer may follow",
+        Yields::Joined => "a map if any of them leaves one, else a vector",
     }
 }
 
@@ -83,9 +85,9 @@ fn limits() -> String {
         ),
         ("trainable numbers", limits::PARAMETERS),
         ("layers", limits::LAYERS as u64),
-        ("uses of blocks, and repetitions", limits::EXPANSIONS as u64),
+        ("uses of blocks, repetitions and branches", limits::EXPANSIONS as u64),
         (
-            "brackets or comments, and blocks or repetitions, inside one another",
+            "brackets or comments, and blocks, repetitions or branches, inside one another",
             limits::NESTING as u64,
         ),
         ("parameters of a model or a block", limits::PARAMETERS_OF_ONE as u64),

@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use nin_dsl::graph::Layer;
-use nin_dsl::{Code, Diagnostic, Graph, Number, Source, Span, ast, check, format, limits, parse};
+use nin_dsl::{Code, Diagnostic, Graph, Number, Source, ast, check, format, limits, parse};
 use proptest::prelude::*;
 
-const MODELS: [&str; 5] = [
+const MODELS: [&str; 6] = [
     include_str!("../../models/nin-cifar10-caffe.nin"),
     include_str!("../../models/nin-imagenet.nin"),
     include_str!("corpus/marks.nin"),
     include_str!("corpus/blocks.nin"),
     include_str!("corpus/repeats.nin"),
+    include_str!("corpus/branches.nin"),
 ];
 
 /// Reads and checks a text, and holds the result to what is promised of any.
@@ -44,13 +44,13 @@ fn examine(text: &str) -> Result<(), Vec<Diagnostic>> {
 }
 
 fn assert_reads_back(model: &ast::Model, graph: &Graph) {
-    let graph = placeless(graph.clone());
+    let graph = graph.clone().without_places();
     let resolved = format::resolved(model, &[]).expect("it has been checked");
     for printed in [model.to_string(), resolved.to_string()] {
         let again = parse(&Source::new("m.nin", printed.as_str())).expect("a print parses");
         assert_eq!(again.to_string(), printed, "a print is its own print");
         let (again, _) = check(&again, &[]);
-        assert_eq!(again.map(placeless).as_ref(), Some(&graph), "{printed}");
+        assert_eq!(again.map(Graph::without_places).as_ref(), Some(&graph), "{printed}");
     }
 }
 
@@ -59,11 +59,6 @@ fn an_empty_line_of_a_doc_comment_stays() {
     let text = "/// One.\n///\n/// Two.\nmodel M <\n    input(1, 2, 2)\n    relu\n>\n";
     let model = parse(&Source::new("m.nin", text)).expect("it parses");
     assert_eq!(model.to_string(), text);
-}
-
-fn placeless(graph: Graph) -> Graph {
-    let layers = graph.layers.into_iter().map(|layer| Layer { span: Span::default(), ..layer });
-    Graph { layers: layers.collect(), ..graph }
 }
 
 fn first_code(text: &str) -> Option<Code> {
@@ -152,11 +147,44 @@ fn expansion_is_limited() {
 }
 
 #[test]
+fn branches_are_limited() {
+    let nested =
+        |n: usize| format!("< input(1, 1, 1) {}relu{} >", "add < > < ".repeat(n), " >".repeat(n));
+    assert_eq!(first_code(&nested(limits::NESTING - 1)), None);
+    assert_eq!(first_code(&nested(limits::NESTING)), Some(Code::NestedTooDeep));
+    assert_eq!(first_code(&nested(100_000)), Some(Code::NestedTooDeep));
+    let unclosed = format!("< input(1, 1, 1) {}", "add < > < ".repeat(limits::NESTING - 1));
+    assert_eq!(first_code(&unclosed), Some(Code::Syntax));
+    // By way of blocks, as deep as the expansion may go and no deeper.
+    let blocks = |n: usize| {
+        let blocks: String =
+            (0..n).map(|i| format!("block b{i} < mul < > < b{} > > ", i + 1)).collect();
+        format!("{blocks} block b{n} < relu > < input(1, 1, 1) b0 >")
+    };
+    assert_eq!(first_code(&blocks(31)), None);
+    assert_eq!(first_code(&blocks(32)), Some(Code::NestedTooDeep));
+    // Many side by side.
+    let branches = |n: usize, chain: &str| format!("< input(1, 1, 1) add {} >", chain.repeat(n));
+    assert_eq!(first_code(&branches(limits::EXPANSIONS, "< >")), None);
+    assert_eq!(first_code(&branches(limits::EXPANSIONS + 1, "< >")), Some(Code::TooLarge));
+    assert_eq!(first_code(&branches(limits::LAYERS - 2, "< relu >")), None);
+    assert_eq!(first_code(&branches(limits::LAYERS - 1, "< relu >")), Some(Code::TooLarge));
+    assert_eq!(first_code(&branches(400_000, "< >")), Some(Code::TooLarge));
+    let odd: String = (0..9_000).map(|c| format!("< conv({}) >", c % 99 + 1)).collect();
+    assert_eq!(first_code(&format!("< input(1, 1, 1) add {odd} >")), Some(Code::BranchShapes));
+    let joins = |n: usize| format!("< input(1, 1, 1) {} >", "add < > < > ".repeat(n));
+    assert_eq!(first_code(&joins(limits::EXPANSIONS / 2)), None);
+    assert_eq!(first_code(&joins(limits::EXPANSIONS / 2 + 1)), Some(Code::TooLarge));
+}
+
+#[test]
 fn the_largest_models_are_counted_without_wrapping() {
     // 2^28 numbers in each activation, and about as many parameters as there may be.
     let wide = "< input(1, 16384, 16384) mlpconv(1, 1, kernel = 10923) relu >";
     assert_eq!(first_code(wide), None);
     assert_eq!(first_code("< input(16384, 1, 1) fc(16384) >"), Some(Code::TooLarge));
+    let doubled = "< input(1, 16384, 16384) concat < > < > >";
+    assert_eq!(first_code(doubled), Some(Code::TooLarge));
     let largest = 1i64 << 28;
     for far in [format!("stride = {largest}"), format!("kernel = {largest}, pad = {largest}")] {
         let chain = format!("conv(1, {far}) ").repeat(4);
@@ -239,6 +267,15 @@ fn soup() -> impl Strategy<Value = String> {
         "block B(a, k = 2) <",
         "B(4)",
         "repeat(2) <",
+        "add",
+        "concat",
+        "mul",
+        "add <",
+        "> <",
+        "< >",
+        "> < >",
+        "mul < > < gap",
+        "add < conv(3) > < >",
     ]);
     let separator = prop::sample::select(vec!["", " "]);
     prop::collection::vec((token, separator), 0..40)
@@ -312,7 +349,7 @@ proptest! {
     fn any_override_is_judged(whole in any::<i64>(), real in any::<f64>()) {
         for (model, text) in MODELS.iter().enumerate() {
             let ast = parse(&Source::new("m.nin", *text)).expect("a model");
-            let name = ["width", "classes", "b", "rate", "depth"][model].to_owned();
+            let name = ["width", "classes", "b", "rate", "depth", "width"][model].to_owned();
             for value in [Number::Whole(whole), Number::Real(real)] {
                 let overrides = [(name.clone(), value)];
                 let (graph, diagnostics) = check(&ast, &overrides);

@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nin_dsl::graph::Layer;
 use nin_dsl::{Code, Diagnostic, Graph, Severity, Source, Span, read};
-use proc_macro2::{LineColumn, TokenStream, TokenTree};
+use proc_macro2::{Group, LineColumn, TokenStream, TokenTree};
 
 use crate::expand;
 use crate::token_text::TokenText;
@@ -154,13 +153,9 @@ fn text(expansion: TokenStream) -> String {
 }
 
 fn graph(source: &Source) -> (Graph, Vec<nin_dsl::span::Location>) {
-    let (mut graph, _) = read(source, &[]).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let places = graph.layers.iter().map(|layer| source.location(layer.span)).collect();
-    graph
-        .layers
-        .iter_mut()
-        .for_each(|layer| *layer = Layer { span: Span::default(), ..layer.clone() });
-    (graph, places)
+    let (graph, _) = read(source, &[]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let places = graph.layers().iter().map(|layer| source.location(layer.span)).collect();
+    (graph.without_places(), places)
 }
 
 #[test]
@@ -176,5 +171,35 @@ fn models_have_the_same_graph() {
         let left =
             Source { text: text(expand::nin(through_facade(&tokens))).into(), ..source.clone() };
         assert_eq!(graph(&source).0, graph(&left).0, "{}", source.name);
+    }
+}
+
+/// The same tokens without places, as other macros make them.
+fn placeless(tokens: TokenStream) -> TokenStream {
+    let trees = tokens.into_iter().map(|tree| match tree {
+        TokenTree::Group(group) => {
+            TokenTree::Group(Group::new(group.delimiter(), placeless(group.stream())))
+        }
+        mut tree => {
+            tree.set_span(proc_macro2::Span::call_site());
+            tree
+        }
+    });
+    trees.collect()
+}
+
+#[test]
+fn marks_of_branches_may_touch() {
+    let spaced = "< input(3, 8, 8) add < add < relu > < > > < > mul < > < gap > add < > < mul < > < relu > > >";
+    let touching = "<input(3,8,8)add<add<relu><>><>mul<><gap>add<><mul<><relu>>>";
+    let source = |text: &str| Source::new("m", text);
+    let (meant, _) = graph(&source(spaced));
+    for text in [spaced, touching, &spaced.replace(" > ", ">\n"), &spaced.replace(" < ", " /**/< ")]
+    {
+        let tokens: TokenStream = text.parse().expect("tokens of Rust");
+        let bare = placeless(tokens.clone());
+        for text in [text, &TokenText::new(tokens).text, &TokenText::new(bare).text] {
+            assert_eq!(graph(&source(text)).0, meant, "{text}");
+        }
     }
 }

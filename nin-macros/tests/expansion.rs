@@ -45,6 +45,17 @@ nin! {
     block last(n) < repeat(2) < conv(n) relu > gap >
 }
 
+nin! {
+    block basic(c) <add<conv(c)relu><>>
+    model Residual(width = 4) <
+        input(3, 8, 12)
+        add < conv(width, stride = 2) > < maxpool(2) conv(width, kernel = 1) >
+        repeat(2) < basic(width) >
+        concat < > < mul<><gap>>
+        gap
+    >
+}
+
 /// What others see of a model; `missing_docs` finds each field and constant documented.
 pub mod public {
     nin! {
@@ -68,7 +79,7 @@ fn a_model_becomes_a_struct() {
     assert_eq!(default, Small { width: 8, r#type: 10, rate: 0.5 });
     let model = default.model().expect("the macro has checked it");
     assert_eq!((model.params_total(), model.macs_total()), (Small::PARAMS, Small::MACS));
-    assert_eq!(model.name, "Small");
+    assert_eq!(model.name(), "Small");
 
     let wide = Small { width: 16, ..default }.model().expect("a variant");
     assert!(wide.params_total() > Small::PARAMS);
@@ -97,19 +108,30 @@ fn without_parameters_it_is_a_unit_struct() {
 #[test]
 fn a_bare_chain_is_an_expression() {
     let model = nin!(< input(1, 4, 4) gap softmax >);
-    assert_eq!(model.name, "model");
+    assert_eq!(model.name(), "model");
     let model = nin!(block twice(c) < conv(c) conv(c) > < input(1, 4, 4) twice(2) >);
-    assert_eq!(model.layers.len(), 3);
+    assert_eq!(model.layers().len(), 3);
 }
 
 #[test]
 fn blocks_come_along() {
     assert_eq!(Blocks::OUTPUT, [3]);
     let wide = Blocks { width: 8 }.model().expect("a variant");
-    let words: Vec<_> = wide.layers.iter().map(|layer| layer.name.as_str()).collect();
+    let words: Vec<_> = wide.layers().iter().map(|layer| layer.name.as_str()).collect();
     let stages = ["mlpconv1", "maxpool1", "dropout1", "mlpconv2", "maxpool2", "dropout2"];
     let last = ["conv1", "relu1", "conv2", "relu2", "gap1"];
     assert_eq!(words, [&["input1"], &stages[..], &last[..]].concat());
+}
+
+#[test]
+fn branches_come_along() {
+    assert_eq!(Residual::OUTPUT, [8]);
+    // The larger side, of the `gap` in the branch and of the one behind it.
+    assert_eq!(Residual::RECEPTIVE_FIELD, 3 + 2 * 4 + 5 * 2 + 5 * 2);
+    let model = Residual::default().model().expect("the macro has checked it");
+    assert_eq!((model.params_total(), model.macs_total()), (Residual::PARAMS, Residual::MACS));
+    let bare = nin!(< input(1, 4, 4) add<><>>);
+    assert_eq!(bare.layers().len(), 2);
 }
 
 #[test]

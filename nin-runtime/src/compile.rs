@@ -7,12 +7,16 @@ use std::time::Instant;
 use nin_dsl::graph::{Graph, Node, Op};
 use nin_dsl::shape::Shape;
 
-use crate::codegen::{self, Assembly, Isa, Target};
+use crate::compiler::autodiff::{self, Computations};
+use crate::compiler::codegen::{self, Assembly, Target};
+use crate::compiler::fuse::{self, Passes};
+use crate::compiler::plan::{self, Algos, Demand, Plan};
+use crate::compiler::{Checked, Isa};
 use crate::error::Error;
-use crate::exec::Program;
-use crate::jit::CodeMemory;
-use crate::plan::Algos;
-use crate::{autodiff, exec, fuse, plan};
+use crate::host::cores;
+use crate::run::exec;
+use crate::run::exec::Program;
+use crate::run::jit::CodeMemory;
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,33 @@ pub struct Options {
     pub algo: Algos,
 }
 
+/// What a program runs on. No result depends on the number of threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Threads.
+    pub threads: usize,
+    /// Instruction set.
+    pub isa: Isa,
+    /// Algorithms of convolutions.
+    pub algo: Algos,
+}
+
+impl Default for Machine {
+    /// All cores and the best instruction set.
+    fn default() -> Machine {
+        let Options { threads, isa, algo, .. } = Options::default();
+        Machine { threads, isa, algo }
+    }
+}
+
+impl Machine {
+    /// How to compile for it.
+    pub fn options(&self, batch: usize, purpose: Purpose) -> Options {
+        let Machine { threads, isa, ref algo } = *self;
+        Options { batch, threads, isa, purpose, algo: algo.clone() }
+    }
+}
+
 /// Most images a call may hold: what bounds every size computed from it.
 pub(crate) const MAX_BATCH: usize = 1 << 20;
 /// Most threads of a session.
@@ -47,7 +78,7 @@ const MAX_THREADS: usize = 1024;
 impl Default for Options {
     /// Inference on up to 128 images a call, on every core, with the best instruction set.
     fn default() -> Options {
-        let threads = exec::cores();
+        let threads = cores();
         Options {
             batch: 128,
             threads,
@@ -67,8 +98,9 @@ impl Default for Options {
 pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
     let start = Instant::now();
     let target = Target::host(options.isa)?;
-    let plan = planned(graph, options, &target)?;
-    let clif = codegen::write(graph, &plan, &target);
+    check(graph, options)?;
+    let plan = planned(graph, options.purpose, options.demand(&target));
+    let clif = codegen::write(plan::verify(graph, &plan), &target);
     let code = codegen::translate(clif, &target, options.threads, Assembly::Drop)?;
     let code = CodeMemory::link(&code, &target)?;
     Ok(Program::new(exec::Inner {
@@ -81,11 +113,19 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
     }))
 }
 
-/// Checks the options and plans.
-fn planned(graph: &Graph, options: &Options, target: &Target) -> Result<plan::Plan, Error> {
-    check(graph, options)?;
-    let training = options.purpose == Purpose::Training;
-    Ok(plan::plan(graph, options.batch, target.registers(), training, &options.algo))
+/// The road from a checked graph to its plan. Every stage checks what it hands on where assertions are on.
+pub fn planned(graph: &Graph, purpose: Purpose, demand: Demand<'_>) -> Plan {
+    let checked = Checked::of(graph);
+    let computations = Computations::of(graph, purpose == Purpose::Training);
+    let passes = Passes::of(&checked, &computations);
+    plan::plan(&checked, passes, demand)
+}
+
+impl Options {
+    /// What a plan for a target is made for.
+    fn demand<'a>(&'a self, target: &'a Target) -> Demand<'a> {
+        Demand { batch: self.batch, registers: target.registers(), algos: &self.algo }
+    }
 }
 
 /// Whether a graph can be compiled as the options say.
@@ -112,10 +152,8 @@ pub(crate) fn check(graph: &Graph, options: &Options) -> Result<(), Error> {
 pub(crate) fn check_numbers(graph: &Graph, images: usize) -> Result<(), Error> {
     let is_lone =
         |node: &&Node| matches!(node.op, Op::BatchNorm { .. }) && images * node.shape.pixels() == 1;
-    match graph.nodes.iter().find(is_lone) {
-        Some(node) => {
-            Err(Error::LoneNumber { layer: graph.layers[node.layer.0 as usize].name.clone() })
-        }
+    match graph.nodes().iter().find(is_lone) {
+        Some(node) => Err(Error::LoneNumber { layer: graph.layer(node.layer).name.clone() }),
         None => Ok(()),
     }
 }
@@ -168,37 +206,27 @@ impl fmt::Display for Stage {
 /// # Errors
 /// As [`compile`].
 pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Error> {
+    if stage == Stage::Graph {
+        // It is the same whatever it is compiled for, and whether it can be or not.
+        return Ok(graph.to_string());
+    }
     let target = Target::host(options.isa)?;
-    // The graph is the same whatever it is compiled for, and whether it can be or not.
-    let plan = || planned(graph, options, &target);
+    check(graph, options)?;
+    let computations = || Computations::of(graph, options.purpose == Purpose::Training);
+    let plan = || planned(graph, options.purpose, options.demand(&target));
+    let clif = || codegen::write(plan::verify(graph, &plan()), &target);
     Ok(match stage {
-        Stage::Graph => graph.to_string(),
-        Stage::Train => {
-            check(graph, options)?;
-            autodiff::differentiate(graph).display(graph)
-        }
+        Stage::Graph => unreachable!("printed above"),
+        Stage::Train => autodiff::differentiate(graph).display(graph),
         Stage::Fused => {
-            check(graph, options)?;
-            let (nodes, purpose) = computations(graph, options.purpose);
-            fuse::display(graph, &fuse::fuse(graph, &nodes, purpose))
+            let Passes { inference, training } = Passes::of(&Checked::of(graph), &computations());
+            fuse::display(graph, &training.unwrap_or(inference))
         }
-        Stage::Plan => plan()?.display(graph),
-        Stage::Clif => codegen::write(graph, &plan()?, &target).display(),
+        Stage::Plan => plan().display(graph),
+        Stage::Clif => clif().display(),
         Stage::Asm => {
-            let clif = codegen::write(graph, &plan()?, &target);
             let assembly = if target.is_x86_64() { Assembly::Drop } else { Assembly::Keep };
-            codegen::listing(&codegen::translate(clif, &target, options.threads, assembly)?)
+            codegen::listing(&codegen::translate(clif(), &target, options.threads, assembly)?)
         }
     })
-}
-
-/// The computations of a forward pass or of a training step.
-fn computations(graph: &Graph, purpose: Purpose) -> (Vec<autodiff::TrainNode>, fuse::Purpose) {
-    match purpose {
-        Purpose::Training => (autodiff::differentiate(graph).nodes, fuse::Purpose::Training),
-        Purpose::Inference => {
-            let last = graph.ids().next_back().expect("a graph has an input");
-            (autodiff::forward(graph, last), fuse::Purpose::Inference)
-        }
-    }
 }

@@ -2,14 +2,6 @@
 
 use std::io;
 
-use crate::exec::threads::Forked;
-
-impl From<Forked> for Error {
-    fn from(Forked { process }: Forked) -> Error {
-        Error::Forked { process }
-    }
-}
-
 /// An error of the runtime.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -111,7 +103,7 @@ pub enum Error {
     },
     /// A choice of algorithms that does not fit the model.
     #[error("algorithm {0}")]
-    Algo(#[from] crate::plan::HintError),
+    Algo(#[from] crate::compiler::plan::HintError),
     /// A model to be trained must end in a vector of logits.
     #[error(
         "the model ends in a map of shape {output:?}; to be trained it must end in a vector: end it in `gap` or `fc(classes)`"

@@ -1,7 +1,7 @@
 //! [`Library`], a model compiled ahead: everything that an object file, a static or shared library and their header are
 //! made of.
 //!
-//! The functions are those a [`Program`](crate::exec::Program) consists of, with the C interface of
+//! The functions are those a [`Program`](crate::run::exec::Program) consists of, with the C interface of
 //! `codegen::front` in front of them.
 
 mod archive;
@@ -15,14 +15,15 @@ use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 use target_lexicon::{Architecture, BinaryFormat, Triple};
 
-use crate::codegen::front::{self, Datum, Front, FrontBody};
-use crate::codegen::{self, Assembly, Clif, Isa, MachineCode, Target};
-use crate::compile::{self, Options, Purpose};
+use crate::compile::{self, Options, Purpose, planned};
+use crate::compiler::Isa;
+use crate::compiler::codegen::front::{self, Datum, Front, FrontBody};
+use crate::compiler::codegen::{self, Assembly, Clif, MachineCode, Target};
+use crate::compiler::kernel::{Constant, Entry, Export, Kernel, Prepared, Size};
+use crate::compiler::plan::{self, Algos, Demand, Plan};
 use crate::data::{DataError, Normalisation};
 use crate::error::Error;
-use crate::exec;
-use crate::kernel::{Constant, Entry, Export, Kernel, Prepared, Size};
-use crate::plan::{self, Algos, Plan};
+use crate::run::exec;
 use crate::train::Info;
 use crate::weights::Weights;
 
@@ -93,7 +94,7 @@ impl About {
 pub fn default_name(graph: &Graph) -> String {
     let mut name = String::new();
     let mut before = '_';
-    for letter in graph.name.chars() {
+    for letter in graph.name().chars() {
         if letter.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
             name.push('_');
         }
@@ -181,7 +182,7 @@ impl Library {
         let mut fronts = Vec::new();
         for (target, plan) in &bodies {
             let entries = entries(plan, contents);
-            let clif = codegen::write_entries(graph, plan, target, &entries, first);
+            let clif = codegen::write_entries(plan::verify(graph, plan), target, &entries, first);
             fronts.push(FrontBody { isa: target.name, plan, entries, first });
             first += clif.len();
             clifs.push((clif, target));
@@ -354,10 +355,10 @@ fn bodies(
     contents: Contents<'_>,
     options: &LibraryOptions,
 ) -> Result<Vec<(Target, Plan)>, Error> {
-    let training = contents.purpose() == Purpose::Training;
     let body = |&isa: &Isa| {
         let target = Target::of(&options.triple, isa)?;
-        let plan = plan::plan(graph, options.batch, target.registers(), training, &options.algo);
+        let (batch, registers, algos) = (options.batch, target.registers(), &options.algo);
+        let plan = planned(graph, contents.purpose(), Demand { batch, registers, algos });
         Ok((target, plan))
     };
     options.isas.iter().map(body).collect()
@@ -442,10 +443,10 @@ fn interface(graph: &Graph, front: &Front<'_>, exports: Vec<Export>) -> Interfac
     let embedded = front.prepared == Prepared::Embedded;
     let tensor = |weight: &nin_dsl::graph::Weight| (weight.name.clone(), weight.dims.clone());
     Interface {
-        model: graph.name.clone(),
+        model: graph.name().to_owned(),
         input: graph.input(),
         output: graph.output(),
-        tensors: graph.weights.iter().filter(|_| !embedded).map(tensor).collect(),
+        tensors: graph.weights().iter().filter(|_| !embedded).map(tensor).collect(),
         prepared: front.prepared,
         batch: front.bodies[0].plan.batch,
         workspace_bytes: front.bytes(Size::Workspace),
@@ -530,7 +531,7 @@ fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (S
         | Kernel::Strip
         | Kernel::Follow { .. }
         | Kernel::Entry(_)
-        | Kernel::Machine(_) => {
+        | Kernel::Intrinsic(_) => {
             (format!("{name}.{body}{}", kernel.to_string().replace(' ', "_")), false)
         }
     }

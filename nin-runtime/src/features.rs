@@ -3,10 +3,10 @@
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis, Ix4};
 use nin_dsl::graph::Graph;
 
+use crate::compile::Machine;
 use crate::compile::{Purpose, compile};
 use crate::error::Error;
-use crate::exec::{Program, Session};
-use crate::train::Machine;
+use crate::run::exec::{Program, Session};
 use crate::weights::Weights;
 
 /// A model compiled up to the last layer that yields maps: in the paper's networks the mlpconv before `gap`, with a map for
@@ -17,7 +17,8 @@ use crate::weights::Weights;
 /// use nin::Model;
 /// use nin::features::FeatureMaps;
 /// use nin::ndarray::Array3;
-/// use nin::train::{Machine, Recipe, init};
+/// use nin::train::{Recipe, init};
+/// use nin::Machine;
 ///
 /// let text = "< input(1, 8, 8) mlpconv(6, 6) maxpool(2) mlpconv(6, 3) gap softmax >";
 /// let model = Model::from_text("small", text, &[])?;
@@ -40,7 +41,7 @@ impl FeatureMaps {
     pub fn new(graph: &Graph, weights: &Weights, machine: Machine) -> Result<FeatureMaps, Error> {
         weights.check(graph)?;
         let graph = graph.feature_maps();
-        let known = |name: &str| graph.weights.iter().any(|weight| weight.name == name);
+        let known = |name: &str| graph.weights().iter().any(|weight| weight.name == name);
         let tensors = weights.tensors().iter().filter(|tensor| known(&tensor.name)).cloned();
         let weights = Weights::from_tensors(&graph, tensors)?;
         let options = machine.options(1, Purpose::Inference);

@@ -18,37 +18,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`train::Trainer`] trains on a [`data::Dataset`]; [`interp`] computes the same naively, and is what generated code is
+//! [`train::Trainer`] trains on a [`data::Dataset`]; [`oracle`] computes the same naively, and is what generated code is
 //! held against. The crate `nin` brings all of it together with the macro; people depend on that one, and examples here are
 //! written for them.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("nin needs a 64-bit target: sizes of tensors are counted in 64 bits");
 
-pub mod abi;
-pub mod autodiff;
-pub mod codegen;
 pub mod compile;
+pub mod compiler;
 pub mod data;
-pub mod dropout;
 pub mod error;
-pub mod exec;
 pub mod export;
 pub mod features;
 pub mod file;
-pub mod fuse;
-pub mod geometry;
-pub mod interp;
-mod jit;
-pub mod kernel;
+pub mod host;
 pub mod model;
-pub mod optimizer;
-mod parallel;
-pub mod peak;
-pub mod plan;
+pub mod oracle;
+pub mod run;
 pub mod train;
 pub mod weights;
-pub mod winograd;
 
-pub use jit::Symbol;
-pub use jit::call::Hyper;
+pub use run::jit::Symbol;
+pub use run::jit::call::Hyper;

@@ -8,8 +8,8 @@ use nin_dsl::{Diagnostic, Number, Source, limits};
 
 use crate::compile::{self, Options};
 use crate::error::Error;
-use crate::exec::Program;
 use crate::file::read_text;
+use crate::run::exec::Program;
 
 /// A checked model.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl Model {
     /// this variant.
     pub fn resolved_text(&self) -> String {
         let resolved = nin_dsl::parse(&self.source)
-            .and_then(|model| nin_dsl::format::resolved(&model, &self.graph.params));
+            .and_then(|model| nin_dsl::format::resolved(&model, self.graph.params()));
         resolved.expect("a checked text is a model (a bug in nin)").to_string()
     }
 

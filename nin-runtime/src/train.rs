@@ -30,7 +30,7 @@ pub use init::init;
 pub use recipe::{Init, LastLayer, LayerSettings, Recipe, RecipeError};
 pub use report::{EpochReport, Event, Outcome, StepReport};
 pub use schedule::{Plateau, Schedule};
-pub use trainer::{Machine, Resumed, Trainer};
+pub use trainer::{Resumed, Trainer};
 
 use crate::data::DataError;
 use crate::error::Error;

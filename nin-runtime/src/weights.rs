@@ -86,7 +86,7 @@ impl Weights {
             dims: weight.dims.clone(),
             values: vec![0.0; weight.elements()],
         };
-        Weights { tensors: graph.weights.iter().map(tensor).collect(), roles: roles(graph) }
+        Weights { tensors: graph.weights().iter().map(tensor).collect(), roles: roles(graph) }
     }
 
     /// Takes tensors in any order and puts them into the graph's.
@@ -104,7 +104,7 @@ impl Weights {
             return Err(Mismatch { differences });
         }
         let take = |weight: &graph::Weight| given.remove(&weight.name).expect("none is missing");
-        Ok(Weights { tensors: graph.weights.iter().map(take).collect(), roles: roles(graph) })
+        Ok(Weights { tensors: graph.weights().iter().map(take).collect(), roles: roles(graph) })
     }
 
     /// Takes tensors in any order that belong to the trained weights, such as momentum; running statistics get zeros.
@@ -128,7 +128,7 @@ impl Weights {
     pub fn check(&self, graph: &Graph) -> Result<(), Mismatch> {
         let mut differences = differences(graph, &self.tensors);
         if differences.is_empty() {
-            let mut pairs = graph.weights.iter().zip(&self.tensors);
+            let mut pairs = graph.weights().iter().zip(&self.tensors);
             let other = pairs.find(|(weight, tensor)| weight.name != tensor.name);
             differences.extend(other.map(|(weight, _)| Difference::Order(weight.name.clone())));
         }
@@ -179,7 +179,7 @@ fn differences<'a>(
             Some(_) => None,
         }
     };
-    let mut differences: Vec<Difference> = graph.weights.iter().filter_map(of_weight).collect();
+    let mut differences: Vec<Difference> = graph.weights().iter().filter_map(of_weight).collect();
     let extra = |(name, dims): (&str, &[usize])| Difference::Extra {
         name: name.to_owned(),
         found: dims.to_vec(),
@@ -219,7 +219,7 @@ impl fmt::Display for Mismatch {
 
 /// What each weight of a graph is for.
 fn roles(graph: &Graph) -> Vec<Role> {
-    graph.weights.iter().map(|weight| weight.role).collect()
+    graph.weights().iter().map(|weight| weight.role).collect()
 }
 
 /// Prints dimensions as `[32, 1, 5, 5]`.
@@ -233,29 +233,14 @@ impl fmt::Display for Dims<'_> {
 
 #[cfg(test)]
 mod tests {
-    use nin_dsl::graph::NodeId;
+    use nin_dsl::Source;
 
     use super::*;
 
-    /// Two weights are all a file of weights can see of a graph.
+    /// A graph of two weights.
     pub(super) fn graph() -> Graph {
-        let weight = |name: &str, dims: &[usize], role| graph::Weight {
-            name: name.to_owned(),
-            dims: dims.to_vec(),
-            role,
-            node: NodeId(1),
-        };
-        Graph {
-            name: "two".to_owned(),
-            params: vec![],
-            nodes: vec![],
-            weights: vec![
-                weight("conv1.weight", &[2, 1, 3, 3], Role::Kernel),
-                weight("conv1.bias", &[2], Role::Bias),
-            ],
-            layers: vec![],
-            groups: vec![],
-        }
+        let source = Source::new("two", "< input(1, 4, 4) conv(2) >");
+        nin_dsl::read(&source, &[]).unwrap().0
     }
 
     fn tensor(name: &str, dims: &[usize]) -> Tensor {

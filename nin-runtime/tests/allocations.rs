@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::Array4;
 use nin_runtime::Hyper;
 use nin_runtime::compile::{Options, Purpose};
-use nin_runtime::exec::StepParams;
 use nin_runtime::model::Model;
+use nin_runtime::run::exec::StepParams;
 use nin_runtime::weights::Weights;
 
 /// The system's allocator, which counts.
@@ -50,7 +50,7 @@ fn a_step_allocates_nothing() {
     let weights = Weights::zeros(model.graph());
     let mut session = program.session(&weights).expect("a session");
     let images = Array4::from_elem((8, 3, 12, 12), 0.5);
-    let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; model.graph().weights.len()];
+    let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; model.graph().weights().len()];
     let mut step = |step| {
         let params =
             StepParams { step, seed: 0, hyper: &hyper, clip: Some(5.0), ..StepParams::default() };

@@ -11,8 +11,8 @@ use ndarray::{Array4, ArrayD};
 use nin_runtime::Hyper;
 use nin_runtime::compile::{Options, Purpose};
 use nin_runtime::error::Error;
-use nin_runtime::exec::{Session, StepParams};
 use nin_runtime::model::Model;
+use nin_runtime::run::exec::{Session, StepParams};
 use nin_runtime::train::{Recipe, init};
 
 /// How a child ended.
@@ -63,8 +63,10 @@ fn images(count: usize) -> Array4<f32> {
 }
 
 fn step(session: &mut Session, images: &Array4<f32>) -> Result<f64, Error> {
-    let hyper =
-        vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; session.program().graph().weights.len()];
+    let hyper = vec![
+        Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 };
+        session.program().graph().weights().len()
+    ];
     let labels = vec![1; images.dim().0];
     let params = StepParams { hyper: &hyper, ..StepParams::default() };
     session.step(images.view(), &labels, &params).map(|outcome| outcome.loss)

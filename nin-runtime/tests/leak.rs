@@ -6,8 +6,8 @@ use std::fs;
 use ndarray::Array4;
 use nin_runtime::Hyper;
 use nin_runtime::compile::{Options, Purpose};
-use nin_runtime::exec::StepParams;
 use nin_runtime::model::Model;
+use nin_runtime::run::exec::StepParams;
 use nin_runtime::weights::Weights;
 
 const TEXT: &str = "
@@ -33,7 +33,7 @@ fn cycle(model: &Model) {
     let program = model.compile(&options).expect("a program");
     let mut session = program.session(&Weights::zeros(model.graph())).expect("a session");
     drop(program);
-    let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; model.graph().weights.len()];
+    let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 0.0 }; model.graph().weights().len()];
     let params = StepParams { step: 0, seed: 0, hyper: &hyper, ..StepParams::default() };
     session.step(Array4::zeros((8, 3, 16, 16)).view(), &[0; 8], &params).expect("a step");
 }

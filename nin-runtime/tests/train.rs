@@ -6,16 +6,18 @@ use std::path::Path;
 
 use ndarray::Array4;
 use nin_dsl::graph::Role;
-use nin_runtime::codegen::Isa;
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::optimizer::{Optimizer, Squares};
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::data::{Dataset, Preprocessing, Split};
 use nin_runtime::error::Error;
 use nin_runtime::model::Model;
-use nin_runtime::optimizer::{Optimizer, Squares};
-use nin_runtime::plan::Algos;
 use nin_runtime::train::{
-    Augment, Checkpoint, Event, Init, LastLayer, LayerSettings, Machine, Outcome, Recipe, Resumed,
+    Augment, Checkpoint, Event, Init, LastLayer, LayerSettings, Outcome, Recipe, Resumed,
     RunFolder, Schedule, TrainError, Trainer,
 };
+
+use nin_runtime::compile::Machine;
 use nin_runtime::weights::Weights;
 
 const TEXT: &str = "
@@ -128,7 +130,7 @@ fn a_run_learns_and_keeps_its_files() {
     let run = RunFolder::open(folder.path()).unwrap();
     assert_eq!(run.recipe().unwrap(), recipe);
     let kept = run.model().unwrap();
-    assert_eq!(kept.graph().nodes, model().graph().nodes);
+    assert_eq!(kept.graph().nodes(), model().graph().nodes());
     let checkpoint = Checkpoint::read(&run.last(), kept.graph()).unwrap();
     assert_eq!(checkpoint.weights, trainer.weights());
     assert_eq!(checkpoint.info.normalisation.as_ref(), Some(data.normalisation()));
@@ -282,7 +284,7 @@ fn only_kernels_decay() {
     };
     let (without, with) = (after_a_step(0.0), after_a_step(0.5));
     let pairs = without.tensors().iter().zip(with.tensors());
-    for (weight, (without, with)) in model.graph().weights.iter().zip(pairs) {
+    for (weight, (without, with)) in model.graph().weights().iter().zip(pairs) {
         let decays = weight.role == Role::Kernel;
         assert_eq!(without.values != with.values, decays, "{}", weight.name);
     }

@@ -14,11 +14,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueHint;
-use nin::train::Machine;
+use nin::Machine;
 use nin::{Graph, Isa, Model, Program};
 use nin_runtime::file::write_atomically;
 
-use super::check::{bytes, grouped, threads};
+use super::amounts::{bytes, grouped, threads};
 use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, compiled, keeps_apart, whole};
 use super::show::Mode;
@@ -171,7 +171,7 @@ fn check_folder(file: &Path) -> anyhow::Result<()> {
 /// What is timed, in a line.
 fn heading(graph: &Graph, kind: Mode, batch: usize, count: usize, isa: Isa) -> String {
     let (mode, threads) = (mode(kind.into()), threads(count));
-    format!("{} {mode}, batch {batch}, {threads}, {isa}", graph.name)
+    format!("{} {mode}, batch {batch}, {threads}, {isa}", graph.name())
 }
 
 fn print(figures: &Figures, out: &mut impl Write) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! `nin check`: the checker's verdict and its table of layers.
 
+mod outline;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,6 +11,8 @@ use nin_dsl::Source;
 use nin_dsl::graph::{Arg, Layer};
 use serde_json::{Map, Value, json};
 
+use self::outline::Entry;
+use super::amounts::{bytes, grouped};
 use super::help::examples;
 use super::options::ModelArgs;
 use super::terminal::Terminal;
@@ -65,22 +69,27 @@ const COLUMNS: [(&str, bool); 8] = [
 /// The layers, a row each, and the totals.
 fn table(out: &mut impl Write, model: &Model) -> io::Result<()> {
     let graph = model.graph();
-    let row = |layer: &Layer| {
+    let row = |entry: Entry<'_>| {
+        let Some(layer) = entry.layer else {
+            let mut row = COLUMNS.map(|_| String::new());
+            row[0] = entry.label;
+            return row;
+        };
         let facts = layer.facts;
         [
-            layer.name.clone(),
+            entry.label,
             arguments(layer),
             layer.input.to_string(),
             layer.output.to_string(),
             grouped(facts.params),
             grouped(facts.macs),
             bytes(facts.activation_bytes),
-            format!("{0}x{0}", facts.receptive_field),
+            field(facts.receptive_field),
         ]
     };
-    let activations = graph.layers.iter().map(|layer| layer.facts.activation_bytes).sum();
+    let activations = graph.layers().iter().map(|layer| layer.facts.activation_bytes).sum();
     let mut rows = vec![COLUMNS.map(|(heading, _)| heading.to_owned())];
-    rows.extend(graph.layers.iter().map(row));
+    rows.extend(outline::entries(graph).into_iter().map(row));
     rows.push([
         "total".to_owned(),
         String::new(),
@@ -94,11 +103,11 @@ fn table(out: &mut impl Write, model: &Model) -> io::Result<()> {
     let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
     });
-    write!(out, "{}", graph.name)?;
-    for (index, (name, value)) in graph.params.iter().enumerate() {
+    write!(out, "{}", graph.name())?;
+    for (index, (name, value)) in graph.params().iter().enumerate() {
         write!(out, "{}{name} = {value}", if index == 0 { "(" } else { ", " })?;
     }
-    writeln!(out, "{}\n", if graph.params.is_empty() { "" } else { ")" })?;
+    writeln!(out, "{}\n", if graph.params().is_empty() { "" } else { ")" })?;
     let rule: usize = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
     for (index, row) in rows.iter().enumerate() {
         if index == 1 || index == rows.len() - 1 {
@@ -113,8 +122,13 @@ fn table(out: &mut impl Write, model: &Model) -> io::Result<()> {
     writeln!(
         out,
         "\nMACs and activations are of one image; activations are what a training step keeps.\n\
-         An output sees that square of input pixels."
+         An output sees so many rows and columns of input pixels."
     )
+}
+
+/// A receptive field: one number where it is a square, else rows by columns.
+pub(crate) fn field([rows, columns]: [u64; 2]) -> String {
+    if rows == columns { rows.to_string() } else { format!("{rows}x{columns}") }
 }
 
 /// Every argument, resolved, as it could be written.
@@ -128,50 +142,20 @@ pub(crate) fn arguments(layer: &Layer) -> String {
     args.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Digits in groups of three.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 thread`, `2 threads`.
-pub(crate) fn threads(count: usize) -> String {
-    format!("{count} thread{}", if count == 1 { "" } else { "s" })
-}
-
-/// Bytes in the unit that leaves one to four digits before the point.
-pub(crate) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut size = count as f64 / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().expect("there are units");
-    while size >= 1024.0 {
-        match units.next() {
-            Some(larger) => (size, unit) = (size / 1024.0, larger),
-            None => break,
-        }
-    }
-    format!("{size:.1} {unit}")
-}
-
 /// The whole verdict as JSON.
 fn described(graph: &Graph, source: &Source, diagnostics: &[Diagnostic]) -> Value {
     let layer = |layer: &Layer| {
-        let args: Map<String, Value> =
-            layer.args.iter().map(|(name, arg)| ((*name).to_owned(), argument(arg))).collect();
+        let args: Map<String, Value> = layer
+            .args
+            .iter()
+            .map(|(name, arg)| ((*name).to_owned(), argument(name, arg)))
+            .collect();
+        let inputs: Vec<&str> =
+            layer.inputs.iter().map(|&input| graph.layer(input).name.as_str()).collect();
         json!({
             "name": layer.name,
             "kind": layer.word,
+            "inputs": inputs,
             "args": args,
             "input": dims(layer.input),
             "output": dims(layer.output),
@@ -182,13 +166,13 @@ fn described(graph: &Graph, source: &Source, diagnostics: &[Diagnostic]) -> Valu
             "line": source.location(layer.span).line,
         })
     };
-    let activations: u64 = graph.layers.iter().map(|layer| layer.facts.activation_bytes).sum();
+    let activations: u64 = graph.layers().iter().map(|layer| layer.facts.activation_bytes).sum();
     json!({
-        "model": graph.name,
+        "model": graph.name(),
         "params": params(graph),
         "input": dims(graph.input()),
         "output": dims(graph.output()),
-        "layers": graph.layers.iter().map(layer).collect::<Vec<_>>(),
+        "layers": graph.layers().iter().map(layer).collect::<Vec<_>>(),
         "totals": {
             "params": graph.params_total(),
             "macs": graph.macs_total(),
@@ -213,7 +197,7 @@ fn dims(shape: Shape) -> Value {
 /// A model's parameters as JSON.
 pub(crate) fn params(graph: &Graph) -> Value {
     graph
-        .params
+        .params()
         .iter()
         .map(|(name, value)| (name.clone(), number(*value)))
         .collect::<Map<_, _>>()
@@ -228,10 +212,13 @@ pub(crate) fn number(number: Number) -> Value {
     }
 }
 
-fn argument(arg: &Arg) -> Value {
-    match arg {
-        Arg::Number(value) => number(*value),
-        Arg::List(list) => json!(list),
+/// An argument as JSON: a window's kernel and stride for each axis, its padding for each side.
+fn argument(name: &str, arg: &Arg) -> Value {
+    match (name, arg) {
+        ("kernel" | "stride", Arg::Number(value)) => vec![number(*value); 2].into(),
+        ("pad", Arg::Number(value)) => vec![number(*value); 4].into(),
+        (_, Arg::Number(value)) => number(*value),
+        (_, Arg::List(list)) => json!(list),
     }
 }
 

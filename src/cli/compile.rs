@@ -10,10 +10,10 @@ use anyhow::Context as _;
 use clap::{ValueEnum, ValueHint};
 use nin::export::{self, About, Contents, Library, LibraryOptions};
 use nin::{Algos, Isa, Model, Purpose};
-use nin_runtime::exec::cores;
 use nin_runtime::file::write_atomically;
+use nin_runtime::host::cores;
 
-use super::check::bytes;
+use super::amounts::bytes;
 use super::help::examples;
 use super::options::{
     AlgoArgs, MACHINE_OPTIONS, ModelArgs, Usage, batch, keeps_apart, read_weights,

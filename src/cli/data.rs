@@ -12,7 +12,7 @@ use nin::data::{Images, Spec, Split, encode};
 use nin::ndarray::Array3;
 use nin_runtime::file::write_atomically;
 
-use super::check::{bytes, grouped};
+use super::amounts::{bytes, grouped};
 use super::help::examples;
 use super::pictures;
 use super::terminal::Terminal;

@@ -12,7 +12,7 @@ use nin::data::{Preparation, Spec};
 use nin::train::{Evaluation, Evaluator};
 use serde_json::json;
 
-use super::check::grouped;
+use super::amounts::grouped;
 use super::help::examples;
 use super::options::{MachineArgs, ModelArgs, PerfArgs, batch, read_weights};
 use super::terminal::Terminal;

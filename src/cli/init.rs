@@ -7,7 +7,7 @@ use clap::ValueHint;
 use nin::train::{self, Info, Recipe};
 use nin::weights;
 
-use super::check::grouped;
+use super::amounts::grouped;
 use super::help::examples;
 use super::options::{ModelArgs, keeps_apart, seed};
 use super::terminal::Terminal;

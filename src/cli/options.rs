@@ -10,14 +10,16 @@ use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::data::{Normalisation, Preparation, Spec};
-use nin::train::{Info, Machine};
+use nin::train::Info;
+
+use nin::Machine;
 use nin::weights::WeightsFile;
 use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Purpose, Shape, Weights};
 use nin_dsl::limits::TEXT_BYTES;
-use nin_runtime::exec::cores;
+use nin_runtime::host::cores;
 use nin_runtime::{Symbol, file};
 
-use super::check::{bytes, grouped, threads};
+use super::amounts::{bytes, grouped, threads};
 use super::terminal::Terminal;
 use super::tuned::AlgoArg;
 
@@ -241,8 +243,8 @@ impl VariantArgs {
         terminal.detail(format_args!(
             "{}: {}, {} layers, {} parameters, {} multiply-accumulates an image",
             source.name,
-            graph.name,
-            graph.layers.len(),
+            graph.name(),
+            graph.layers().len(),
             grouped(graph.params_total()),
             grouped(graph.macs_total())
         ));

@@ -52,7 +52,7 @@ pub(crate) fn predict(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCo
     args.perf.write(&program, terminal)?;
     let mut session = program.session(&weights)?;
     let classes = info.class_names(graph);
-    let softmax = graph.nodes.last().is_some_and(|node| node.op == Op::Softmax);
+    let softmax = graph.nodes().last().is_some_and(|node| node.op == Op::Softmax);
     let mut listed = vec![];
     for file in &args.shown.images {
         let mut image = images::read(file, input, terminal)?;

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use nin::data::{Preparation, Split, encode};
 use nin::features::{FeatureMaps, strongest};
 use nin::ndarray::{Array3, Array4, Axis, s};
-use nin::train::{Evaluation, Evaluator, Info, Machine, Recipe, RunFolder};
+use nin::train::{Evaluation, Evaluator, Info, Recipe, RunFolder};
+
+use nin::Machine;
 use nin::weights::WeightsFile;
 use nin::{Dataset, Graph, Model, Weights};
 use nin_dsl::graph::Role;
@@ -72,7 +74,7 @@ pub(crate) fn write(
     let (test, mistakes) = judged(graph, &weights, &recipe, data, &preparation, &machine)?;
     let metrics = folder.read_metrics().unwrap_or_default();
     let facts = Facts {
-        model: graph.name.clone(),
+        model: graph.name().to_owned(),
         text: model.resolved_text(),
         recipe: recipe.to_toml(),
         data: data.name().to_owned(),
@@ -125,7 +127,7 @@ fn judged(
 
 /// The kernels of the first convolution, in colour if it reads colours; `None` if they are single pixels.
 fn filters(graph: &Graph, weights: &Weights) -> Option<Vec<u8>> {
-    let first = graph.weights.iter().find(|weight| weight.role == Role::Kernel)?;
+    let first = graph.weights().iter().find(|weight| weight.role == Role::Kernel)?;
     let [out, channels, height, width] = first.dims[..] else { return None };
     if height * width == 1 {
         return None;

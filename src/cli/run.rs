@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use ndarray_npy::WriteNpyExt as _;
+use nin::Machine;
 use nin::data::npy::{self, Array, Expected};
 use nin::ndarray::{Array4, ArrayD, Axis, Ix4};
-use nin::train::Machine;
 use nin::{Algo, Model, Purpose, weights};
 use nin_runtime::file::write_atomically;
 

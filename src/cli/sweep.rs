@@ -10,13 +10,15 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::ValueHint;
 use nin::data::Spec;
-use nin::train::{Event, Machine, Outcome, Recipe, RunFolder};
+use nin::train::{Event, Outcome, Recipe, RunFolder};
+
+use nin::Machine;
 use nin::{Dataset, Model, Number, Purpose, Trainer};
 use nin_runtime::file::write_atomically;
 use serde_json::Value;
 
 use super::INTERRUPTED;
-use super::check::grouped;
+use super::amounts::grouped;
 use super::help::examples;
 use super::options::{MODEL_OPTIONS, MachineArgs, ModelArgs, Usage, VariantArgs, kept_data, whole};
 use super::progress::Progress;
@@ -135,7 +137,7 @@ fn models(args: &Args, terminal: &Terminal) -> anyhow::Result<Vec<Variant>> {
         let variant = VariantArgs { define: vec![], deny_warnings: false };
         let args_of = ModelArgs { model: file.clone(), variant };
         for found in variants(&args_of, &args.define, terminal)? {
-            let name = found.model.graph().name.clone();
+            let name = found.model.graph().name().to_owned();
             // What all variants have in common does not tell them apart.
             let told = args.define.iter().zip(&found.values);
             let told = told.filter(|(axis, _)| axis.values.len() > 1);

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use clap::ValueHint;
 use nin::data::{Preprocessing, Spec};
-use nin::train::{Event, Machine, Outcome, Recipe, RunFolder, TrainError};
+use nin::train::{Event, Outcome, Recipe, RunFolder, TrainError};
+
+use nin::Machine;
 use nin::{Dataset, Model, Purpose, Trainer};
 
 use super::help::examples;
@@ -20,7 +22,7 @@ use super::options::{
 use super::progress::Progress;
 use super::signals::Stop;
 use super::terminal::Terminal;
-use super::{INTERRUPTED, check, report};
+use super::{INTERRUPTED, amounts, report};
 
 /// Where runs go if not told otherwise.
 const RUNS: &str = "runs";
@@ -209,7 +211,7 @@ fn start<'d>(
     }
     let folder = match folder {
         Some(folder) => RunFolder::create(folder)?,
-        None => RunFolder::create(new_folder(&model.graph().name)?)?,
+        None => RunFolder::create(new_folder(model.graph().name())?)?,
     };
     trainer.record_in(folder)?;
     Ok(trainer)
@@ -289,7 +291,7 @@ fn go(
             out,
             "test accuracy {:.2} % ({} images), loss {:.4}",
             100.0 * report.test.accuracy(),
-            check::grouped(report.test.images as u64),
+            amounts::grouped(report.test.images as u64),
             report.test.loss
         )?,
         None => terminal.note(format_args!(
@@ -314,22 +316,22 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
     let (train, validation) = trainer.images();
     let held_back = match validation {
         0 => String::new(),
-        count => format!(", {} to validate", check::grouped(count as u64)),
+        count => format!(", {} to validate", amounts::grouped(count as u64)),
     };
     terminal.note(format_args!(
         "{}: {} parameters, {} MACs an image; compiled in {:.0} ms for {} ({})",
-        graph.name,
-        check::grouped(graph.params_total()),
-        check::grouped(graph.macs_total()),
+        graph.name(),
+        amounts::grouped(graph.params_total()),
+        amounts::grouped(graph.macs_total()),
         program.compile_time().as_secs_f64() * 1e3,
-        check::threads(program.threads()),
+        amounts::threads(program.threads()),
         program.isa()
     ));
     terminal.note(format_args!(
         "{}: {} images to train{held_back}, {} to test, {} classes",
         data.name(),
-        check::grouped(train as u64),
-        check::grouped(data.test().len() as u64),
+        amounts::grouped(train as u64),
+        amounts::grouped(data.test().len() as u64),
         data.classes().len()
     ));
     for line in trainer.recipe().to_toml().lines().filter(|line| !line.is_empty()) {
@@ -340,7 +342,7 @@ fn introduce(trainer: &Trainer<'_>, model: &Model, data: &Dataset, terminal: &Te
     }
     terminal.detail(format_args!(
         "{} of machine code, {} of memory to work in",
-        check::bytes(program.code_bytes() as u64),
-        check::bytes(program.arena_bytes() as u64)
+        amounts::bytes(program.code_bytes() as u64),
+        amounts::bytes(program.arena_bytes() as u64)
     ));
 }

@@ -12,8 +12,8 @@ use std::str::FromStr;
 use anyhow::{Context as _, anyhow};
 use nin::{Algos, Graph, Isa, Model, Purpose};
 use nin_dsl::limits::TEXT_BYTES;
+use nin_runtime::compiler::plan::Hint;
 use nin_runtime::file::{read_text, write_atomically};
-use nin_runtime::plan::Hint;
 use serde::{Deserialize, Serialize};
 
 /// The word of `--algo` for the list that was measured.
@@ -116,7 +116,7 @@ impl Key {
     /// An environment that says of no place.
     pub(crate) fn file(&self, graph: &Graph) -> anyhow::Result<PathBuf> {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let name: String = graph.name.chars().map(plain).take(NAME).collect();
+        let name: String = graph.name().chars().map(plain).take(NAME).collect();
         let Key { nin, cpu, isa, mode, graph } = self;
         let hash = hash(&[nin, cpu, isa, mode, graph].map(String::as_str).join("\n"));
         Ok(folder()?.join(format!("{name}-{mode}-{isa}-{hash:016x}.toml")))
@@ -175,7 +175,7 @@ fn find(model: &Model, isa: Isa, purpose: Purpose) -> anyhow::Result<Algos> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(anyhow!(
                 "`--algo {TUNED}`: nothing was measured for {} ({}, {}) on this CPU; measure it with: {command}",
-                graph.name,
+                graph.name(),
                 key.mode,
                 key.isa
             ));
@@ -202,7 +202,7 @@ fn read(text: &str, key: &Key, graph: &Graph) -> Result<Algos, String> {
 
 /// The command line that measures a list.
 fn command(model: &Model, isa: Isa, purpose: Purpose) -> String {
-    let params = model.graph().params.iter().map(|(name, value)| format!("-D {name}={value}"));
+    let params = model.graph().params().iter().map(|(name, value)| format!("-D {name}={value}"));
     let mode = match purpose {
         Purpose::Inference => None,
         Purpose::Training => Some("--mode train".to_owned()),

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use nin::{Diagnostic, Model, ModelError, Number};
 use nin_dsl::Source;
 
-use super::check::grouped;
+use super::amounts::grouped;
 use super::options::{ModelArgs, Usage, named, read_model};
 use super::terminal::Terminal;
 

@@ -57,7 +57,7 @@ fn a_full_disk_is_told_and_old_files_stay_whole() {
         let whole: Vec<Vec<u8>> = names.iter().map(read).collect();
         let smallest = whole.iter().map(Vec::len).min().unwrap() as u64;
         // A picture of times is not always of one length.
-        for bytes in [0, 1, smallest / 2, smallest * 9 / 10] {
+        for bytes in [0, 1, smallest / 2, smallest * 3 / 4] {
             put_old(&stage, names);
             let output = limited(&mut stage.command(line), bytes).output().unwrap();
             let message = String::from_utf8(output.stderr).unwrap();

@@ -35,7 +35,7 @@ class GlobalAveragePool(nn.Module):
 def modules(layer: dict, tensors: dict) -> list[nn.Module]:
     """What a layer of the language is in PyTorch."""
     kind, args = layer["kind"], layer["args"]
-    window = {key: args[arg] for key, arg in POOL.items() if arg in args}
+    window = {key: tuple(args[arg][:2]) for key, arg in POOL.items() if arg in args}
     match kind:
         case "input" | "softmax":
             return []
@@ -45,7 +45,7 @@ def modules(layer: dict, tensors: dict) -> list[nn.Module]:
             names = ["conv"] + [f"cccp{index}" for index in range(1, len(args["channels"]))]
             steps: list[nn.Module] = []
             for index, name in enumerate(names):
-                pixel = {"stride": 1, "pad": 0}
+                pixel = {"stride": [1, 1], "pad": [0, 0]}
                 place = f"{layer['name']}.{name}"
                 steps.append(convolution(tensors, place, args if index == 0 else pixel))
                 steps.append(nn.ReLU(inplace=True))
@@ -72,7 +72,8 @@ def convolution(tensors: dict, name: str, args: dict) -> nn.Conv2d:
     """A convolution with nin's weights."""
     weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
     outputs, inputs, kernel, _ = weight.shape
-    stride, pad = args["stride"], args["pad"]
+    # Of top, left, bottom and right, of which opposite ones are equal here.
+    stride, pad = tuple(args["stride"]), tuple(args["pad"][:2])
     conv = nn.Conv2d(inputs, outputs, kernel, stride, pad, bias=bias is not None)
     with torch.no_grad():
         conv.weight.copy_(weight)

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ndarray::Array4;
-use nin_runtime::codegen::Isa;
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::data::{Dataset, Split};
 use nin_runtime::model::Model;
-use nin_runtime::plan::Algos;
-use nin_runtime::train::{Machine, Recipe, RunFolder, Schedule, Trainer};
+use nin_runtime::train::{Recipe, RunFolder, Schedule, Trainer};
+
+use nin_runtime::compile::Machine;
 
 use super::Check;
 use super::scratch::Scratch;

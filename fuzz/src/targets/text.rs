@@ -1,10 +1,9 @@
 //! Texts: models by either door, and names on the command line.
 
-use nin_dsl::graph::Layer;
-use nin_dsl::{Diagnostic, Graph, Number, Source, Span, ast, check, format, parse, read};
-use nin_runtime::codegen::Isa;
+use nin_dsl::{Diagnostic, Graph, Number, Source, ast, check, format, parse, read};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::data::Spec;
-use nin_runtime::plan::Algos;
 use proc_macro2::{TokenStream, TokenTree};
 
 use super::Check;
@@ -160,10 +159,9 @@ fn reads_back(model: &ast::Model, graph: &Graph) -> Result<(), String> {
     }
 }
 
+/// A graph without the places of its text.
 fn placeless(graph: &Graph) -> Graph {
-    let layers = graph.layers.iter().cloned();
-    let layers = layers.map(|layer| Layer { span: Span::default(), ..layer });
-    Graph { layers: layers.collect(), ..graph.clone() }
+    graph.clone().without_places()
 }
 
 /// Any tokens are expanded, and a text that is made of tokens is the same model by both doors.

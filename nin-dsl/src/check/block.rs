@@ -84,10 +84,13 @@ impl<'m> Blocks<'m> {
 }
 
 /// Marks the parameters that a chain names.
-fn mark_used(chain: &[Item], scope: &mut Scope<'_>) {
+pub(super) fn mark_used(chain: &[Item], scope: &mut Scope<'_>) {
     for item in chain {
         match item {
-            Item::Call(call) => call.args.iter().for_each(|arg| scope.mark_used(&arg.value)),
+            Item::Call(call) => {
+                call.args.iter().for_each(|arg| scope.mark_used(&arg.value));
+                call.branches.iter().for_each(|branch| mark_used(&branch.chain, scope));
+            }
             Item::Repeat(repeat) => {
                 scope.mark_used(&repeat.count);
                 mark_used(&repeat.chain, scope);
@@ -201,7 +204,7 @@ fn circles(blocks: &Blocks<'_>) -> Vec<Diagnostic> {
 }
 
 /// The first use of each block that a chain uses, by the block's place.
-fn collect_uses<'m>(
+pub(super) fn collect_uses<'m>(
     chain: &'m [Item],
     blocks: &Blocks<'_>,
     uses: &mut BTreeMap<usize, &'m ast::Call>,
@@ -212,6 +215,7 @@ fn collect_uses<'m>(
                 if let Some(place) = blocks.find(&call.word.text) {
                     uses.entry(place).or_insert(call);
                 }
+                call.branches.iter().for_each(|branch| collect_uses(&branch.chain, blocks, uses));
             }
             Item::Repeat(repeat) => collect_uses(&repeat.chain, blocks, uses),
         }

@@ -1,86 +1,74 @@
 //! The expanded chain: layers in their places, shapes from one to the next, and ops appended to the graph.
 
 use super::block::Blocks;
-use super::expand::{Expansion, Placed};
+use super::expand::{Expansion, Place, Placed, Step};
+use super::flow::Flow;
+use super::join::{disagreement, too_few};
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, list, nearest};
-use crate::graph::{BuildError, Builder, Graph, Op};
+use crate::graph::{BuildError, Builder, Cursor, Graph, Join, Op};
 use crate::layer::{self, Args, Layer, Takes, Yields};
 use crate::shape::{Round, Shape};
 
-/// What is known of the shape between two layers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Flow {
-    /// All of it: the builder has it.
-    Shape(Shape),
-    /// A map of unknown size.
-    Map,
-    /// A vector of unknown size.
-    Vector,
-    /// Nothing, before the input or after an unknown layer.
-    Unknown,
-}
-
-impl Flow {
-    fn is_map(self) -> bool {
-        matches!(self, Flow::Map | Flow::Shape(Shape::Map { .. }))
-    }
-
-    fn is_vector(self) -> bool {
-        matches!(self, Flow::Vector | Flow::Shape(Shape::Vector { .. }))
-    }
-
-    /// What a layer in error leaves.
-    fn after(self, yields: Yields) -> Flow {
-        match yields {
-            Yields::Same => self,
-            Yields::Map => Flow::Map,
-            Yields::Vector | Yields::End => Flow::Vector,
-        }
-    }
-}
-
 /// Where a chain has got to.
-struct Chain<'m> {
+#[derive(Clone, Copy)]
+struct At<'m> {
     flow: Flow,
-    input: Option<&'m ast::Call>,
     /// The layer that removed height and width.
     flattened: Option<&'m ast::Call>,
+    /// The value itself, if its shape is known.
+    cursor: Cursor,
+}
+
+/// A layer whose branches are being checked.
+struct Fork<'m> {
+    start: At<'m>,
+    ends: Vec<At<'m>>,
+}
+
+/// What the layers are checked with.
+struct Checker<'c, 'm> {
+    at: At<'m>,
+    /// The joins around, outermost first.
+    open: Vec<Fork<'m>>,
+    input: Option<&'m ast::Call>,
+    blocks: &'c Blocks<'m>,
+    build: Builder,
+    expansion: &'c mut Expansion<'m>,
+    sink: &'c mut Vec<Diagnostic>,
 }
 
 /// Checks the layers in order. Every error goes to `sink`; the graph is there if the chain could be followed to its end.
-pub(super) fn check_chain(
-    model: &ast::Model,
-    blocks: &Blocks<'_>,
-    mut build: Builder,
-    expansion: &mut Expansion<'_>,
+pub(super) fn check_chain<'m>(
+    model: &'m ast::Model,
+    blocks: &Blocks<'m>,
+    build: Builder,
+    expansion: &mut Expansion<'m>,
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Graph> {
-    let layers = std::mem::take(&mut expansion.layers);
-    if layers.is_empty() {
+    let steps = std::mem::take(&mut expansion.steps);
+    if steps.is_empty() {
         sink.push(
             Diagnostic::new(Code::NoInput, "a model without layers")
                 .label(model.span, "no layers")
                 .help(EXAMPLE_INPUT),
         );
     }
-    for (diagnostic, at) in no_input(&layers).into_iter().chain(after_end(&layers)) {
-        let reported = sink.len();
-        sink.push(diagnostic);
-        expansion.blame(reported, at.place, sink);
+    let at = At { flow: Flow::Unknown, flattened: None, cursor: build.cursor() };
+    let mut checker = Checker { at, open: vec![], input: None, blocks, build, expansion, sink };
+    for (diagnostic, at) in no_input(&steps).into_iter().chain(after_end(&steps)) {
+        checker.say(diagnostic, at.place);
     }
-    let end = end_of(&layers).map_or(layers.len(), |end| end + 1);
-    let mut chain = Chain { flow: Flow::Unknown, input: None, flattened: None };
-    for (i, placed) in layers.iter().enumerate() {
-        let reported = sink.len();
-        check_layer(placed, i < end, &mut chain, blocks, &mut build, expansion, sink);
-        expansion.blame(reported, placed.place, sink);
+    let end = end_of(&steps).map_or(steps.len(), |end| end + 1);
+    for (i, step) in steps.iter().enumerate() {
+        checker.step(step, i < end);
     }
-    if !matches!(chain.flow, Flow::Shape(_)) {
+    let Checker { at, build, expansion, sink, .. } = checker;
+    if !matches!(at.flow, Flow::Shape(_)) {
         return None;
     }
     let graph = build.finish(expansion.groups());
-    if let (Some(diagnostic), Some(last)) = (dropout_last(&graph), layers.last()) {
+    if let (Some(diagnostic), Some(last)) = (dropout_last(&graph), layers(&steps).last()) {
         let reported = sink.len();
         sink.push(diagnostic);
         expansion.blame(reported, last.place, sink);
@@ -88,75 +76,212 @@ pub(super) fn check_chain(
     Some(graph)
 }
 
-/// Checks one layer; past the model's end only its arguments.
-fn check_layer<'m>(
-    placed: &Placed<'m>,
-    counts: bool,
-    chain: &mut Chain<'m>,
-    blocks: &Blocks<'_>,
-    build: &mut Builder,
-    expansion: &mut Expansion<'_>,
-    sink: &mut Vec<Diagnostic>,
-) {
-    let call = placed.call;
-    let scope = &mut expansion.scopes[placed.place.scope];
-    let Some(layer) = layer::find(&call.word.text) else {
-        call.args.iter().for_each(|argument| scope.mark_used(&argument.value));
-        sink.push(unknown_layer(call, blocks));
-        chain.flow = Flow::Unknown;
-        return;
-    };
-    let args = layer::args::bind(layer, call, scope, sink);
-    if !counts {
-        return;
+impl<'m> Checker<'_, 'm> {
+    /// Checks one step; past the model's end only the arguments of layers.
+    fn step(&mut self, step: &Step<'m>, counts: bool) {
+        match step {
+            Step::Layer(placed) | Step::Join(placed) => {
+                let reported = self.sink.len();
+                let joins = matches!(step, Step::Join(_)) && counts;
+                let fork = if joins { self.open.pop() } else { None };
+                self.layer(placed, counts, fork);
+                self.expansion.blame(reported, placed.place, self.sink);
+            }
+            Step::Fork(_) | Step::Enter | Step::Leave if !counts => {}
+            Step::Fork(_) => {
+                self.at.cursor = self.build.cursor();
+                self.open.push(Fork { start: self.at, ends: vec![] });
+            }
+            Step::Enter => {
+                let start = self.open.last().expect("a fork is open (a bug in nin)").start;
+                self.go(start);
+            }
+            Step::Leave => {
+                let end = At { cursor: self.build.cursor(), ..self.at };
+                self.open.last_mut().expect("a fork is open (a bug in nin)").ends.push(end);
+            }
+        }
     }
-    if let Some(diagnostic) = misplaced(layer, call, chain) {
-        // The layer is taken to be the mistake: what follows is judged as if it were not there.
-        sink.push(diagnostic);
-        return;
+
+    fn go(&mut self, at: At<'m>) {
+        self.at = at;
+        self.build.resume(at.cursor);
     }
-    chain.flow = match args {
-        Some(args) => lower(layer, call, &args, chain.flow, build, sink),
-        None => chain.flow.after(layer.yields),
-    };
-    match layer.takes {
-        Takes::Nothing => chain.input = Some(call),
-        Takes::Map | Takes::Vector | Takes::Any => match layer.yields {
-            Yields::Vector => chain.flattened = Some(call),
-            Yields::Same | Yields::Map | Yields::End => {}
-        },
+
+    fn say(&mut self, diagnostic: Diagnostic, place: Place) {
+        let reported = self.sink.len();
+        self.sink.push(diagnostic);
+        self.expansion.blame(reported, place, self.sink);
+    }
+
+    /// Checks one layer, which has branches if it comes with a fork.
+    fn layer(&mut self, placed: &Placed<'m>, counts: bool, fork: Option<Fork<'m>>) {
+        let call = placed.call;
+        let ends = fork.map_or(vec![], |fork| {
+            self.go(fork.start);
+            fork.ends
+        });
+        let scope = &mut self.expansion.scopes[placed.place.scope];
+        let Some(layer) = layer::find(&call.word.text) else {
+            call.args.iter().for_each(|argument| scope.mark_used(&argument.value));
+            self.sink.push(unknown_layer(call, self.blocks));
+            self.at.flow = Flow::Unknown;
+            return;
+        };
+        let args = layer::args::bind(layer, call, scope, self.sink);
+        if !counts {
+            return;
+        }
+        if let Some(join) = layer.join() {
+            self.join(layer, join, call, args.as_ref(), &ends);
+            return;
+        }
+        if let Some(diagnostic) = self.misplaced(layer, placed) {
+            // The layer is taken to be the mistake: what follows is judged as if it were not there.
+            self.sink.push(diagnostic);
+            return;
+        }
+        self.at.flow = match args {
+            Some(args) => self.lower(layer, call, &args),
+            None => self.at.flow.after(layer.yields),
+        };
+        match layer.yields {
+            Yields::Vector => self.at.flattened = Some(call),
+            Yields::Same | Yields::Map | Yields::End | Yields::Joined => {}
+        }
+        if layer.takes == Takes::Nothing {
+            self.input = Some(call);
+        }
+    }
+
+    /// Checks that branches go together, and joins them.
+    fn join(
+        &mut self,
+        layer: &'static Layer,
+        join: Join,
+        call: &'m ast::Call,
+        args: Option<&Args>,
+        ends: &[At<'m>],
+    ) {
+        if let Some(diagnostic) = too_few(call) {
+            // What is there is taken to be all of it.
+            self.sink.push(diagnostic);
+            ends.iter().for_each(|&end| self.go(end));
+            return;
+        }
+        let flows: Vec<Flow> = ends.iter().map(|end| end.flow).collect();
+        let flow = Flow::joined(&flows);
+        let known = flows.iter().all(|flow| matches!(flow, Flow::Shape(_)));
+        let disagreement = disagreement(join, call, &flows);
+        self.at.flow = match args.filter(|_| known && disagreement.is_none()) {
+            Some(args) => {
+                let cursors = ends.iter().map(|end| end.cursor).collect();
+                self.build.begin_join(layer.word, args.resolved(), call.span, cursors);
+                self.append(layer, call, args).unwrap_or(flow)
+            }
+            None => flow,
+        };
+        self.sink.extend(disagreement);
+        self.at.flattened = ends.iter().find_map(|end| end.flattened);
+    }
+
+    /// Appends a layer's ops, if the shape it reads is known, and says what it leaves.
+    fn lower(&mut self, layer: &'static Layer, call: &ast::Call, args: &Args) -> Flow {
+        let failed = self.at.flow.after(layer.yields);
+        if layer.takes != Takes::Nothing && !matches!(self.at.flow, Flow::Shape(_)) {
+            return failed;
+        }
+        let input = self.build.shape();
+        self.build.begin_layer(layer.word, args.resolved(), call.span);
+        let Some(flow) = self.append(layer, call, args) else { return failed };
+        if args.written("ceil").is_none() {
+            let dropped = self.build.last_op().and_then(|op| dropped_pixels(op, input, call));
+            self.sink.extend(dropped);
+        }
+        flow
+    }
+
+    /// Appends the ops of the layer that was begun. `None` if they are refused, which is said.
+    fn append(&mut self, layer: &Layer, call: &ast::Call, args: &Args) -> Option<Flow> {
+        match (layer.lower)(args, &mut self.build) {
+            Ok(()) => Some(Flow::Shape(self.build.shape())),
+            Err(error) => {
+                self.sink.push(refused(&error, call, args));
+                None
+            }
+        }
+    }
+
+    /// An error if the layer cannot stand where it does, whatever its arguments.
+    fn misplaced(&self, layer: &Layer, placed: &Placed<'m>) -> Option<Diagnostic> {
+        let (call, flow) = (placed.call, self.at.flow);
+        if placed.place.in_branch {
+            let ends = end_in_branch(layer, call);
+            if ends.is_some() {
+                return ends;
+            }
+        }
+        let word = layer.word;
+        match layer.takes {
+            Takes::Nothing => self.input.map(|first| {
+                Diagnostic::new(Code::SecondInput, "a second `input`")
+                    .label(call.span, "a model reads one input")
+                    .label(first.span, "the first")
+            }),
+            Takes::Map if flow.is_vector() => {
+                let what = flow.to_string();
+                let message = format!("`{word}` needs height and width, but gets {what}");
+                let diagnostic = Diagnostic::new(Code::SpatialOnVector, message)
+                    .label(call.span, "slides over height and width");
+                Some(match self.at.flattened {
+                    Some(by) => diagnostic
+                        .label(by.span, format!("leaves {what}"))
+                        .help(format!("put `{word}` before `{}`", by.word.text)),
+                    None => diagnostic,
+                })
+            }
+            Takes::Vector if flow.is_map() => {
+                let what = match flow {
+                    Flow::Shape(shape) => format!("a map of {shape}"),
+                    Flow::Map | Flow::Vector | Flow::Unknown => "a map".to_owned(),
+                };
+                let message = format!("`{word}` needs a score for each class, but gets {what}");
+                let help = "reduce the map before it: `gap` averages each channel, `fc(classes)` \
+                            flattens and multiplies";
+                Some(
+                    Diagnostic::new(Code::SoftmaxOnMap, message)
+                        .label(call.span, format!("reads {what}"))
+                        .help(help),
+                )
+            }
+            Takes::Map | Takes::Vector | Takes::Any | Takes::Branches(_) => None,
+        }
     }
 }
 
-/// Appends a layer's ops, if the shape it reads is known, and says what it leaves.
-fn lower(
-    layer: &'static Layer,
-    call: &ast::Call,
-    args: &Args,
-    flow: Flow,
-    build: &mut Builder,
-    sink: &mut Vec<Diagnostic>,
-) -> Flow {
-    if layer.takes != Takes::Nothing && !matches!(flow, Flow::Shape(_)) {
-        return flow.after(layer.yields);
+/// The layers among steps.
+fn layers<'s, 'm>(steps: &'s [Step<'m>]) -> impl DoubleEndedIterator<Item = &'s Placed<'m>> {
+    steps.iter().filter_map(|step| match step {
+        Step::Layer(placed) | Step::Join(placed) => Some(placed),
+        Step::Fork(_) | Step::Enter | Step::Leave => None,
+    })
+}
+
+/// What is written where a step begins.
+fn written<'s, 'm>(step: &'s Step<'m>) -> Option<&'s Placed<'m>> {
+    match step {
+        Step::Layer(placed) | Step::Fork(placed) => Some(placed),
+        Step::Join(_) | Step::Enter | Step::Leave => None,
     }
-    let input = build.shape();
-    build.begin_layer(layer.word, args.resolved(), call.span);
-    if let Err(error) = (layer.lower)(args, build) {
-        sink.push(refused(&error, call, args));
-        return flow.after(layer.yields);
-    }
-    if args.written("ceil").is_none() {
-        sink.extend(build.last_op().and_then(|op| dropped_pixels(op, input, call)));
-    }
-    Flow::Shape(build.shape())
 }
 
 /// Where the layer that ends a model stands, if there is one.
-fn end_of(layers: &[Placed<'_>]) -> Option<usize> {
-    layers.iter().position(|placed| {
-        layer::find(&placed.call.word.text).is_some_and(|layer| layer.yields == Yields::End)
-    })
+fn end_of(steps: &[Step<'_>]) -> Option<usize> {
+    let ends = |placed: &Placed<'_>| {
+        let layer = layer::find(&placed.call.word.text);
+        !placed.place.in_branch && layer.is_some_and(|layer| layer.yields == Yields::End)
+    };
+    steps.iter().position(|step| written(step).is_some_and(ends))
 }
 
 fn is_input(placed: &Placed<'_>) -> bool {
@@ -165,28 +290,42 @@ fn is_input(placed: &Placed<'_>) -> bool {
 
 const EXAMPLE_INPUT: &str = "begin with the shape of an image, such as `input(3, 32, 32)`";
 
-fn no_input<'a, 'm>(layers: &'a [Placed<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
-    let first = layers.first().filter(|first| !is_input(first))?;
+fn no_input<'a, 'm>(steps: &'a [Step<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
+    let first = steps.first().and_then(written).filter(|first| !is_input(first))?;
     let word = &first.call.word;
     let message = format!("a model begins with `input`, not with `{}`", word.text);
     let diagnostic =
         Diagnostic::new(Code::NoInput, message).label(word.span, "`input` must come before");
-    let diagnostic = match layers.iter().find(|placed| is_input(placed)) {
+    let input = |placed: &&Placed<'_>| is_input(placed) && !placed.place.in_branch;
+    let diagnostic = match layers(steps).find(input) {
         Some(input) => diagnostic.label(input.call.span, "put this first"),
         None => diagnostic.help(EXAMPLE_INPUT),
     };
     Some((diagnostic, first))
 }
 
-fn after_end<'a, 'm>(layers: &'a [Placed<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
-    let end = end_of(layers)?;
-    let (last, next) = (layers[end].call, layers.get(end + 1)?);
+fn after_end<'a, 'm>(steps: &'a [Step<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
+    let end = end_of(steps)?;
+    let (last, next) = (written(&steps[end])?.call, written(steps.get(end + 1)?)?);
     let (last_word, next_word) = (&last.word.text, &next.call.word.text);
     let diagnostic =
         Diagnostic::new(Code::AfterSoftmax, format!("`{next_word}` after `{last_word}`"))
             .label(next.call.span, "nothing may follow")
             .label(last.word.span, format!("`{last_word}` ends the model"));
     Some((diagnostic, next))
+}
+
+/// An error if the layer begins or ends a model, which no branch does.
+fn end_in_branch(layer: &Layer, call: &ast::Call) -> Option<Diagnostic> {
+    let (label, help) = match (layer.takes, layer.yields) {
+        (Takes::Nothing, _) => {
+            ("begins the model", "leave it out: a branch reads what its layer stands after")
+        }
+        (_, Yields::End) => ("ends the model", "put it at the end of the model's own chain"),
+        _ => return None,
+    };
+    let message = format!("`{}` in a branch", layer.word);
+    Some(Diagnostic::new(Code::EndInBranch, message).label(call.span, label).help(help))
 }
 
 fn unknown_layer(call: &ast::Call, blocks: &Blocks<'_>) -> Diagnostic {
@@ -212,50 +351,6 @@ fn unknown_layer(call: &ast::Call, blocks: &Blocks<'_>) -> Diagnostic {
     })
 }
 
-/// An error if the layer cannot stand where it does, whatever its arguments.
-fn misplaced(layer: &Layer, call: &ast::Call, chain: &Chain<'_>) -> Option<Diagnostic> {
-    let word = layer.word;
-    match layer.takes {
-        Takes::Nothing => chain.input.map(|first| {
-            Diagnostic::new(Code::SecondInput, "a second `input`")
-                .label(call.span, "a model reads one input")
-                .label(first.span, "the first")
-        }),
-        Takes::Map if chain.flow.is_vector() => {
-            let (what, label) = match chain.flow {
-                Flow::Shape(shape) => (format!("{shape} features"), format!("{shape} features")),
-                Flow::Map | Flow::Vector | Flow::Unknown => {
-                    ("a vector".to_owned(), "a vector".to_owned())
-                }
-            };
-            let message = format!("`{word}` needs height and width, but gets {what}");
-            let diagnostic = Diagnostic::new(Code::SpatialOnVector, message)
-                .label(call.span, "slides over height and width");
-            Some(match chain.flattened {
-                Some(by) => diagnostic
-                    .label(by.span, format!("leaves {label}"))
-                    .help(format!("put `{word}` before `{}`", by.word.text)),
-                None => diagnostic,
-            })
-        }
-        Takes::Vector if chain.flow.is_map() => {
-            let what = match chain.flow {
-                Flow::Shape(shape) => format!("a map of {shape}"),
-                Flow::Map | Flow::Vector | Flow::Unknown => "a map".to_owned(),
-            };
-            let message = format!("`{word}` needs a score for each class, but gets {what}");
-            let help = "reduce the map before it: `gap` averages each channel, `fc(classes)` \
-                        flattens and multiplies";
-            Some(
-                Diagnostic::new(Code::SoftmaxOnMap, message)
-                    .label(call.span, format!("reads {what}"))
-                    .help(help),
-            )
-        }
-        Takes::Map | Takes::Vector | Takes::Any => None,
-    }
-}
-
 /// The diagnostic of an op that the builder refused.
 fn refused(error: &BuildError, call: &ast::Call, args: &Args) -> Diagnostic {
     let message = error.to_string();
@@ -268,6 +363,9 @@ fn refused(error: &BuildError, call: &ast::Call, args: &Args) -> Diagnostic {
         }
         BuildError::Activation { .. } | BuildError::Parameters { .. } => {
             Diagnostic::new(Code::TooLarge, message).label(call.span, "too large")
+        }
+        BuildError::Branches { .. } => {
+            Diagnostic::new(Code::BranchShapes, message).label(call.span, "joins them")
         }
     }
 }
@@ -287,7 +385,10 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
         | Op::GlobalAvgPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
-        | Op::Softmax => return None,
+        | Op::Softmax
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => return None,
     };
     // The last rows of the padded input are padding: only what exceeds it is lost.
     let dropped = |size: usize, kernel: usize| {
@@ -311,7 +412,7 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
 }
 
 fn dropout_last(graph: &Graph) -> Option<Diagnostic> {
-    let (node, layer) = (graph.nodes.last()?, graph.layers.last()?);
+    let (node, layer) = (graph.nodes().last()?, graph.layers().last()?);
     matches!(node.op, Op::Dropout { .. }).then(|| {
         Diagnostic::new(Code::DropoutLast, format!("`{}` is the last layer", layer.word))
             .label(layer.span, "zeroes the model's own scores in training")

@@ -1,33 +1,50 @@
-//! [`expand`]: a model's chain with every block and repetition replaced by what it stands for.
+//! [`expand`]: a model's chain with every block and repetition replaced by what it stands for, as [`Step`]s one after the other.
 //!
 //! What is said of a layer inside an expansion is said at the use that brought it into the model, with a note where it
 //! stands in the block, and once if several uses bring the same fault.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::block::Blocks;
+use super::block::{Blocks, collect_uses, mark_used};
 use crate::ast::{self, Item};
-use crate::diagnostic::{Code, Diagnostic, Label, nearest};
+use crate::diagnostic::{Code, Diagnostic, Label, list, nearest};
 use crate::eval::{Scope, evaluate};
-use crate::graph::{Group, GroupKind};
+use crate::graph::{Group, GroupKind, LayerId};
 use crate::layer;
 use crate::limits;
 use crate::number::Number;
 use crate::span::Span;
 
-/// A flat chain of layers, and where each came from.
+/// Layers in the order of the text, and where each came from.
 #[derive(Debug)]
 pub(super) struct Expansion<'m> {
-    pub(super) layers: Vec<Placed<'m>>,
+    pub(super) steps: Vec<Step<'m>>,
+    /// How many of the steps are layers.
+    layers: usize,
     /// The model's own first, then one for each use of a block.
     pub(super) scopes: Vec<Scope<'m>>,
-    /// Uses and repetitions, each with the one it stands in.
+    /// Uses, repetitions and branches, each with the one it stands in.
     frames: Vec<Frame<'m>>,
     /// Which blocks the model uses, by their places.
     pub(super) used: Vec<bool>,
     /// What was already said, and where.
     said: BTreeSet<(Code, String, Option<Span>)>,
+}
+
+/// A layer, or a bound of branches.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'m> {
+    /// A layer of a chain.
+    Layer(Placed<'m>),
+    /// The branches of this layer follow.
+    Fork(Placed<'m>),
+    /// A branch begins where the last `Fork` that is open stands.
+    Enter,
+    /// The branch ends.
+    Leave,
+    /// The layer of the last `Fork` that is open, and closes it: its branches are complete.
+    Join(Placed<'m>),
 }
 
 /// A layer in its place in the model.
@@ -42,10 +59,12 @@ pub(super) struct Placed<'m> {
 pub(super) struct Place {
     /// Index of the scope its names are looked up in.
     pub(super) scope: usize,
-    /// Index of the innermost use or repetition around it.
+    /// Index of the innermost frame around it.
     frame: Option<usize>,
-    /// Uses and repetitions around it.
+    /// Frames around it.
     depth: usize,
+    /// Whether one of them is a branch.
+    pub(super) in_branch: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +81,8 @@ enum FrameKind<'m> {
     Use(usize, &'m ast::Call),
     /// The repetition of this number, from 1, and how many there are.
     Repetition(&'m ast::Repeat, i64, i64),
+    /// The branch of this number, from 1, of how many, and the layer that joins them, once it is there.
+    Branch(usize, usize, Option<usize>),
 }
 
 /// The expansion grew over a limit; the reason has been reported.
@@ -75,14 +96,15 @@ pub(super) fn expand<'m>(
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Expansion<'m>> {
     let expansion = Expansion {
-        layers: vec![],
+        steps: vec![],
+        layers: 0,
         scopes: vec![scope],
         frames: vec![],
         used: vec![false; blocks.len()],
         said: BTreeSet::new(),
     };
     let mut expander = Expander { expansion, blocks, sink };
-    let outermost = Place { scope: 0, frame: None, depth: 0 };
+    let outermost = Place { scope: 0, frame: None, depth: 0, in_branch: false };
     expander.chain(&model.chain, outermost).ok()?;
     Some(expander.expansion)
 }
@@ -98,19 +120,75 @@ impl<'m> Expander<'_, 'm> {
         for item in chain {
             match item {
                 Item::Repeat(repeat) => self.repeat(repeat, place)?,
-                Item::Call(call) => match self.blocks.find(&call.word.text) {
-                    Some(block) if layer::find(&call.word.text).is_none() => {
-                        self.use_block(block, call, place)?;
-                    }
-                    _ => self.layer(call, place)?,
-                },
+                Item::Call(call) => self.call(call, place)?,
             }
         }
         Ok(())
     }
 
-    fn layer(&mut self, call: &'m ast::Call, place: Place) -> Result<(), Stopped> {
-        if self.expansion.layers.len() == limits::LAYERS {
+    fn call(&mut self, call: &'m ast::Call, place: Place) -> Result<(), Stopped> {
+        let word = call.word.text.as_str();
+        match (layer::find(word), self.blocks.find(word)) {
+            (None, Some(block)) => {
+                self.no_branches(call, place);
+                self.use_block(block, call, place)
+            }
+            (Some(layer), _) if layer.join().is_none() => {
+                self.no_branches(call, place);
+                self.layer(call, place, Step::Layer)
+            }
+            _ if call.branches.is_empty() => self.layer(call, place, Step::Layer),
+            // The branches of a word that nobody knows are judged, too.
+            _ => self.join(call, place),
+        }
+    }
+
+    /// Says that a word takes no branches, if it is given any, and leaves them out.
+    fn no_branches(&mut self, call: &ast::Call, place: Place) {
+        let Some(first) = call.branches.first() else { return };
+        let (word, mut uses) = (&call.word.text, BTreeMap::new());
+        for branch in &call.branches {
+            mark_used(&branch.chain, &mut self.expansion.scopes[place.scope]);
+            collect_uses(&branch.chain, self.blocks, &mut uses);
+        }
+        uses.into_keys().for_each(|block| self.expansion.used[block] = true);
+        let joins = layer::LAYERS.iter().filter(|layer| layer.join().is_some());
+        let joins = list(joins.map(|layer| layer.word), "and");
+        let message = format!("`{word}` takes no branches");
+        let diagnostic = Diagnostic::new(Code::NoBranches, message)
+            .label(first.span, format!("a branch of `{word}`"))
+            .help(format!("{joins} take branches; other layers stand one after the other"));
+        self.say(diagnostic, place);
+    }
+
+    fn join(&mut self, call: &'m ast::Call, place: Place) -> Result<(), Stopped> {
+        self.expansion.steps.push(Step::Fork(Placed { call, place }));
+        let (of, mut frames) = (call.branches.len(), vec![]);
+        for (i, branch) in call.branches.iter().enumerate() {
+            let inner = self.enter(FrameKind::Branch(i + 1, of, None), branch.span, place)?;
+            let inner = Place { in_branch: true, ..inner };
+            self.expansion.steps.push(Step::Enter);
+            self.chain(&branch.chain, inner)?;
+            self.expansion.steps.push(Step::Leave);
+            self.leave(inner);
+            frames.extend(inner.frame);
+        }
+        self.layer(call, place, Step::Join)?;
+        for frame in frames {
+            if let FrameKind::Branch(.., join) = &mut self.expansion.frames[frame].kind {
+                *join = Some(self.expansion.layers - 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn layer(
+        &mut self,
+        call: &'m ast::Call,
+        place: Place,
+        step: fn(Placed<'m>) -> Step<'m>,
+    ) -> Result<(), Stopped> {
+        if self.expansion.layers == limits::LAYERS {
             let what = format!("more than {} layers", limits::LAYERS);
             return self.stop(Code::TooLarge, what, call.span, place);
         }
@@ -121,7 +199,8 @@ impl<'m> Expander<'_, 'm> {
                 self.expansion.used[block] = true;
             }
         }
-        self.expansion.layers.push(Placed { call, place });
+        self.expansion.steps.push(step(Placed { call, place }));
+        self.expansion.layers += 1;
         Ok(())
     }
 
@@ -177,22 +256,24 @@ impl<'m> Expander<'_, 'm> {
 
     fn enter(&mut self, kind: FrameKind<'m>, span: Span, place: Place) -> Result<Place, Stopped> {
         if place.depth == limits::NESTING {
-            let what =
-                format!("blocks and repetitions nest deeper than {} levels", limits::NESTING);
+            let what = format!(
+                "blocks, repetitions and branches nest deeper than {} levels",
+                limits::NESTING
+            );
             return self.stop(Code::NestedTooDeep, what, span, place);
         }
         if self.expansion.frames.len() == limits::EXPANSIONS {
-            let what = format!("more than {} uses and repetitions", limits::EXPANSIONS);
+            let what = format!("more than {} uses, repetitions and branches", limits::EXPANSIONS);
             return self.stop(Code::TooLarge, what, span, place);
         }
-        let start = self.expansion.layers.len();
+        let start = self.expansion.layers;
         self.expansion.frames.push(Frame { outer: place.frame, kind, layers: start..start });
         let frame = Some(self.expansion.frames.len() - 1);
         Ok(Place { frame, depth: place.depth + 1, ..place })
     }
 
     fn leave(&mut self, inner: Place) {
-        let end = self.expansion.layers.len();
+        let end = self.expansion.layers;
         if let Some(frame) = inner.frame {
             self.expansion.frames[frame].layers.end = end;
         }
@@ -205,10 +286,14 @@ impl<'m> Expander<'_, 'm> {
         span: Span,
         place: Place,
     ) -> Result<T, Stopped> {
-        let reported = self.sink.len();
-        self.sink.push(Diagnostic::new(code, message).label(span, "one too many"));
-        self.expansion.blame(reported, place, self.sink);
+        self.say(Diagnostic::new(code, message).label(span, "one too many"), place);
         Err(Stopped)
+    }
+
+    fn say(&mut self, diagnostic: Diagnostic, place: Place) {
+        let reported = self.sink.len();
+        self.sink.push(diagnostic);
+        self.expansion.blame(reported, place, self.sink);
     }
 }
 
@@ -227,7 +312,7 @@ impl Expansion<'_> {
                         let text = format!("in this use of `{}`", call.word.text);
                         diagnostic.labels.insert(0, Label { span: call.span, text });
                     }
-                    FrameKind::Repetition(_, 1, _) => {}
+                    FrameKind::Repetition(_, 1, _) | FrameKind::Branch(..) => {}
                     FrameKind::Repetition(repeat, number, _) => {
                         diagnostic =
                             diagnostic.label(repeat.span, format!("in repetition {number}"));
@@ -238,7 +323,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The uses and repetitions that became layers.
+    /// The uses, repetitions and branches that became layers.
     pub(super) fn groups(&self) -> Vec<Group> {
         let frames = self.frames.iter().filter(|frame| !frame.layers.is_empty());
         let group = |frame: &Frame<'_>| {
@@ -248,13 +333,18 @@ impl Expansion<'_> {
                 FrameKind::Repetition(_, number, of) => {
                     GroupKind::Pass { number: count(number), of: count(of) }
                 }
+                FrameKind::Branch(number, of, join) => {
+                    let join = join.and_then(|join| u32::try_from(join).ok());
+                    let join = LayerId(join.expect("a branch is joined (a bug in nin)"));
+                    GroupKind::Branch { number, of, join }
+                }
             };
             Group { kind, layers: frame.layers.clone() }
         };
         frames.map(group).collect()
     }
 
-    /// The uses and repetitions around a place, from the inside out.
+    /// The uses, repetitions and branches around a place, from the inside out.
     fn around(&self, place: Place) -> impl Iterator<Item = &Frame<'_>> {
         let frame = |place: Option<usize>| place.map(|place| &self.frames[place]);
         std::iter::successors(frame(place.frame), move |inner| frame(inner.outer))

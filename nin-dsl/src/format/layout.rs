@@ -1,70 +1,24 @@
-//! The canonical layout of a model's [`Token`]s: a layer a line, four spaces deep, lists on one line where they fit.
+//! The canonical layout of a model's [`Token`]s: a layer a line, four spaces deep, lists on one line where they fit, and
+//! branches as [`branches`] has them.
 //!
 //! It is a function of the tokens, of which comments stand on a line of their own and which lines a blank one precedes;
 //! all of that survives it, so that a text laid out is laid out for good.
 
-/// A piece of a model's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) kind: Kind,
-    pub(crate) text: String,
-    /// Whether it begins a line. A comment never does by itself.
-    pub(crate) starts: bool,
-    /// Line breaks between it and the token before it.
-    pub(crate) newlines: usize,
-}
+mod branches;
 
-/// What the layout must know of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A word, a number, an operator.
-    Text,
-    /// `-` before an operand.
-    Negation,
-    /// `(` of a list of arguments or parameters.
-    ListOpen,
-    /// Its `)`.
-    ListClose,
-    /// `,` in a list.
-    Comma,
-    /// `(` in an expression.
-    GroupOpen,
-    /// Its `)`.
-    GroupClose,
-    /// `<`.
-    ChainOpen,
-    /// `>`.
-    ChainClose,
-    /// A doc comment.
-    Doc,
-    /// `// ...` or `/* ... */`.
-    Comment,
-}
+use crate::token::{Kind, Token};
+use branches::place_branches;
 
-/// Columns a line has before its list is broken.
+/// Columns a line has before its list or its branch is broken.
 const WIDTH: usize = 100;
 const INDENT: usize = 4;
-
-impl Token {
-    /// A token that nothing is known of but itself.
-    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Token {
-        Token { kind, text: text.into(), starts: false, newlines: 0 }
-    }
-
-    fn is_comment(&self) -> bool {
-        self.kind == Kind::Comment
-    }
-
-    /// What follows must stand on another line.
-    fn ends_line(&self) -> bool {
-        self.is_comment() && self.text.starts_with("//")
-    }
-}
 
 /// Lays tokens out.
 pub(crate) fn layout(tokens: Vec<Token>) -> String {
     let mut out = Writer::default();
-    for (i, line) in lines(normalised(tokens)).iter().enumerate() {
+    let mut tokens = normalised(tokens);
+    place_branches(&mut tokens);
+    for (i, line) in lines(tokens).iter().enumerate() {
         if i > 0 {
             out.text.push_str(if line.blank { "\n\n" } else { "\n" });
         }
@@ -127,7 +81,7 @@ impl Line {
         comments
             && open
             && token.newlines == 0
-            && !matches!(token.kind, Kind::ChainClose | Kind::Doc)
+            && !matches!(token.kind, Kind::ChainClose | Kind::BranchClose | Kind::Doc)
     }
 }
 
@@ -135,30 +89,52 @@ impl Line {
 fn lines(tokens: Vec<Token>) -> Vec<Line> {
     let mut lines: Vec<Line> = vec![];
     let mut depth = 0;
-    // Whether a comment stands between lines follows from the next token that is none.
-    let mut between = vec![true; tokens.len() + 1];
+    // Whether a comment stands between lines follows from the next token that is none, and so does how deep before a branch.
+    let mut next_code = vec![None; tokens.len() + 1];
     for (i, token) in tokens.iter().enumerate().rev() {
-        between[i] = if token.is_comment() { between[i + 1] } else { token.starts };
+        let code = (token.kind, token.starts);
+        next_code[i] = if token.is_comment() { next_code[i + 1] } else { Some(code) };
     }
-    for (token, between) in tokens.into_iter().zip(between) {
-        let (opens, closes) = (token.kind == Kind::ChainOpen, token.kind == Kind::ChainClose);
-        depth -= usize::from(closes);
+    for (token, next_code) in tokens.into_iter().zip(next_code) {
+        let (own, after) = depths(depth, token.kind, next_code.map(|(kind, _)| kind));
         let goes_on = match lines.last() {
             None => false,
-            Some(_) if !between => true,
+            Some(_) if next_code.is_some_and(|(_, starts)| !starts) => true,
             Some(_) if token.is_comment() => token.newlines == 0,
             Some(line) => line.leads(&token),
         };
         match lines.last_mut() {
             Some(line) if goes_on => line.tokens.push(token),
-            before => {
-                let blank = before.is_some_and(|line| blank_between(line, &token));
-                lines.push(Line { depth, blank, tokens: vec![token] });
+            last => {
+                let blank = last.is_some_and(|line| blank_between(line, &token));
+                lines.push(Line { depth: own, blank, tokens: vec![token] });
             }
         }
-        depth += usize::from(opens);
+        depth = after;
     }
     lines
+}
+
+/// How deep the line of a token stands, and what comes after it. `next` is the kind of the token itself or, for a comment, of
+/// the first that is none.
+fn depths(depth: usize, kind: Kind, next: Option<Kind>) -> (usize, usize) {
+    match kind {
+        Kind::ChainOpen => (depth, depth + 1),
+        Kind::ChainClose => (depth - 1, depth - 1),
+        // A branch stands a step deeper than its word, and its layers one more.
+        Kind::BranchOpen => (depth + 1, depth + 2),
+        Kind::BranchClose => (depth - 1, depth - 2),
+        Kind::Comment if next == Some(Kind::BranchOpen) => (depth + 1, depth),
+        Kind::Text
+        | Kind::Negation
+        | Kind::ListOpen
+        | Kind::ListClose
+        | Kind::Comma
+        | Kind::GroupOpen
+        | Kind::GroupClose
+        | Kind::Doc
+        | Kind::Comment => (depth, depth),
+    }
 }
 
 /// Whether a blank line stands between a line and the one that a token begins: between definitions always, at the ends
@@ -166,8 +142,12 @@ fn lines(tokens: Vec<Token>) -> Vec<Line> {
 fn blank_between(line: &Line, token: &Token) -> bool {
     match line.last_code() {
         Some(Kind::ChainClose) if line.depth == 0 => true,
-        Some(Kind::ChainOpen | Kind::Doc) => false,
-        _ => token.newlines > 1 && token.kind != Kind::ChainClose,
+        Some(Kind::ChainOpen | Kind::BranchOpen | Kind::Doc) => false,
+        _ => {
+            let mark =
+                matches!(token.kind, Kind::ChainClose | Kind::BranchOpen | Kind::BranchClose);
+            token.newlines > 1 && !mark
+        }
     }
 }
 
@@ -210,7 +190,10 @@ fn write_line(out: &mut Writer, line: &Line) {
     let indent = INDENT * line.depth;
     out.indent(indent);
     let tokens = line.tokens.as_slice();
+    // Branches on one line have been found to fit, but for what is said before them.
+    let branched = tokens.iter().any(|token| token.kind == Kind::BranchOpen);
     let broken = has_inner_line_comment(tokens) || indent + width(tokens) > WIDTH;
+    let broken = broken && !branched;
     let open = tokens.iter().position(|token| token.kind == Kind::ListOpen);
     let close = tokens.iter().rposition(|token| token.kind == Kind::ListClose);
     match (open, close) {

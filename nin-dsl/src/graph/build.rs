@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    Arg, BatchNormWeights, Facts, Graph, Group, Layer, LayerId, Node, NodeId, Number, Op, Role,
-    Weight, WeightId,
+    Arg, BatchNormWeights, Cursor, Facts, Graph, Group, Join, Layer, LayerId, Node, NodeId, Number,
+    Op, Role, Weight, WeightId,
 };
 use crate::limits;
 use crate::shape::{Round, Shape, Window};
 use crate::span::Span;
 
-/// Appends ops to a graph, layer by layer.
+/// Appends ops to a graph, layer by layer. Each reads the one before it, unless [`Builder::resume`] went elsewhere.
+///
+/// Of what is appended at one cursor several times, as branches are, all must be read by the layer of one
+/// [`Builder::begin_join`].
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph,
@@ -20,10 +23,10 @@ pub struct Builder {
     numbers: BTreeMap<&'static str, usize>,
     dropouts: u32,
     params: u64,
-    /// Side of the square of input pixels that one pixel of the last node sees.
-    receptive_field: u64,
-    /// Input pixels between neighbouring pixels of the last node.
-    jump: u64,
+    /// What the next op reads.
+    at: Cursor,
+    /// What [`Builder::join`] reads.
+    branches: Vec<Cursor>,
 }
 
 /// Why an op cannot be appended.
@@ -40,6 +43,11 @@ pub enum BuildError {
     Activation {
         /// Channels, height and width.
         dims: [usize; 3],
+    },
+    /// Branches that do not go together.
+    Branches {
+        /// What they leave.
+        shapes: Vec<Shape>,
     },
     /// More than [`limits::PARAMETERS`] trainable numbers.
     Parameters {
@@ -66,6 +74,10 @@ impl fmt::Display for BuildError {
                 let limit = limits::ACTIVATION_ELEMENTS;
                 write!(f, "an activation of {c}x{h}x{w} numbers; the limit is {limit}")
             }
+            BuildError::Branches { shapes } => {
+                let shapes: Vec<String> = shapes.iter().map(Shape::to_string).collect();
+                write!(f, "branches of {} do not go together", shapes.join(", "))
+            }
             BuildError::Parameters { before, added } => {
                 let total = u128::from(*before).saturating_add(*added);
                 write!(f, "{total} parameters up to here; the limit is {}", limits::PARAMETERS)
@@ -86,9 +98,19 @@ impl Builder {
             numbers: BTreeMap::new(),
             dropouts: 0,
             params: 0,
-            receptive_field: 1,
-            jump: 1,
+            at: Cursor::START,
+            branches: vec![],
         }
+    }
+
+    /// Where the next op goes.
+    pub fn cursor(&self) -> Cursor {
+        self.at
+    }
+
+    /// Goes on from a cursor of this graph's.
+    pub fn resume(&mut self, cursor: Cursor) {
+        self.at = cursor;
     }
 
     /// Begins a layer: the ops up to the next call are its own, and its weights are named after it.
@@ -97,15 +119,39 @@ impl Builder {
         *number += 1;
         let name = format!("{word}{number}");
         let (start, shape) = (self.graph.nodes.len(), self.shape());
-        let facts = Facts { receptive_field: self.receptive_field, ..Facts::default() };
-        let nodes = start..start;
-        let layer = Layer { word, name, args, input: shape, output: shape, facts, span, nodes };
+        let facts = Facts { receptive_field: self.at.field, ..Facts::default() };
+        let inputs = self.layers_at(&[self.at]);
+        let (input, output, nodes) = (shape, shape, start..start);
+        let layer = Layer { word, name, inputs, args, input, output, facts, span, nodes };
         self.graph.layers.push(layer);
+    }
+
+    /// Begins a layer that joins branches, given where they ended. They read what is at the cursor.
+    pub fn begin_join(
+        &mut self,
+        word: &'static str,
+        args: Vec<(&'static str, Arg)>,
+        span: Span,
+        branches: Vec<Cursor>,
+    ) {
+        self.begin_layer(word, args, span);
+        self.layer_mut().inputs = self.layers_at(&branches);
+        self.branches = branches;
+    }
+
+    /// The layers whose results stand at cursors.
+    fn layers_at(&self, cursors: &[Cursor]) -> Vec<LayerId> {
+        let nodes = cursors.iter().filter_map(|cursor| cursor.node);
+        nodes.map(|node| self.graph.node(node).layer).collect()
     }
 
     /// The shape the next op reads; empty before the input.
     pub fn shape(&self) -> Shape {
-        self.graph.nodes.last().map_or(Shape::map(0, 0, 0), |node| node.shape)
+        self.shape_at(self.at)
+    }
+
+    fn shape_at(&self, cursor: Cursor) -> Shape {
+        cursor.node.map_or(Shape::map(0, 0, 0), |node| self.graph.node(node).shape)
     }
 
     /// The graph, whose layers came from these groups.
@@ -125,7 +171,7 @@ impl Builder {
     pub fn input(&mut self, c: usize, h: usize, w: usize) -> Result<(), BuildError> {
         let shape = map(c, h, w)?;
         self.layer_mut().input = shape;
-        self.push(Op::Input, shape, 1, 1);
+        self.push(Op::Input, shape, [1, 1], 1);
         Ok(())
     }
 
@@ -161,19 +207,19 @@ impl Builder {
     /// `max(x, 0)`.
     pub fn relu(&mut self) {
         let shape = self.shape();
-        self.push(Op::Relu, shape, 1, 1);
+        self.push(Op::Relu, shape, [1, 1], 1);
     }
 
     /// `x`, but `slope * x` where `x < 0`; the slope is at least 0.
     pub fn leaky_relu(&mut self, slope: f64) {
         let shape = self.shape();
-        self.push(Op::LeakyRelu { slope }, shape, 1, 1);
+        self.push(Op::LeakyRelu { slope }, shape, [1, 1], 1);
     }
 
     /// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`; `alpha` is at least 0.
     pub fn elu(&mut self, alpha: f64) {
         let shape = self.shape();
-        self.push(Op::Elu { alpha }, shape, 1, 1);
+        self.push(Op::Elu { alpha }, shape, [1, 1], 1);
     }
 
     /// A maximum over a window.
@@ -195,15 +241,15 @@ impl Builder {
     /// A mean over each channel.
     pub fn global_avg_pool(&mut self) {
         let shape = self.shape();
-        let side = shape.height().max(shape.width());
-        self.push(Op::GlobalAvgPool, Shape::Vector { n: shape.channels() }, side, 1);
+        let sides = [shape.height(), shape.width()];
+        self.push(Op::GlobalAvgPool, Shape::Vector { n: shape.channels() }, sides, 1);
     }
 
     /// Dropout with probability `p` of a zero.
     pub fn dropout(&mut self, p: f64) {
         let (shape, index) = (self.shape(), self.dropouts);
         self.dropouts += 1;
-        self.push(Op::Dropout { p, index }, shape, 1, 1);
+        self.push(Op::Dropout { p, index }, shape, [1, 1], 1);
     }
 
     /// Batch normalisation of each channel; `eps` is above 0, and `momentum` from 0 to 1.
@@ -223,20 +269,36 @@ impl Builder {
             mean: weight("running_mean", Role::RunningMean),
             variance: weight("running_var", Role::RunningVariance),
         };
-        self.push(Op::BatchNorm { eps, momentum, weights }, shape, 1, 1);
+        self.push(Op::BatchNorm { eps, momentum, weights }, shape, [1, 1], 1);
         Ok(())
     }
 
     /// Probabilities over a vector.
     pub fn softmax(&mut self) {
         let shape = self.shape();
-        self.push(Op::Softmax, shape, 1, 1);
+        self.push(Op::Softmax, shape, [1, 1], 1);
+    }
+
+    /// One value of the branches that [`Builder::begin_join`] was given.
+    ///
+    /// # Errors
+    /// If they do not go together, or the result is too large.
+    pub fn join(&mut self, join: Join) -> Result<(), BuildError> {
+        let branches = std::mem::take(&mut self.branches);
+        let shapes: Vec<Shape> = branches.iter().map(|&branch| self.shape_at(branch)).collect();
+        let shape = join.shape(&shapes).filter(|_| shapes.len() > 1);
+        let shape = shape.ok_or(BuildError::Branches { shapes })?;
+        map(shape.channels(), shape.height(), shape.width())?;
+        let seen = branches.iter().copied().reduce(Cursor::joined).unwrap_or(self.at);
+        let inputs = branches.iter().filter_map(|branch| branch.node).collect();
+        self.append(join.op(), inputs, shape, seen);
+        Ok(())
     }
 
     fn pool(&mut self, op: Op, window: Window, round: Round) -> Result<(), BuildError> {
         let (h, w) = self.windows(window, round)?;
         let shape = map(self.shape().channels(), h, w)?;
-        self.push(op, shape, window.kernel.0, window.stride);
+        self.push(op, shape, window.kernel.into(), window.stride);
         Ok(())
     }
 
@@ -266,8 +328,8 @@ impl Builder {
         let weight = self.push_weight(format!("{prefix}.weight"), dims, Role::Kernel);
         let bias =
             bias.then(|| self.push_weight(format!("{prefix}.bias"), vec![channels], Role::Bias));
-        let side = window.kernel.0.max(window.kernel.1);
-        self.push(Op::Conv { window, weight, bias }, shape, side, window.stride);
+        let op = Op::Conv { window, weight, bias };
+        self.push(op, shape, window.kernel.into(), window.stride);
         Ok(())
     }
 
@@ -292,24 +354,27 @@ impl Builder {
         WeightId(id)
     }
 
-    /// Appends a node whose window is `side` pixels wide and moves by `stride`.
-    fn push(&mut self, op: Op, shape: Shape, side: usize, stride: usize) {
-        let id = small(self.graph.nodes.len());
+    /// Appends a node that reads the value at the cursor, in windows of `sides` pixels that move by `stride`.
+    fn push(&mut self, op: Op, shape: Shape, sides: [usize; 2], stride: usize) {
+        let inputs = self.at.node.into_iter().collect();
+        self.append(op, inputs, shape, self.at.windows(sides, stride));
+    }
+
+    /// Appends a node and goes on behind it; `seen` is what it sees.
+    fn append(&mut self, op: Op, inputs: Vec<NodeId>, shape: Shape, seen: Cursor) {
+        let id = NodeId(small(self.graph.nodes.len()));
         let layer = LayerId(small(self.graph.layers.len() - 1));
         // A training step keeps one tensor of a convolution and the ReLU on top of it.
         let in_place = op == Op::Relu
             && self.graph.nodes.last().is_some_and(|before| {
                 before.layer == layer && matches!(before.op, Op::Conv { .. })
             });
-        self.graph.nodes.push(Node { op, shape, layer });
-        let macs = self.graph.macs(NodeId(id));
-        let reach = (side as u64 - 1).saturating_mul(self.jump);
-        self.receptive_field = self.receptive_field.saturating_add(reach);
-        self.jump = self.jump.saturating_mul(stride as u64);
-        let receptive_field = self.receptive_field;
+        self.graph.nodes.push(Node { op, inputs, shape, layer });
+        let macs = self.graph.macs(id);
+        self.at = Cursor { node: Some(id), ..seen };
         let layer = self.layer_mut();
         layer.facts.macs += macs;
-        layer.facts.receptive_field = receptive_field;
+        layer.facts.receptive_field = seen.field;
         if !in_place {
             layer.facts.activation_bytes += 4 * shape.elements() as u64;
         }

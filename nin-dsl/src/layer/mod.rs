@@ -3,8 +3,10 @@
 
 pub(crate) mod args;
 
+mod add;
 mod avgpool;
 mod batchnorm;
+mod concat;
 mod conv;
 mod dropout;
 mod elu;
@@ -14,12 +16,13 @@ mod input;
 mod leaky_relu;
 mod maxpool;
 mod mlpconv;
+mod mul;
 mod relu;
 mod softmax;
 
 pub(crate) use args::Args;
 
-use crate::graph::{BuildError, Builder};
+use crate::graph::{BuildError, Builder, Join};
 
 /// Every layer, in the order of the language reference.
 pub const LAYERS: &[&Layer] = &[
@@ -35,6 +38,9 @@ pub const LAYERS: &[&Layer] = &[
     &batchnorm::LAYER,
     &gap::LAYER,
     &fc::LAYER,
+    &add::LAYER,
+    &concat::LAYER,
+    &mul::LAYER,
     &softmax::LAYER,
 ];
 
@@ -57,11 +63,20 @@ pub struct Layer {
     pub takes: Takes,
     /// What kind of shape it leaves.
     pub yields: Yields,
-    /// Appends its ops. The arguments are complete and in range, and the shape is one it takes.
+    /// Appends its ops. The arguments are complete and in range, and the shape is one it takes; branches have been appended,
+    /// and their shapes go together.
     pub(crate) lower: fn(&Args, &mut Builder) -> Result<(), BuildError>,
 }
 
 impl Layer {
+    /// How it joins branches, if it takes any.
+    pub fn join(&self) -> Option<Join> {
+        match self.takes {
+            Takes::Branches(join) => Some(join),
+            Takes::Nothing | Takes::Map | Takes::Vector | Takes::Any => None,
+        }
+    }
+
     /// A call as the language reference has it: `conv(c, kernel = 3, ...)`.
     pub fn usage(&self) -> String {
         let args = self.args.iter().map(|arg| match arg.default {
@@ -74,6 +89,7 @@ impl Layer {
             Default::Of(key) => format!("{} = {key}", arg.name),
         });
         match self.args {
+            [] if self.join().is_some() => format!("{} < ... > < ... >", self.word),
             [] => self.word.to_owned(),
             _ => format!("{}({})", self.word, args.collect::<Vec<_>>().join(", ")),
         }
@@ -91,6 +107,8 @@ pub enum Takes {
     Vector,
     /// A map or a vector.
     Any,
+    /// Two branches or more, which may stand after anything.
+    Branches(Join),
 }
 
 /// What kind of shape a layer leaves.
@@ -104,6 +122,8 @@ pub enum Yields {
     Vector,
     /// A vector that no layer may follow.
     End,
+    /// What its branches leave: a map if any of them leaves one.
+    Joined,
 }
 
 /// An argument of a layer.
@@ -259,6 +279,9 @@ mod tests {
                 }
                 assert!(arg.kind != Kind::ChannelList || i == 0, "a list comes first");
             }
+            let joins = layer.join().is_some();
+            assert_eq!(joins, layer.yields == Yields::Joined, "{}", layer.word);
+            assert!(!joins || layer.args.is_empty(), "{}: see `usage`", layer.word);
         }
     }
 }

@@ -60,6 +60,12 @@ pub(super) fn syntax_error(text: &str, error: &Error<Rule>) -> Diagnostic {
     if expected.iter().any(|e| e == "`<`") && found.starts_with(['{', '[']) {
         diagnostic = diagnostic.help("a chain stands between `<` and `>`");
     }
+    if found == "<" && expected.iter().any(|e| e == "a layer") {
+        diagnostic = diagnostic.help(match text[..at].trim_ascii_end().ends_with([',', ';']) {
+            true => "neither `,` nor `;` stands before a branch",
+            false => "a chain in a chain is a branch of the layer before it: `add < ... > < ... >`",
+        });
+    }
     if matches!(found, "block" | "model") && expected.iter().any(|e| e == "`>`") {
         diagnostic = diagnostic.help(format!("a `{found}` stands beside a chain, not in it"));
     }
@@ -151,7 +157,7 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
         match rule {
             Rule::layer | Rule::call | Rule::repeat | Rule::repeat_word => sure.push("a layer"),
             Rule::chain_open | Rule::chain => sure.push("`<`"),
-            Rule::chain_close => sure.push("`>`"),
+            Rule::chain_close | Rule::branch_close => sure.push("`>`"),
             Rule::name => sure.push("a name"),
             Rule::param | Rule::slot => sure.push("a parameter"),
             Rule::arg => sure.push("an argument"),
@@ -167,6 +173,7 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
             Rule::open | Rule::args | Rule::params | Rule::slots => possible.push("`(`"),
             Rule::assign => possible.push("`=`"),
             Rule::add_op | Rule::mul_op | Rule::negation => possible.push("an operator"),
+            Rule::branch | Rule::branch_open => {}
             Rule::separator | Rule::visibility | Rule::pub_word | Rule::doc => {}
             Rule::word | Rule::word_char | Rule::keyword | Rule::line_doc | Rule::block_doc => {}
             Rule::WHITESPACE | Rule::line_end | Rule::in_line => {}

@@ -5,8 +5,8 @@ use pest::iterators::Pair;
 use super::grammar::Rule;
 use super::{path_text, syntax};
 use crate::diagnostic::Diagnostic;
-use crate::format::{Kind, Token};
 use crate::span::Source;
+use crate::token::{Kind, Token};
 
 /// The tokens of a text that parses. What means nothing, such as `;` between layers, is left out.
 ///
@@ -67,6 +67,14 @@ impl Walk<'_> {
             Rule::chain_close => {
                 self.starts = true;
                 self.push(&pair, Kind::ChainClose);
+            }
+            Rule::branch_open => {
+                self.starts = true;
+                self.push(&pair, Kind::BranchOpen);
+            }
+            Rule::branch_close => {
+                self.starts = true;
+                self.push(&pair, Kind::BranchClose);
             }
             Rule::negation => self.push(&pair, Kind::Negation),
             Rule::separator | Rule::EOI => {}

@@ -82,7 +82,7 @@ impl Writer {
     fn chain(&mut self, scope: Scope, blocks: bool) -> String {
         let mut items = vec![];
         for _ in 0..self.dice.below(5) {
-            let item = match self.dice.below(6) {
+            let item = match self.dice.below(7) {
                 0 if self.depth < 2 => {
                     self.depth += 1;
                     let count = 1 + self.dice.below(3) as i64;
@@ -92,6 +92,7 @@ impl Writer {
                     format!("repeat({count}) < {chain} >")
                 }
                 1 if blocks => "plain".to_owned(),
+                3 if self.depth < 3 => self.join(scope, blocks),
                 2 if blocks => {
                     let (c, p) = (self.whole(3, scope), self.real(scope));
                     match self.dice.below(3) {
@@ -108,6 +109,21 @@ impl Writer {
             items.push(item + self.dice.one(&["", "", ";", ","]));
         }
         items.join(" ")
+    }
+
+    /// Branches that go together, whatever stands in them.
+    fn join(&mut self, scope: Scope, blocks: bool) -> String {
+        self.depth += 1;
+        let (a, b) = (self.chain(scope, blocks), self.chain(scope, blocks));
+        self.depth -= 1;
+        let c = self.whole(3, scope);
+        match self.dice.below(5) {
+            0 => "add < > < relu > < elu >".to_owned(),
+            1 => format!("add() < {a} conv({c}, kernel = 1) > < conv({c}) {b} conv({c}) >"),
+            2 => format!("concat < {a} conv({c}) > < conv(2, kernel = 1); > < {b} conv(1) >"),
+            3 => format!("mul < {a} conv({c}) > < {b} gap fc({c}) relu, >"),
+            _ => "mul < gap ><>< repeat(2) < > >".to_owned(),
+        }
     }
 
     /// Perhaps a vector, layers over it, and a layer that ends the model.

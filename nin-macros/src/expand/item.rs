@@ -16,7 +16,7 @@ pub(super) struct Checked<'g> {
 impl<'g> Checked<'g> {
     /// A model that passed.
     pub(super) fn of(graph: &'g Graph) -> Checked<'g> {
-        Checked { params: graph.params.clone(), graph: Some(graph) }
+        Checked { params: graph.params().to_vec(), graph: Some(graph) }
     }
 
     /// A model with errors.
@@ -136,8 +136,9 @@ fn constants(graph: Option<&Graph>) -> TokenStream {
     let rank = output.len();
     let params = graph.map_or(0, Graph::params_total);
     let macs = graph.map_or(0, Graph::macs_total);
-    let last = graph.and_then(|graph| graph.layers.last());
-    let receptive_field = last.map_or(0, |layer| layer.facts.receptive_field);
+    let last = graph.and_then(|graph| graph.layers().last());
+    let [rows, columns] = last.map_or([0; 2], |layer| layer.facts.receptive_field);
+    let receptive_field = rows.max(columns);
     quote! {
         /// Channels, height and width of an image.
         pub const INPUT: [::core::primitive::usize; 3] = [#(#input),*];
@@ -147,7 +148,7 @@ fn constants(graph: Option<&Graph>) -> TokenStream {
         pub const PARAMS: ::core::primitive::u64 = #params;
         /// Multiply-accumulates for one image.
         pub const MACS: ::core::primitive::u64 = #macs;
-        /// Side of the square of input pixels that one output sees, not clipped to the input.
+        /// Side of the least square around the input pixels that one output sees, not clipped to the input.
         pub const RECEPTIVE_FIELD: ::core::primitive::u64 = #receptive_field;
     }
 }

@@ -40,6 +40,39 @@ model Small [
 }
 }
 
+mod n001_branch_comma_first {
+nin! {
+< input(3, 8, 8) add; < relu > < > >
+}
+}
+
+mod n001_branch_comma {
+nin! {
+< input(3, 8, 8) add < relu >, < > >
+}
+}
+
+mod n001_branch_model {
+nin! {
+< input(3, 8, 8) add < model M < relu > > < > >
+}
+}
+
+mod n001_branch_open {
+nin! {
+<
+    input(3, 8, 8)
+    add < relu > < conv(3)
+    gap
+}
+}
+
+mod n001_chain_first {
+nin! {
+< < input(3, 8, 8) > relu >
+}
+}
+
 mod n001_end_of_text {
 nin! {
 model Small <
@@ -64,6 +97,12 @@ mod n001_not_a_model {
 nin! {
 layers:
   - conv: 64
+}
+}
+
+mod n001_repeat_branches {
+nin! {
+< input(3, 8, 8) repeat(2) < relu > < relu > >
 }
 }
 
@@ -109,6 +148,13 @@ nin! {
 block relu(fc, self = 1) < conv(fc + self) >
 < input(1, 28, 28) gap >
 };
+}
+
+mod n003_join {
+nin! {
+block add(c) < conv(c) >
+model M(mul = 3) < input(3, 8, 8) add < > < > >
+}
 }
 
 mod n003_keyword {
@@ -173,6 +219,12 @@ nin! {
 }
 }
 
+mod n007_branch {
+nin! {
+< input(3, 8, 8) add < relu > > < >
+}
+}
+
 mod n007_none {
 nin! {
 // Nothing yet.
@@ -191,6 +243,21 @@ let _ =
 nin! {
 block stage(c) < conv(c) conv2d(c) relu >
 < input(3, 16, 16) stage(8) staeg(8) upsample(2) stage(16) gap >
+};
+}
+
+fn n010_joins() {
+let _ =
+nin! {
+<
+    input(3, 8, 8)
+    residual < conv(3) > < >
+    conv(4)
+    concatenate < conv(5, kernel = 2) > < relu >
+    multiply < > < gap >
+    ad < > < >
+    merge(3) < conv(0) > < >
+>
 };
 }
 
@@ -235,6 +302,13 @@ block stage(c, kernel = 3) < conv(c, kernel = kernel) relu >
 };
 }
 
+fn n011_join() {
+let _ =
+nin! {
+< input(3, 8, 8) concat(axis = 1) < > < > >
+};
+}
+
 fn n012_twice() {
 let _ =
 nin! {
@@ -263,6 +337,13 @@ nin! {
 block stage(c) < conv(c) relu >
 block plain < conv(8) relu >
 < input(3, 16, 16) stage(8, 16) plain(8) gap >
+};
+}
+
+fn n014_join() {
+let _ =
+nin! {
+< input(3, 8, 8) add(2) < > < > mul(3, 4) < > < > >
 };
 }
 
@@ -296,6 +377,15 @@ model Net(width = 8) <
     input(3, 16, 16)
     stage(width) stage(2 * width)
     plain
+>
+}
+}
+
+mod n020_in_branch {
+nin! {
+model M(width = 3) <
+    input(3, 8, 8)
+    add < conv(widht) > < repeat(n) < relu > >
 >
 }
 }
@@ -363,6 +453,16 @@ block d(n) < conv(n) >
 };
 }
 
+fn n025_in_branch() {
+let _ =
+nin! {
+block loop < add < loop > < > >
+block other < concat < relu > < mul < > < third > > >
+block third < other >
+< input(3, 8, 8) loop other >
+};
+}
+
 fn n025_itself() {
 let _ =
 nin! {
@@ -398,6 +498,19 @@ model Net(width = 8) <
     gap
 >
 }
+}
+
+fn n030_in_branch() {
+let _ =
+nin! {
+<
+    input(3, 8, 8)
+    add
+        < conv(0) relu dropout(2) >
+        < repeat(0) < relu > conv(3, stride = 0) >
+    conv(0)
+>
+};
 }
 
 fn n030_ranges() {
@@ -484,6 +597,13 @@ model Empty < >
 }
 }
 
+fn n040_join_first() {
+let _ =
+nin! {
+< add < input(3, 8, 8) > < relu > gap >
+};
+}
+
 fn n040_no_input() {
 let _ =
 nin! {
@@ -502,6 +622,17 @@ fn n041_second() {
 let _ =
 nin! {
 < input(3, 32, 32) conv(16) input(16, 32, 32) gap >
+};
+}
+
+fn n042_in_branch() {
+let _ =
+nin! {
+block wide(k) < maxpool(k) >
+<
+    input(3, 8, 8)
+    concat < conv(4, kernel = 11, pad = 0) > < wide(9) > < >
+>
 };
 }
 
@@ -559,10 +690,37 @@ block classify(n) < fc(n) softmax >
 };
 }
 
+fn n043_join() {
+let _ =
+nin! {
+< input(3, 8, 8) gap softmax add < fc(0) > < > >
+};
+}
+
+fn n044_joined() {
+let _ =
+nin! {
+< input(3, 8, 8) add < relu > < > softmax >
+};
+}
+
 fn n044_softmax() {
 let _ =
 nin! {
 < input(3, 32, 32) conv(10) softmax >
+};
+}
+
+fn n045_in_branch() {
+let _ =
+nin! {
+<
+    input(3, 8, 8)
+    mul < > < gap conv(3) >
+    add < gap > < fc(3) >
+    maxpool(2)
+    concat < maxpool(2) > < relu >
+>
 };
 }
 
@@ -586,6 +744,20 @@ fn n046_activation() {
 let _ =
 nin! {
 < input(3, 100000, 100000) conv(16) gap >
+};
+}
+
+fn n046_branches() {
+let _ =
+nin! {
+< input(1, 8, 8) repeat(5001) < add < > < > > >
+};
+}
+
+fn n046_concat() {
+let _ =
+nin! {
+< input(1, 16384, 16384) concat < > < relu > >
 };
 }
 
@@ -618,6 +790,200 @@ nin! {
     input(3, 64, 64)
     conv(1024)
     fc(1000)
+    softmax
+>
+};
+}
+
+fn n050_input() {
+let _ =
+nin! {
+< input(3, 8, 8) < relu > >
+};
+}
+
+mod n050_takes_none {
+nin! {
+block stage(c) < conv(c) relu >
+block used_in_vain < relu >
+model M(width = 8) <
+    input(3, 8, 8)
+    conv(width) < relu >
+    stage(8) < conv(width) > < used_in_vain >
+    relu < > < >
+    repeat(2) < gap < conv(0) > fc(8) >
+>
+}
+}
+
+fn n051_in_block() {
+let _ =
+nin! {
+block basic(c) < add < conv(c) relu > relu >
+< input(3, 8, 8) repeat(2) < basic(4) > basic(c = 4) >
+};
+}
+
+fn n051_too_few() {
+let _ =
+nin! {
+<
+    input(3, 8, 8)
+    add
+    add < conv(4) >
+    concat < >
+    mul()
+    add < conv(5) > < >
+>
+};
+}
+
+fn n052_concat() {
+let _ =
+nin! {
+<
+    input(16, 32, 32)
+    mul
+        < concat < conv(4, stride = 2) > < > >
+        < concat < conv(4, stride = 4) > < maxpool(2) > >
+        < concat < fc(5) > < relu > >
+        < concat < conv(4, kernel = 2, pad = 0) > < conv(9) > >
+>
+};
+}
+
+fn n052_in_block() {
+let _ =
+nin! {
+block basic(c, s = 1) < add < conv(c, stride = s) relu conv(c) > < > relu >
+<
+    input(16, 32, 32)
+    repeat(2) < basic(16) >
+    basic(32, s = 2)
+    basic(32)
+    concat < basic(64) > < maxpool(2) >
+>
+};
+}
+
+fn n052_layers() {
+let _ =
+nin! {
+<
+    input(16, 32, 32)
+    mul
+        < add < conv(64, stride = 2) relu > < conv(32) relu > >
+        < add < conv(8) > < maxpool(4) > >
+        < add < conv(8, kernel = 5, pad = 1) > < conv(8) > >
+>
+};
+}
+
+fn n052_mul() {
+let _ =
+nin! {
+<
+    input(16, 32, 32)
+    mul
+        < mul < > < gap fc(4) sigmoid_free > >
+        < mul < > < avgpool(32) conv(4) > >
+        < mul < > < conv(1) > >
+        < mul < maxpool(2) > < > >
+        < mul < gap > < fc(3) > >
+>
+block sigmoid_free < relu >
+};
+}
+
+fn n052_nested() {
+let _ =
+nin! {
+<
+    input(16, 32, 32)
+    add
+        < concat < conv(8) > < conv(16) > >
+        < mul < > < gap > >
+>
+};
+}
+
+fn n052_ordinals() {
+let _ =
+nin! {
+< input(1, 4, 4) add < relu > < relu > < relu > < relu > < relu > < relu > < relu > < conv(2) > >
+};
+}
+
+fn n052_several() {
+let _ =
+nin! {
+<
+    input(8, 9, 9)
+    add
+        <
+            conv(4)
+            relu
+        >
+        < >
+        < conv(5) >
+        < conv(4) >
+        < maxpool(3) >
+>
+};
+}
+
+fn n052_shortcut() {
+let _ =
+nin! {
+<
+    input(16, 32, 32)
+    mul
+        < add < conv(64, stride = 2) batchnorm > < > >
+        < add < > < conv(16) relu conv(32) > >
+        < add < > < conv(16, stride = 2) > >
+        < add < maxpool(4) > < > < conv(3) > >
+>
+};
+}
+
+fn n052_unknown() {
+let _ =
+nin! {
+<
+    input(8, 16, 16)
+    add < gap fc(0) > < conv(0) >
+    concat < nothing > < conv(4) > < conv(5, stride = 2) >
+    add < fc(0) > < >
+    mul < fc(0) > < conv(0) >
+>
+};
+}
+
+fn n052_vectors() {
+let _ =
+nin! {
+<
+    input(16, 32, 32)
+    mul
+        < add < gap > < > >
+        < add < fc(5) > < conv(8) > >
+        < add < fc(5) > < fc(6) > >
+        < add < fc(5) > < gap > < > >
+        < gap add < > < fc(5) > >
+>
+};
+}
+
+fn n053_ends() {
+let _ =
+nin! {
+block head < gap softmax >
+<
+    input(3, 8, 8)
+    add < input(3, 8, 8) relu > < >
+    mul < > < head >
+    gap
+    add < fc(3) softmax > < >
     softmax
 >
 };

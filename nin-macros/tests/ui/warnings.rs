@@ -38,6 +38,13 @@ block stage(c) < conv(c) maxpool(2) >
 };
 }
 
+fn n060_in_branch() {
+let _ =
+nin! {
+< input(3, 9, 9) concat < maxpool(2) > < conv(4, kernel = 1, stride = 2) avgpool(2, stride = 1) > >
+};
+}
+
 fn n061_dropout() {
 let _ =
 nin! {
@@ -50,6 +57,16 @@ let _ =
 nin! {
 block classify(n) < fc(n) dropout(0.5) >
 < input(1, 8, 8) classify(10) >
+};
+}
+
+fn n062_in_branch() {
+let _ =
+nin! {
+block used < relu >
+block idle < used_by_idle >
+block used_by_idle < relu >
+< input(3, 8, 8) add < used > < > >
 };
 }
 

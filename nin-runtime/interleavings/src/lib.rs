@@ -1,16 +1,16 @@
 //! Every order in which the threads of a session can meet, tried by loom on the very code that runs: `sync` below takes the place of
-//! `exec/sync.rs`.
+//! `run/exec/sync.rs`.
 //!
 //! Where an ordering is weaker than it must be, loom finds an order of events in which a value is seen too early, or in which a
 //! thread sleeps for ever.
 #![cfg(test)]
 #![allow(dead_code, reason = "the runtime uses the rest")]
 
-#[path = "../../src/exec/tally.rs"]
+#[path = "../../src/run/exec/tally.rs"]
 mod tally;
-#[path = "../../src/exec/team.rs"]
+#[path = "../../src/run/exec/team.rs"]
 mod team;
-#[path = "../../src/exec/threads.rs"]
+#[path = "../../src/run/exec/threads.rs"]
 mod threads;
 
 /// loom's threads.

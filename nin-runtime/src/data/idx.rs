@@ -8,8 +8,8 @@ use ndarray::Array4;
 
 use super::unpack::Unpacked;
 use super::{DataError, sniff};
-use crate::exec::memory;
 use crate::file;
+use crate::host::memory;
 
 /// Magic number of an array of bytes with three dimensions.
 const IMAGES: u32 = 0x0803;

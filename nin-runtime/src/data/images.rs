@@ -9,9 +9,9 @@ use ndarray::Array4;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{DataError, Dataset, Picture, Set, Split};
-use crate::exec::memory;
 use crate::file;
-use crate::parallel::map_on_all_cores;
+use crate::host::memory;
+use crate::host::parallel::map_on_all_cores;
 
 /// What lies in the dataset's folder.
 pub(super) const LAYOUT: &[&str] = &["train/CLASS/*.png", "test/CLASS/*.png"];

@@ -7,8 +7,8 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 
 use super::{DataError, sniff};
-use crate::exec::memory;
 use crate::file;
+use crate::host::memory;
 
 /// Bytes of the text, version and byte order before the first element.
 const HEADER: usize = 128;

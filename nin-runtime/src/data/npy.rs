@@ -12,8 +12,8 @@ use ndarray_npy::ReadableElement;
 use ndarray_npy::npy::header::Header;
 
 use super::{DataError, Dataset, Images, Set, Split};
-use crate::exec::memory;
 use crate::file;
+use crate::host::memory;
 
 pub use kind::Expected;
 use kind::dtype;

@@ -9,8 +9,8 @@ use nin_dsl::limits::ACTIVATION_ELEMENTS;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Reader, Transformations};
 
 use super::{DataError, sniff};
-use crate::exec::memory;
 use crate::file::Limited;
+use crate::host::memory;
 
 /// Bytes of a file: twice those of the largest image's pixels, which are hardly ever stored as they are.
 const MOST_BYTES: u64 = 2 * ACTIVATION_ELEMENTS;

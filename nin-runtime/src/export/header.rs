@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use nin_dsl::shape::Shape;
 
 use super::{Interface, Library};
+use crate::compiler::kernel::{Constant, Export, Prepared, Size};
 use crate::data::Normalisation;
-use crate::kernel::{Constant, Export, Prepared, Size};
 
 /// The text of a library's header.
 pub(super) fn write(library: &Library) -> String {

@@ -10,7 +10,7 @@ use target_lexicon::BinaryFormat;
 
 use super::frames::{self, Frames};
 use super::{ALIGN, Content, Library};
-use crate::abi;
+use crate::compiler::abi;
 use crate::error::Error;
 
 /// The bytes of a library's object file.

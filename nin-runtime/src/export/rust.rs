@@ -5,8 +5,8 @@ mod texts;
 use nin_dsl::shape::Shape;
 
 use super::{Interface, Library};
+use crate::compiler::kernel::Prepared;
 use crate::data::Normalisation;
-use crate::kernel::Prepared;
 
 /// The text of a library's wrapper, the items of a module.
 pub(super) fn write(library: &Library) -> String {

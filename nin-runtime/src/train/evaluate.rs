@@ -4,11 +4,12 @@ use ndarray::{Array4, s};
 use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 
-use super::trainer::Machine;
+use crate::compile::Machine;
 use crate::compile::{Purpose, compile};
 use crate::data::{Preparation, Split};
 use crate::error::Error;
-use crate::exec::{Program, Session, memory, zeroed_images};
+use crate::host::{memory, zeroed_images};
+use crate::run::exec::{Program, Session};
 use crate::weights::Weights;
 
 /// What a model makes of labelled images.
@@ -70,7 +71,8 @@ pub struct Answer<'a> {
 /// use nin::Model;
 /// use nin::data::{Normalisation, Preparation, Split};
 /// use nin::ndarray::Array4;
-/// use nin::train::{Evaluator, Machine, Recipe, init};
+/// use nin::train::{Evaluator, Recipe, init};
+/// use nin::Machine;
 ///
 /// let model = Model::from_text("m", "< input(1, 6, 6) mlpconv(4, 2) gap softmax >", &[])?;
 /// let weights = init(model.graph(), &Recipe::default());

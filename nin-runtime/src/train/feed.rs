@@ -13,7 +13,7 @@ use ndarray::{Array4, Axis};
 use super::{Augment, TrainError};
 use crate::data::{Preparation, Split};
 use crate::error::Error;
-use crate::exec::zeroed_images;
+use crate::host::zeroed_images;
 
 /// Where batches come from and what is done to their images.
 #[derive(Clone, Copy)]

@@ -11,11 +11,11 @@ use super::TrainError;
 use super::checkpoint::{Checkpoint, Progress};
 use super::claim::{self, Claim};
 use super::recipe::Recipe;
-use crate::codegen::Isa;
+use crate::compiler::Isa;
+use crate::compiler::plan::Algos;
 use crate::data::Preparation;
 use crate::file::{self, write_atomically};
 use crate::model::Model;
-use crate::plan::Algos;
 
 /// How long a line may wait before those who follow the file see it.
 const FLUSH: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use nin_dsl::graph::{Graph, Node, Op, Role, WeightId};
 use rand::distr::Distribution as _;
 use rand_distr::StandardNormal;
 
-use super::random::{Purpose, stream};
+use super::random::{Stream, stream};
 use super::recipe::{Init, Recipe};
 use crate::weights::Weights;
 
@@ -12,7 +12,8 @@ use crate::weights::Weights;
 pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
     let mut weights = Weights::zeros(graph);
     let last = OutputLayer::of(graph);
-    for ((id, values), weight) in graph.weight_ids().zip(weights.values_mut()).zip(&graph.weights) {
+    for ((id, values), weight) in graph.weight_ids().zip(weights.values_mut()).zip(graph.weights())
+    {
         let last = last.filter(|last| last.has(id));
         match weight.role {
             Role::Kernel => {
@@ -23,7 +24,7 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
                 });
                 let factor =
                     if last.is_some() && own.is_none() { recipe.last_layer.weights } else { 1.0 };
-                let mut rng = stream(recipe.seed, Purpose::Init, id.0);
+                let mut rng = stream(recipe.seed, Stream::Init, id.0);
                 for value in values {
                     let normal: f64 = StandardNormal.sample(&mut rng);
                     *value = (normal * deviation * factor) as f32;
@@ -52,9 +53,13 @@ pub(super) struct OutputLayer {
 impl OutputLayer {
     pub(super) fn of(graph: &Graph) -> Option<OutputLayer> {
         let is_convolution = |node: &Node| matches!(node.op, Op::Conv { .. });
-        let index = graph.nodes.iter().rposition(is_convolution)?;
-        let Op::Conv { weight: kernel, bias, .. } = graph.nodes[index].op else { return None };
-        let under_relu = match graph.nodes.get(index + 1).map(|node| node.op) {
+        let index = graph.nodes().iter().rposition(is_convolution)?;
+        let is_join = |node: &Node| matches!(node.op, Op::Add | Op::Concat | Op::Mul);
+        if graph.nodes()[index..].iter().any(is_join) {
+            return None;
+        }
+        let Op::Conv { weight: kernel, bias, .. } = graph.nodes()[index].op else { return None };
+        let under_relu = match graph.nodes().get(index + 1).map(|node| node.op) {
             Some(Op::Relu) => true,
             None | Some(Op::Softmax | Op::GlobalAvgPool) => false,
             Some(_) => return None,

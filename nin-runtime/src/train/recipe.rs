@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augment, Schedule, TrainError};
 use crate::compile::MAX_BATCH;
+use crate::compiler::optimizer::{Optimizer, Squares};
 use crate::data::{Normalisation, Preprocessing, Spec, UnknownSpec};
 use crate::file::read_text;
-use crate::optimizer::{Optimizer, Squares};
 
 /// The largest neighbourhood of local contrast normalisation.
 const MAX_KERNEL: usize = 255;
@@ -372,7 +372,7 @@ impl Recipe {
     /// The first that it does not have.
     pub fn check_layers(&self, graph: &Graph) -> Result<(), RecipeError> {
         let mut known: Vec<String> =
-            graph.weights.iter().map(|weight| layer_of(&weight.name).to_owned()).collect();
+            graph.weights().iter().map(|weight| layer_of(&weight.name).to_owned()).collect();
         known.dedup();
         match self.layers.iter().find(|layer| !known.contains(&layer.name)) {
             None => Ok(()),

@@ -16,46 +16,17 @@ use super::evaluate::{Evaluation, Evaluator};
 use super::feed::{Batch, Feed};
 use super::folder::{ALGO, Beginning, EpochLine, ISA, Recorder, RunFolder, StepLine};
 use super::init::{OutputLayer, init};
-use super::random::{Purpose as Stream, shuffled};
+use super::random::{Stream, shuffled};
 use super::{EpochReport, Event, Outcome, Recipe, RecipeError, StepReport, TrainError};
 use crate::Hyper;
-use crate::codegen::Isa;
-use crate::compile::{self, Options, Purpose};
+use crate::compile::{self, Machine, Purpose};
 use crate::data::{Dataset, Normalisation, Preparation, Preprocessing};
-use crate::exec::{Program, Session, StepParams};
 use crate::model::Model;
-use crate::plan::Algos;
+use crate::run::exec::{Program, Session, StepParams};
 use crate::weights::Weights;
 
 /// How much work a crash may cost where epochs are long.
 const SAVE: Duration = Duration::from_secs(300);
-
-/// What a program runs on. No result depends on the number of threads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Threads.
-    pub threads: usize,
-    /// Instruction set.
-    pub isa: Isa,
-    /// Algorithms of convolutions.
-    pub algo: Algos,
-}
-
-impl Default for Machine {
-    /// All cores and the best instruction set.
-    fn default() -> Machine {
-        let Options { threads, isa, algo, .. } = Options::default();
-        Machine { threads, isa, algo }
-    }
-}
-
-impl Machine {
-    /// How to compile for it.
-    pub fn options(&self, batch: usize, purpose: Purpose) -> Options {
-        let Machine { threads, isa, ref algo } = *self;
-        Options { batch, threads, isa, purpose, algo: algo.clone() }
-    }
-}
 
 /// A training run.
 ///
@@ -170,7 +141,7 @@ impl<'d> Trainer<'d> {
                 }
             }
         };
-        let rates = graph.weight_ids().zip(&graph.weights).map(rate).collect();
+        let rates = graph.weight_ids().zip(graph.weights()).map(rate).collect();
         let info = Info {
             model: Some(model.resolved_text()),
             seed: Some(recipe.seed),

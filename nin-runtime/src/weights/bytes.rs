@@ -7,7 +7,7 @@ use std::path::Path;
 use nin_dsl::limits::{PARAMETERS, TEXT_BYTES};
 use safetensors::tensor::Metadata;
 
-use crate::exec::memory;
+use crate::host::memory;
 
 /// Bytes of a header: a model's text, and a name and a shape for each of its tensors.
 const MOST_HEADER: u64 = 8 * TEXT_BYTES as u64;

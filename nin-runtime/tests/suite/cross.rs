@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nin_dsl::graph::Graph;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, compile};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
-use nin_runtime::plan::Algos;
 
 use crate::data::Data;
-use crate::libraries::shipped;
+use crate::libraries::{LONG, shipped};
 use crate::models::graph;
 
 const COMPILER: &str = "aarch64-linux-gnu-gcc";
@@ -88,7 +88,10 @@ fn answers_on_aarch64_are_those_of_this_machine() {
         return;
     }
     let text = "< input(3, 9, 10) conv(7) batchnorm leaky_relu avgpool(2) conv(5, kernel = 1) elu maxpool(2) fc(4) softmax >";
-    let mut models = vec![("small", graph(text))];
+    let joined =
+        "< input(3, 9, 10) conv(6) relu add < conv(6) batchnorm relu > < > < conv(6, kernel = 1) >
+        concat < > < maxpool(3, stride = 1, pad = 1) > mul < > < gap fc(12) > gap softmax >";
+    let mut models = vec![("small", graph(text)), ("joined", graph(joined))];
     for name in ["digits.nin", "nin-mnist.nin", "nin-cifar10-bn.nin", "nin-cifar10-caffe.nin"] {
         models.push((name, shipped(name)));
     }
@@ -117,7 +120,9 @@ fn tiles_for_aarch64_spill_nothing() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     for file in fs::read_dir(models).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
-        let Some(_) = name.strip_suffix(".nin") else { continue };
+        if !name.ends_with(".nin") || LONG.contains(&name.as_str()) {
+            continue;
+        }
         let graph = shipped(&name);
         let tiles = tiles(&library(&graph, &Data::draw(&graph, 1, 9)));
         assert!(tiles.len() > 5, "{name}");

@@ -21,7 +21,7 @@ impl Data {
     pub(crate) fn draw(graph: &Graph, images: usize, seed: u64) -> Data {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut weights = Weights::zeros(graph);
-        for (weight, values) in graph.weights.iter().zip(weights.values_mut()) {
+        for (weight, values) in graph.weights().iter().zip(weights.values_mut()) {
             let range = match weight.role {
                 Role::Kernel => {
                     let bound = (6.0 / weight.fan_in() as f32).sqrt();

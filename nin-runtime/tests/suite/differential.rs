@@ -2,10 +2,10 @@
 
 use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::Graph;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::Purpose;
-use nin_runtime::interp::{self, Inputs};
-use nin_runtime::plan::Algo;
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algo;
+use nin_runtime::oracle::{self, Inputs};
 use proptest::prelude::*;
 
 use crate::close::{self, Judged, TOLERANCE, check_loss};
@@ -20,8 +20,8 @@ fn check_forward(text: &str, setting: Setting, purpose: Purpose) -> Result<(), S
     let data = Data::draw(&graph, setting.images, setting.seed);
     let output = setting.session(&graph, purpose, &data.weights).forward(data.images.view());
     let output = output.expect("an output").mapv(f64::from);
-    let weights = interp::arrays(&data.weights);
-    let expected = interp::forward(&graph, &weights, data.images.mapv(f64::from).view());
+    let weights = oracle::arrays(&data.weights);
+    let expected = oracle::forward(&graph, &weights, data.images.mapv(f64::from).view());
     close::check("output", &output, &expected, TOLERANCE)
 }
 
@@ -106,10 +106,10 @@ fn a_map_without_differences_is_judged_by_what_rounding_makes_of_it() {
     let graph = graph("< input(3, 6, 5) repeat(3) < batchnorm > conv(4) gap softmax >");
     let mut data = Data::draw(&graph, 9, 1);
     data.images = Array4::from_shape_fn(data.images.dim(), |at| 0.3 + 0.1 * at.1 as f32);
-    let (weights, images) = (interp::arrays(&data.weights), data.images.mapv(f64::from));
+    let (weights, images) = (oracle::arrays(&data.weights), data.images.mapv(f64::from));
     let inputs =
         Inputs { weights: &weights, images: images.view(), labels: &data.labels, dropout: None };
-    let exact = interp::loss_and_gradients(&graph, inputs);
+    let exact = oracle::loss_and_gradients(&graph, inputs);
     let steady = Steady { data, exact };
     for (isa, algo) in Isa::available().flat_map(|isa| Algo::ALL.map(|algo| (isa, algo))) {
         let setting = Setting { batch: 9, images: 9, threads: 1, isa, algo, seed: 0 };

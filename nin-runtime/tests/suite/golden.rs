@@ -7,10 +7,10 @@ use std::path::Path;
 use ndarray::{Array4, ArrayD, Ix4, IxDyn};
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
-use nin_runtime::exec::StepParams;
-use nin_runtime::plan::Algo;
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algo;
+use nin_runtime::run::exec::StepParams;
 use nin_runtime::weights::{Tensor, Weights};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -111,7 +111,7 @@ impl Case {
         let program = compile(&graph, &options).expect("a program");
         let mut session = program.session(&self.weights(&graph)).expect("a session");
         for (step, &(expected, lr)) in self.words.steps.iter().enumerate() {
-            let settings = graph.weights.iter().map(|weight| {
+            let settings = graph.weights().iter().map(|weight| {
                 let decay = if weight.dims.len() > 1 { DECAY } else { 0.0 };
                 Hyper { lr, momentum: MOMENTUM, decay }
             });

@@ -3,8 +3,8 @@
 
 use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::Graph;
-use nin_runtime::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
-use nin_runtime::interp::{self, DropoutKey, Inputs};
+use nin_runtime::compiler::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
+use nin_runtime::oracle::{self, DropoutKey, Inputs};
 use proptest::prelude::*;
 
 use crate::models::{SMALL, classifiers, graph};
@@ -41,7 +41,7 @@ struct Function<'a> {
 impl Function<'_> {
     fn at(&self, point: &Point) -> f64 {
         let inputs = self.inputs(point);
-        interp::run(self.graph, &self.nodes, inputs)[&Tensor::Loss].sum()
+        oracle::run(self.graph, &self.nodes, inputs)[&Tensor::Loss].sum()
     }
 
     fn inputs<'a>(&'a self, point: &'a Point) -> Inputs<'a, f64> {
@@ -93,8 +93,8 @@ fn check(text: &str, images: usize, seed: u64, elements: usize) -> Result<bool, 
     nodes.truncate(1 + nodes.iter().position(|node| node.op == TrainOp::CrossEntropy).unwrap());
     let function = Function { graph: &graph, labels: &data.labels, dropout, nodes, elements };
     let point =
-        Point { weights: interp::arrays(&data.weights), images: data.images.mapv(f64::from) };
-    let values = interp::run(&graph, &step::down_to_images(&graph), function.inputs(&point));
+        Point { weights: oracle::arrays(&data.weights), images: data.images.mapv(f64::from) };
+    let values = oracle::run(&graph, &step::down_to_images(&graph), function.inputs(&point));
     let trained = graph.weight_ids().filter(|&id| graph.weight(id).role.is_trained());
     for id in trained {
         let index = id.index();
@@ -249,8 +249,52 @@ fn batch_normalisations() {
     ]);
 }
 
+/// On maps and on vectors, of identities, of one value read twice and three times, beside what works in place.
 #[test]
-fn chains() {
+fn sums() {
+    check_all(&[
+        "< input(2, 4, 5) add < > < > gap >",
+        "< input(2, 4, 5) conv(3) add < conv(3) > < > gap softmax >",
+        "< input(2, 4, 5) conv(3) relu add < conv(3) relu conv(3) > < > relu conv(2) gap >",
+        "< input(2, 4, 5) conv(3) add < relu > < elu > < leaky_relu(0.2) > gap >",
+        "< input(2, 4, 5) conv(3) relu add < > < > < conv(3) > < maxpool(3, stride = 1, pad = 1) > fc(3) >",
+        "< input(2, 4, 5) conv(3) add < batchnorm relu conv(3) batchnorm > < conv(3, kernel = 1) batchnorm > relu gap >",
+        "< input(2, 4, 5) conv(4) dropout(0.4) add < dropout(0.3) conv(4) dropout(0.2) > < dropout(0.5) > fc(3) >",
+        "< input(2, 6, 5) conv(3) add < conv(3, stride = 2) > < avgpool(2, stride = 2, round = ceil) > gap >",
+        "< input(2, 4, 5) gap fc(4) add < fc(4) relu fc(4) > < > < relu > fc(3) softmax >",
+        "< input(2, 4, 5) conv(3) add < add < conv(3) > < > relu > < add < > < conv(3) > > gap >",
+    ]);
+}
+
+#[test]
+fn concatenations() {
+    check_all(&[
+        "< input(2, 4, 5) concat < > < > gap >",
+        "< input(2, 4, 5) conv(3) relu concat < conv(2, kernel = 1) relu > < conv(3) relu > gap softmax >",
+        "< input(2, 4, 5) conv(3) concat < > < batchnorm relu conv(2) > concat < > < batchnorm relu conv(2) > gap >",
+        "< input(2, 4, 5) conv(3) relu concat < maxpool(3, stride = 1, pad = 1) > < > < avgpool(3, stride = 1, pad = 1) > conv(2) gap >",
+        "< input(2, 4, 5) conv(3) concat < relu > < elu(0.7) dropout(0.3) > < > dropout(0.4) fc(3) >",
+        "< input(2, 4, 5) conv(3) relu concat < gap > < maxpool(2) gap > < fc(2) > relu fc(3) >",
+        "< input(2, 4, 5) concat < conv(2) concat < > < conv(2) relu > > < conv(3) > batchnorm relu gap >",
+    ]);
+}
+
+/// Of equal shapes, and by a number a channel.
+#[test]
+fn products() {
+    check_all(&[
+        "< input(2, 4, 5) mul < > < > gap >",
+        "< input(2, 4, 5) conv(3) mul < relu > < conv(3) > < > gap softmax >",
+        "< input(2, 4, 5) conv(4) relu mul < > < gap fc(2) relu fc(4) > conv(3) relu gap >",
+        "< input(2, 4, 5) conv(4) mul < gap relu > < conv(4) batchnorm relu > < gap fc(4) > gap >",
+        "< input(2, 4, 4) conv(4) mul < > < avgpool(4) conv(4, kernel = 1) > dropout(0.4) fc(3) >",
+        "< input(2, 4, 5) gap fc(4) mul < > < fc(4) elu > < relu > fc(3) >",
+        "< input(2, 4, 5) conv(3) relu add < mul < > < gap fc(3) > > < > relu gap >",
+    ]);
+}
+
+#[test]
+fn graphs() {
     let config = ProptestConfig {
         cases: 48,
         failure_persistence: None,

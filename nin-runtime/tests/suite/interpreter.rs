@@ -2,9 +2,9 @@
 
 use ndarray::{Array4, ArrayD, array};
 use nin_dsl::graph::{Graph, NodeId};
-use nin_runtime::autodiff::Tensor;
-use nin_runtime::dropout;
-use nin_runtime::interp::{self, DropoutKey, Inputs, Values};
+use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::dropout;
+use nin_runtime::oracle::{self, DropoutKey, Inputs, Values};
 
 use crate::models::graph;
 use crate::step::down_to_images;
@@ -21,7 +21,7 @@ const NINE: [f64; 9] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
 impl Case<'_> {
     fn arrays(&self) -> (Graph, Vec<ArrayD<f64>>, Array4<f64>) {
         let graph = graph(self.text);
-        let given = graph.weights.iter().zip(self.weights);
+        let given = graph.weights().iter().zip(self.weights);
         let weights = given.map(|(weight, values)| {
             ArrayD::from_shape_vec(weight.dims.clone(), values.to_vec()).expect("as many values")
         });
@@ -35,7 +35,7 @@ impl Case<'_> {
     /// The output, flat.
     fn output(&self) -> Vec<f64> {
         let (graph, weights, image) = self.arrays();
-        let output = interp::forward(&graph, &weights, image.view());
+        let output = oracle::forward(&graph, &weights, image.view());
         assert_eq!(output.shape()[1..], graph.output().dims());
         output.into_iter().collect()
     }
@@ -44,7 +44,7 @@ impl Case<'_> {
     fn step(&self, label: u32, dropout: Option<DropoutKey>) -> Values<f64> {
         let (graph, weights, image) = self.arrays();
         let inputs = Inputs { weights: &weights, images: image.view(), labels: &[label], dropout };
-        interp::run(&graph, &down_to_images(&graph), inputs)
+        oracle::run(&graph, &down_to_images(&graph), inputs)
     }
 }
 
@@ -143,7 +143,7 @@ fn loss_is_the_mean_cross_entropy_of_the_logits() {
     let graph = graph("< input(2, 1, 1) gap softmax >");
     let images = array![[0.0, 3f64.ln()], [0.0, 0.0]].into_shape_with_order((2, 2, 1, 1)).unwrap();
     let inputs = Inputs { weights: &[], images: images.view(), labels: &[0, 1], dropout: None };
-    let step = interp::loss_and_gradients(&graph, inputs);
+    let step = oracle::loss_and_gradients(&graph, inputs);
     assert!((step.loss - (4f64.ln() + 2f64.ln()) / 2.0).abs() < 1e-15);
     let grad = flat(&step.values, Tensor::Grad(NodeId(1)));
     let expected = [(0.25 - 1.0) / 2.0, 0.75 / 2.0, 0.25, -0.25];
@@ -215,7 +215,7 @@ fn dropout_scales_what_its_mask_keeps_both_ways() {
 fn margin_is_the_closest_switch_of_its_tensor() {
     let margin = |text: &str, image: &[f64]| {
         let case = Case { text, weights: &[], image };
-        interp::switch_margin(&graph(text), &case.step(0, None))
+        oracle::switch_margin(&graph(text), &case.step(0, None))
     };
     assert_eq!(margin("< input(1, 1, 3) relu gap >", &[-4.0, 1.0, 2.0]), 0.25);
     assert_eq!(margin("< input(1, 2, 2) maxpool(2) gap >", &[8.0, 1.0, 8.0, 6.0]), 0.25);

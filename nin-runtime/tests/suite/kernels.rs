@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
-use nin_runtime::codegen::{self, Assembly, Isa, MachineCode, Target};
+use nin_runtime::compile::{Purpose, planned};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::codegen::{self, Assembly, MachineCode, Target};
+use nin_runtime::compiler::kernel::{Kernel, TileShape};
+use nin_runtime::compiler::plan::{self, Algorithm, Algos, Choice, Demand, Plan, Product};
 use nin_runtime::export::platform;
-use nin_runtime::kernel::{Kernel, TileShape};
-use nin_runtime::plan::{self, Algorithm, Algos, Choice, Plan};
 
 use crate::libraries::shipped;
 
@@ -78,8 +80,9 @@ fn compiled(name: &str, isa: Isa) -> (nin_dsl::graph::Graph, Plan, Vec<MachineCo
     let graph = shipped(name);
     let triple = platform(Some("x86_64-unknown-linux-gnu")).expect("a platform");
     let target = Target::of(&triple, isa).expect("a target");
-    let plan = plan::plan(&graph, 128, target.registers(), true, &Algos::default());
-    let clif = codegen::write(&graph, &plan, &target);
+    let demand = Demand { batch: 128, registers: target.registers(), algos: &Algos::default() };
+    let plan = planned(&graph, Purpose::Training, demand);
+    let clif = codegen::write(plan::verify(&graph, &plan), &target);
     let code = codegen::translate(clif, &target, 2, Assembly::Drop).expect("code");
     (graph, plan, code)
 }
@@ -101,9 +104,9 @@ fn account(name: &str, isa: Isa) -> String {
     for conv in &plan.convs {
         let weight = graph.weight(conv.kernel).name.trim_end_matches(".weight");
         let products = [
-            ("forward", conv.forward, conv.forward_tile),
-            ("input grad", conv.input_grad, conv.grad_tile),
-            ("kernel grad", conv.kernel_grad, conv.kernel_tile),
+            ("forward", conv.choice(Product::Forward), conv.tile(Product::Forward)),
+            ("input grad", conv.choice(Product::InputGrad), conv.tile(Product::InputGrad)),
+            ("kernel grad", conv.choice(Product::KernelGrad), conv.tile(Product::KernelGrad)),
         ];
         for (what, choice, tile) in products {
             writeln!(text, "  {weight} {what}: {}", product(choice, tile)).unwrap();
@@ -126,7 +129,7 @@ fn account(name: &str, isa: Isa) -> String {
             | Kernel::Follow { .. }
             | Kernel::Entry(_)
             | Kernel::Export(_)
-            | Kernel::Machine(_) => others += function.bytes.len(),
+            | Kernel::Intrinsic(_) => others += function.bytes.len(),
         }
     }
     writeln!(text, "tiles: innermost loops").unwrap();

@@ -3,8 +3,8 @@
 use ndarray::{Array4, ArrayD};
 use nin_runtime::Hyper;
 use nin_runtime::compile::{Options, Purpose, compile};
-use nin_runtime::exec::StepParams;
-use nin_runtime::interp::{self, DropoutKey, Inputs};
+use nin_runtime::oracle::{self, DropoutKey, Inputs};
+use nin_runtime::run::exec::StepParams;
 
 use crate::data::Data;
 use crate::models::graph;
@@ -39,12 +39,12 @@ fn a_tiny_network_learns_with_the_interpreters_losses() {
     let graph = graph(text);
     let (images, labels) = task();
     let start = Data::draw(&graph, 1, 1).weights;
-    let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 1e-4 }; graph.weights.len()];
+    let hyper = vec![Hyper { lr: 0.1, momentum: 0.9, decay: 1e-4 }; graph.weights().len()];
     let options =
         Options { batch: IMAGES, threads: 2, purpose: Purpose::Training, ..Options::default() };
     let mut session =
         compile(&graph, &options).expect("a program").session(&start).expect("a session");
-    let mut weights = interp::arrays(&start);
+    let mut weights = oracle::arrays(&start);
     let mut momentum: Vec<ArrayD<f64>> =
         weights.iter().map(|weight| ArrayD::zeros(weight.raw_dim())).collect();
     let wide = images.mapv(f64::from);
@@ -54,7 +54,7 @@ fn a_tiny_network_learns_with_the_interpreters_losses() {
         let found = session.step(images.view(), &labels, &params).expect("a step").loss;
         let dropout = Some(DropoutKey { seed: 3, step });
         let inputs = Inputs { weights: &weights, images: wide.view(), labels: &labels, dropout };
-        let expected = interp::loss_and_gradients(&graph, inputs);
+        let expected = oracle::loss_and_gradients(&graph, inputs);
         sgd::step(&graph, &mut weights, &mut momentum, &expected.gradients, &hyper);
         // Rounding differences grow with every step.
         let tolerance = 1e-5 * 1.2f64.powi(step as i32);

@@ -2,7 +2,7 @@
 //! linked it or the system's compiler, with weights inside or passed, and the same input gives the same file.
 #![allow(unsafe_code)]
 
-#[path = "../../src/exec/memory/guarded.rs"]
+#[path = "../../src/host/memory/guarded.rs"]
 mod guarded;
 mod sizes;
 mod training;
@@ -13,13 +13,13 @@ use std::path::Path;
 use std::process::Command;
 
 use nin_dsl::graph::Graph;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, compile};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::data::Normalisation;
 use nin_runtime::error::Error;
 use nin_runtime::export::{About, Contents, Library, LibraryOptions, platform};
 use nin_runtime::model::Model;
-use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
 use proptest::prelude::*;
 
@@ -178,6 +178,10 @@ fn all_agree(name: &str, graph: &Graph, algo: &Algos) {
     }
 }
 
+/// Shipped models that are left out for the time they take: 39 convolutions of different sizes, or 47 MB of weights that are linked
+/// again and again. What they are made of is in the smaller ones with branches, too.
+pub(crate) const LONG: [&str; 2] = ["densenet-cifar.nin", "resnet18.nin"];
+
 /// A model of the repository.
 pub(crate) fn shipped(name: &str) -> Graph {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);
@@ -228,7 +232,8 @@ fn libraries_of_the_shipped_models_compute_the_bits_of_sessions() {
     let names = fs::read_dir(models).unwrap().map(|file| file.unwrap().file_name());
     let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     assert!(names.len() >= 8, "{names:?}");
-    for name in names.iter().filter(|name| name.ends_with(".nin")) {
+    let is_short = |name: &&String| name.ends_with(".nin") && !LONG.contains(&name.as_str());
+    for name in names.iter().filter(is_short) {
         all_agree(name, &shipped(name), &Algos::default());
     }
 }

@@ -33,6 +33,8 @@ struct Chain {
     shape: Shape,
     /// What is left to spend.
     budget: Size,
+    /// Whether maps must keep their height and width, since what is joined must be of one size.
+    steady: bool,
 }
 
 /// A layer as drawn; writing it down cuts it to what fits.
@@ -63,6 +65,29 @@ enum Layer {
     },
     /// A layer that keeps the shape, so many times.
     Repeat(u8, Box<Layer>),
+    /// Branches that are joined.
+    Join {
+        word: Word,
+        branches: Vec<Branch>,
+        /// Whether every branch begins with a convolution that leaves half of the rows and columns.
+        halves: bool,
+    },
+}
+
+/// How branches are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Add,
+    Concat,
+    Mul,
+}
+
+/// A branch as drawn.
+#[derive(Clone, Debug)]
+struct Branch {
+    layers: Vec<Layer>,
+    /// Whether it becomes one number a channel, where that is a factor of a product.
+    gates: bool,
 }
 
 /// A window as drawn; no pad means `same`.
@@ -93,7 +118,7 @@ pub(crate) fn graph(text: &str) -> Graph {
 /// Classifiers: up to seven layers on maps, a `gap` or `fc`, up to three layers on vectors, and perhaps `softmax`.
 pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
     let head = prop_oneof![Just(Head::Gap), channels().prop_map(Head::Fc)];
-    let tail = vec(on_vectors(), 0..=3);
+    let tail = vec(in_graphs(on_vectors().boxed()), 0..=3);
     (input(size), body(), head, tail, any::<bool>()).prop_map(
         move |(input, body, head, tail, softmax)| {
             write_down(size, input, &body, head, &tail, softmax)
@@ -109,7 +134,20 @@ pub(crate) fn map_makers(size: Size) -> impl Strategy<Value = String> {
 
 /// The layers on maps, and whether they are written as a block.
 fn body() -> impl Strategy<Value = (Vec<Layer>, bool)> {
-    (vec(on_maps(), 0..=7), any::<bool>())
+    (vec(in_graphs(on_maps().boxed()), 0..=7), any::<bool>())
+}
+
+/// Such layers, and joins of branches of them, in branches of joins too.
+fn in_graphs(layer: BoxedStrategy<Layer>) -> BoxedStrategy<Layer> {
+    let join = |inner: BoxedStrategy<Layer>| {
+        let word = prop_oneof![3 => Just(Word::Add), 2 => Just(Word::Concat), 2 => Just(Word::Mul)];
+        let branch =
+            (vec(inner, 0..=3), any::<bool>()).prop_map(|(layers, gates)| Branch { layers, gates });
+        (word, vec(branch, 2..=3), proptest::bool::weighted(0.2))
+            .prop_map(|(word, branches, halves)| Layer::Join { word, branches, halves })
+    };
+    let inner = prop_oneof![8 => layer.clone(), 1 => join(layer.clone())].boxed();
+    prop_oneof![8 => layer, 3 => join(inner)].boxed()
 }
 
 /// Layers that keep any shape.
@@ -183,7 +221,8 @@ fn write_down(
     softmax: bool,
 ) -> String {
     let c = c.min(budget.elements / (h * w));
-    let mut chain = Chain { text: String::new(), shape: Shape::map(c, h, w), budget };
+    let mut chain =
+        Chain { text: String::new(), shape: Shape::map(c, h, w), budget, steady: false };
     layers.iter().for_each(|layer| chain.push(layer));
     let body = std::mem::take(&mut chain.text);
     chain.text = if *named && !body.is_empty() {
@@ -214,6 +253,11 @@ impl Chain {
                 self.push(layer);
                 self.text.push_str(" >");
             }
+            Layer::Join { word, ref branches, halves } => {
+                if let Some(joined) = self.joined(word, branches, halves) {
+                    *self = joined;
+                }
+            }
             Layer::Relu => self.text.push_str(" relu"),
             Layer::LeakyRelu(tenths) => {
                 self.write(format_args!(" leaky_relu({tenths} / 10.0)"));
@@ -223,6 +267,9 @@ impl Chain {
                 self.write(format_args!(" batchnorm(eps = 1e-3, momentum = {tenths} / 10.0)"));
             }
             Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
+            // What is drawn for maps stands in branches of vectors too.
+            Layer::Conv { .. } | Layer::Mlpconv { .. } | Layer::Pool { .. }
+                if matches!(self.shape, Shape::Vector { .. }) => {}
             Layer::Conv { channels, ref window, bias } => {
                 let window = self.fit(window);
                 let Some(channels) = self.spend(channels, window.window) else { return };
@@ -241,15 +288,81 @@ impl Chain {
             Layer::Pool { word, ref window, ceil } => self.pool(word, window, ceil),
             Layer::Fc { n, bias } => {
                 let n = n.min(self.budget.macs / self.shape.elements());
-                if n == 0 {
-                    return;
+                if n > 0 {
+                    self.fc(n, bias);
                 }
-                self.budget.macs -= n * self.shape.elements();
-                self.shape = Shape::Vector { n };
-                let bias = if bias { "" } else { ", bias = 0" };
-                self.write(format_args!(" fc({n}{bias})"));
             }
         }
+    }
+
+    /// Connects to as many features as are known to be paid for.
+    fn fc(&mut self, n: usize, bias: bool) {
+        self.budget.macs -= n * self.shape.elements();
+        self.shape = Shape::Vector { n };
+        let bias = if bias { "" } else { ", bias = 0" };
+        self.write(format_args!(" fc({n}{bias})"));
+    }
+
+    /// The chain with branches after it. `None` if the budgets have no room for what makes them go together.
+    fn joined(&self, word: Word, branches: &[Branch], halves: bool) -> Option<Chain> {
+        let is_map = matches!(self.shape, Shape::Map { .. });
+        let halves = halves && is_map && !self.steady;
+        let mut budget = self.budget;
+        let mut shapes: Vec<Shape> = Vec::new();
+        let mut text = String::new();
+        for (number, Branch { layers, gates }) in branches.iter().enumerate() {
+            let mut branch =
+                Chain { text: String::new(), shape: self.shape, budget, steady: false };
+            if halves {
+                branch.exactly(self.shape.channels(), 2 * (number % 2) + 1, 2)?;
+            }
+            branch.steady = true;
+            layers.iter().for_each(|layer| branch.push(layer));
+            let first = shapes.first().copied();
+            match (word, first) {
+                (Word::Concat, _) => {}
+                (Word::Mul, Some(first)) if *gates && is_map => {
+                    branch.gap();
+                    branch.match_channels(first.channels())?;
+                }
+                // A first branch that nothing changes is worth more than one of odd channels.
+                (Word::Add | Word::Mul, None) => branch.match_channels(self.shape.channels())?,
+                (Word::Add | Word::Mul, Some(first)) => branch.match_channels(first.channels())?,
+            }
+            budget = branch.budget;
+            shapes.push(branch.shape);
+            text.push_str(&format!(" <{} >", branch.text));
+        }
+        let (word, shape) = match word {
+            Word::Add => ("add", shapes[0]),
+            Word::Mul => ("mul", shapes[0]),
+            Word::Concat => ("concat", nin_dsl::graph::join::concat(&shapes)?),
+        };
+        (shape.elements() <= budget.elements).then(|| Chain {
+            text: format!("{} {word}{text}", self.text),
+            shape,
+            budget,
+            steady: self.steady,
+        })
+    }
+
+    /// Goes on with so many channels.
+    fn match_channels(&mut self, channels: usize) -> Option<()> {
+        match self.shape {
+            shape if shape.channels() == channels => {}
+            Shape::Map { .. } => self.exactly(channels, 1, 1)?,
+            Shape::Vector { n } if n * channels <= self.budget.macs => self.fc(channels, true),
+            Shape::Vector { .. } => return None,
+        }
+        Some(())
+    }
+
+    /// A convolution to so many channels and no fewer.
+    fn exactly(&mut self, channels: usize, kernel: usize, stride: usize) -> Option<()> {
+        let window = Window::square(kernel, stride, kernel / 2);
+        let found = self.spend(channels, window)?;
+        self.write(format_args!(" conv({found}, kernel = {kernel}, stride = {stride})"));
+        (found == channels).then_some(())
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {
@@ -267,6 +380,7 @@ impl Chain {
 
     /// A convolution's window, no larger than the padded map.
     fn fit(&self, &Drawn { kernel, stride, pad }: &Drawn) -> Fitted {
+        let (pad, stride) = if self.steady { (None, 1) } else { (pad, stride) };
         let (kernel, same) = match pad {
             None => (kernel | 1, true),
             Some(pad) => (kernel.min(self.side() + 2 * pad), false),
@@ -291,8 +405,14 @@ impl Chain {
     fn pool(&mut self, word: &str, drawn: &Drawn, ceil: bool) {
         let pad = |kernel: usize| drawn.pad.unwrap_or(0).min(kernel / 2);
         let fits = |&kernel: &usize| kernel <= self.side() + 2 * pad(kernel);
-        let kernel = (1..=drawn.kernel).rev().find(fits).expect("one pixel fits");
-        let window = Window::square(kernel, drawn.stride, pad(kernel));
+        let window = match self.steady {
+            true => Window::square(drawn.kernel | 1, 1, drawn.kernel / 2),
+            false => {
+                let kernel = (1..=drawn.kernel).rev().find(fits).expect("one pixel fits");
+                Window::square(kernel, drawn.stride, pad(kernel))
+            }
+        };
+        let kernel = window.kernel.0;
         let round = if ceil { Round::Ceil } else { Round::Floor };
         let (h, w) = window
             .output((self.shape.height(), self.shape.width()), round)

@@ -4,8 +4,8 @@ use ndarray::Array4;
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
 use nin_runtime::compile::{Options, Purpose, compile};
-use nin_runtime::exec::{Session, StepParams};
-use nin_runtime::optimizer::{Optimizer, Squares};
+use nin_runtime::compiler::optimizer::{Optimizer, Squares};
+use nin_runtime::run::exec::{Session, StepParams};
 use nin_runtime::weights::Weights;
 
 use crate::data::Data;
@@ -62,7 +62,7 @@ fn every_rule_moves_weights_as_it_is_defined() {
         [Optimizer::Sgd, Optimizer::Nesterov, Optimizer::Adam(squares), Optimizer::AdamW(squares)]
     {
         let (graph, mut session, data) = start();
-        let hyper: Vec<Hyper> = (0..graph.weights.len())
+        let hyper: Vec<Hyper> = (0..graph.weights().len())
             .map(|weight| Hyper { lr: 0.02 + 0.01 * weight as f32, momentum: 0.75, decay: 0.125 })
             .collect();
         let mut kept: Vec<Vec<[f64; 3]>> = wide(&data.weights)
@@ -119,7 +119,7 @@ fn spread_labels_mix_the_losses_of_all_classes() {
         }
     }
     // A step of rate 1 without momentum leaves the gradient as the difference.
-    let hyper = vec![Hyper { lr: 1.0, momentum: 0.0, decay: 0.0 }; graph.weights.len()];
+    let hyper = vec![Hyper { lr: 1.0, momentum: 0.0, decay: 0.0 }; graph.weights().len()];
     let params = StepParams { hyper: &hyper, smoothing: SMOOTHING, ..StepParams::default() };
     let found = session.step(data.images.view(), &data.labels, &params).unwrap().loss;
     assert!((found - expected_loss).abs() < 1e-5 * expected_loss, "{found}, {expected_loss}");

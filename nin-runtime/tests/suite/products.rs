@@ -6,11 +6,11 @@
 
 use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::{Graph, NodeId, Op, WeightId};
-use nin_runtime::autodiff::Tensor;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
-use nin_runtime::interp::{self, Inputs};
-use nin_runtime::plan::{Algo, Algorithm};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::plan::{Algo, Algorithm, Product};
+use nin_runtime::oracle::{self, Inputs};
 use nin_runtime::weights::Weights;
 
 use crate::models::graph;
@@ -89,10 +89,10 @@ pub(crate) struct Expected {
 impl Expected {
     pub(crate) fn of(graph: Graph, weights: Weights, labels: Vec<u32>) -> Expected {
         let images = unit_images(&graph, labels.len());
-        let (wide, arrays) = (images.mapv(f64::from), interp::arrays(&weights));
+        let (wide, arrays) = (images.mapv(f64::from), oracle::arrays(&weights));
         let inputs =
             Inputs { weights: &arrays, images: wide.view(), labels: &labels, dropout: None };
-        let mut done = interp::loss_and_gradients(&graph, inputs);
+        let mut done = oracle::loss_and_gradients(&graph, inputs);
         let Places { conv, kernel, map } = places(&graph);
         let output = done.values.remove(&Tensor::Value(conv)).expect("it is evaluated");
         let products =
@@ -111,7 +111,11 @@ pub(crate) fn errors(expected: &Expected, isa: Isa, algo: Algo) -> [Strayed; 3] 
     let Places { conv, kernel, map } = places(graph);
     let plan = program.plan().convs.iter().find(|plan| plan.node == conv).expect("it is planned");
     if let Algo::Outputs(outputs) = algo {
-        for choice in [plan.forward, plan.input_grad, plan.kernel_grad] {
+        for choice in [
+            plan.choice(Product::Forward),
+            plan.choice(Product::InputGrad),
+            plan.choice(Product::KernelGrad),
+        ] {
             let size = match choice.algorithm {
                 Algorithm::Winograd(winograd) => Some(winograd.size.outputs),
                 Algorithm::Direct => None,
@@ -121,16 +125,12 @@ pub(crate) fn errors(expected: &Expected, isa: Isa, algo: Algo) -> [Strayed; 3] 
     }
     let mut session = program.session(weights).expect("a session");
     let (_, gradients) = session.gradients(images.view(), labels).expect("gradients");
-    let gradients = interp::arrays::<f32>(&gradients);
+    let gradients = oracle::arrays::<f32>(&gradients);
     let [output, input_grad, kernel_grad] = products;
     // A program for the map alone: what follows the convolution is another program's.
     let head = NodeId(conv.0 + 1);
     assert!(matches!(graph.node(head).op, Op::Conv { .. }));
-    let mut map_graph = graph.clone();
-    map_graph.nodes.truncate(head.index());
-    let layers = map_graph.layers.len() - 1;
-    map_graph.layers.truncate(layers);
-    map_graph.weights.retain(|weight| weight.node.index() < head.index());
+    let map_graph = graph.first_layers(graph.layers().len() - 1);
     let purpose = Purpose::Inference;
     let program =
         compile(&map_graph, &Options { batch, threads: 1, isa, purpose, algo: algo.into() });

@@ -4,11 +4,11 @@
 use ndarray::{Array4, ArrayD, s};
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::compiler::Isa;
 use nin_runtime::error::Error;
-use nin_runtime::exec::{Program, Session, StepParams};
-use nin_runtime::interp;
+use nin_runtime::oracle;
+use nin_runtime::run::exec::{Program, Session, StepParams};
 use nin_runtime::weights::Weights;
 
 use crate::data::Data;
@@ -16,7 +16,7 @@ use crate::models::graph;
 
 /// Models that between them have every op, blocks of both domains, maps of one band and of several, and odd numbers of
 /// channels.
-const MODELS: [&str; 7] = [
+const MODELS: [&str; 8] = [
     "< input(3, 13, 11) mlpconv(10, 7, kernel = 5) maxpool(3, stride = 2, round = ceil) dropout(0.5)
        mlpconv(9, 12) avgpool(3, stride = 2, round = ceil) dropout(0.3) mlpconv(8, 10) gap softmax >",
     "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
@@ -28,6 +28,9 @@ const MODELS: [&str; 7] = [
        conv(7) gap batchnorm fc(9) batchnorm leaky_relu fc(4) softmax >",
     "< input(2, 7, 9) elu conv(7) elu(0.6) dropout(0.4) conv(5, kernel = 1) elu leaky_relu(0.2) maxpool(2) relu elu
        fc(6) elu(1.7) elu dropout(0.3) fc(3) >",
+    "< input(3, 9, 10) conv(8, bias = 0) batchnorm relu
+       add < conv(8, kernel = 1) batchnorm relu dropout(0.3) conv(8) batchnorm > < conv(8) relu > < > relu
+       concat < maxpool(3, stride = 2, pad = 1) > < conv(5, stride = 2) elu > mul < > < gap fc(4) relu fc(13) > add < > < relu > gap fc(4) softmax >",
 ];
 
 const BATCH: usize = 37;
@@ -57,7 +60,7 @@ fn models_and_isas() -> impl Iterator<Item = (&'static str, Isa)> {
 }
 
 fn hyper(graph: &Graph) -> Vec<Hyper> {
-    vec![Hyper { lr: 0.1, momentum: 0.9, decay: 1e-3 }; graph.weights.len()]
+    vec![Hyper { lr: 0.1, momentum: 0.9, decay: 1e-3 }; graph.weights().len()]
 }
 
 fn bits<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<u32> {
@@ -127,7 +130,7 @@ fn one_image_alone_moves_no_running_statistics() {
     let data = Data::draw(&graph, 4, 15);
     let hyper = hyper(&graph);
     let running = |weights: &Weights| -> Vec<Vec<u32>> {
-        let all = graph.weights.iter().zip(weight_bits(weights));
+        let all = graph.weights().iter().zip(weight_bits(weights));
         all.filter(|(weight, _)| !weight.role.is_trained()).map(|(_, bits)| bits).collect()
     };
     for (isa, threads) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 2)]) {
@@ -233,9 +236,9 @@ fn nan_reaches_what_the_interpreter_says() {
         let found = session_on(isa, &graph, 2, &data.weights)
             .forward(data.images.view())
             .expect("an output");
-        let expected: ArrayD<f64> = interp::forward(
+        let expected: ArrayD<f64> = oracle::forward(
             &graph,
-            &interp::arrays(&data.weights),
+            &oracle::arrays(&data.weights),
             data.images.mapv(f64::from).view(),
         );
         for ((at, found), expected) in found.indexed_iter().zip(&expected) {

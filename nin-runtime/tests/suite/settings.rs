@@ -1,11 +1,11 @@
 //! How random cases are run: settings, and what their properties have in common.
 
 use nin_dsl::graph::Graph;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algo;
 use nin_runtime::error::Error;
-use nin_runtime::exec::Session;
-use nin_runtime::plan::Algo;
+use nin_runtime::run::exec::Session;
 use nin_runtime::weights::Weights;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError};

@@ -13,7 +13,7 @@ pub(crate) fn step(
     hyper: &[Hyper],
 ) {
     let settings = weights.iter_mut().zip(momentum).zip(gradients).zip(hyper);
-    for ((((weight, momentum), gradient), hyper), known) in settings.zip(&graph.weights) {
+    for ((((weight, momentum), gradient), hyper), known) in settings.zip(graph.weights()) {
         if !known.role.is_trained() {
             continue;
         }

@@ -1,11 +1,10 @@
 //! Stages of the compiler as text, for small models: what `nin show` prints.
 
-use nin_runtime::codegen::Isa;
-use nin_runtime::compile::{Options, Purpose, Stage, show};
-use nin_runtime::kernel::Registers;
+use nin_runtime::compile::{Options, Purpose, Stage, planned, show};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::kernel::Registers;
+use nin_runtime::compiler::plan::{Algos, Demand};
 use nin_runtime::model::Model;
-use nin_runtime::plan;
-use nin_runtime::plan::Algos;
 
 /// Convolutions, ReLUs, pools, an ELU, dropout and `fc`s.
 const BLOCKS: &str = "
@@ -52,6 +51,26 @@ model Transformed(width = 32) <
     softmax
 >";
 
+/// Branches: a value with three readers, sums of three and of two, which are epilogues, a gate, channels side by side.
+const JOINED: &str = "
+model Joined(width = 4) <
+    input(3, 6, 6)
+    conv(width)
+    relu
+    add
+        < conv(width, bias = 0) batchnorm relu conv(width, bias = 0) batchnorm >
+        < conv(width, kernel = 1) >
+        < >
+    relu
+    add < conv(width, bias = 0) batchnorm > < > relu
+    add < > < conv(width) >
+    mul < > < gap fc(width) >
+    concat < conv(2) relu > < maxpool(3, stride = 1, pad = 1) >
+    gap
+    fc(3)
+    softmax
+>";
+
 /// Nothing to train: the loss needs no gradient of any weight.
 const FIXED: &str = "model Fixed < input(2, 4, 4) maxpool(2) gap softmax >";
 
@@ -66,6 +85,7 @@ fn stage(text: &str, stage: Stage) -> String {
 fn graphs() {
     insta::assert_snapshot!("graph-blocks", stage(BLOCKS, Stage::Graph));
     insta::assert_snapshot!("graph-averaged", stage(AVERAGED, Stage::Graph));
+    insta::assert_snapshot!("graph-joined", stage(JOINED, Stage::Graph));
 }
 
 #[test]
@@ -74,6 +94,7 @@ fn training_graphs() {
     insta::assert_snapshot!("train-averaged", stage(AVERAGED, Stage::Train));
     insta::assert_snapshot!("train-normalised", stage(NORMALISED, Stage::Train));
     insta::assert_snapshot!("train-fixed", stage(FIXED, Stage::Train));
+    insta::assert_snapshot!("train-joined", stage(JOINED, Stage::Train));
 }
 
 #[test]
@@ -82,6 +103,7 @@ fn fused_blocks() {
     insta::assert_snapshot!("fused-averaged", stage(AVERAGED, Stage::Fused));
     insta::assert_snapshot!("fused-normalised", stage(NORMALISED, Stage::Fused));
     insta::assert_snapshot!("fused-fixed", stage(FIXED, Stage::Fused));
+    insta::assert_snapshot!("fused-joined", stage(JOINED, Stage::Fused));
 }
 
 /// 16 registers of four floats, whatever the CPU has.
@@ -95,10 +117,14 @@ fn plans() {
         ("plan-normalised", NORMALISED, true),
         ("plan-transformed", TRANSFORMED, true),
         ("plan-normalised-inference", NORMALISED, false),
+        ("plan-joined", JOINED, true),
+        ("plan-joined-inference", JOINED, false),
     ];
     for (name, text, training) in plans {
         let model = Model::from_text("model.nin", text, &[]).expect("a valid model");
-        let plan = plan::plan(model.graph(), 4, &REGISTERS, training, &Algos::default());
+        let demand = Demand { batch: 4, registers: &REGISTERS, algos: &Algos::default() };
+        let purpose = if training { Purpose::Training } else { Purpose::Inference };
+        let plan = planned(model.graph(), purpose, demand);
         insta::assert_snapshot!(name, plan.display(model.graph()));
     }
 }

@@ -9,8 +9,8 @@
 
 use ndarray::{ArrayD, Dimension as _};
 use nin_dsl::graph::{Graph, Op};
-use nin_runtime::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
-use nin_runtime::interp::{self, Differentiated, DropoutKey, Inputs};
+use nin_runtime::compiler::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
+use nin_runtime::oracle::{self, Differentiated, DropoutKey, Inputs};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
@@ -22,7 +22,7 @@ pub(crate) const MARGIN: f64 = 1e-5;
 /// How far a tensor is disturbed, relative to its scale: what sums of some hundred products in f32 stray.
 const DISTURBANCE: f32 = 1.0 / (1 << 22) as f32;
 /// How often a step is taken again to see how far rounding moves it.
-const RUNS: u64 = 3;
+pub(crate) const RUNS: u64 = 3;
 /// How often all data are drawn again before a case is given up.
 const DRAWS: u64 = 8;
 /// How often images that are near a switch are drawn again.
@@ -47,7 +47,7 @@ impl Steady {
         for draw in 0..DRAWS {
             let seed = seed.wrapping_mul(DRAWS).wrapping_add(draw);
             let Some(steady) = Steady::draw_once(graph, images, seed, dropout) else { continue };
-            let trained = graph.weights.iter().zip(&steady.exact.gradients);
+            let trained = graph.weights().iter().zip(&steady.exact.gradients);
             let mut trained = trained.filter(|(weight, _)| weight.role.is_trained());
             let alive = trained.all(|(_, grad)| grad.iter().any(|&x| x != 0.0));
             drawn = Some(steady);
@@ -60,13 +60,18 @@ impl Steady {
 
     /// The gradients, and how far rounding moves them; `None` if that is not steady.
     pub(crate) fn expected(&self, graph: &Graph) -> Option<Expected> {
+        self.expected_by(graph, RUNS)
+    }
+
+    /// The same, by so many disturbed runs: a few say little of a tensor of a few numbers.
+    pub(crate) fn expected_by(&self, graph: &Graph, runs: u64) -> Option<Expected> {
         let Steady { data, exact } = self;
-        let (weights, images) = (interp::arrays(&data.weights), data.images.mapv(f64::from));
+        let (weights, images) = (oracle::arrays(&data.weights), data.images.mapv(f64::from));
         let labels = &data.labels;
         let inputs = Inputs { weights: &weights, images: images.view(), labels, dropout: None };
         let again =
             |rounding: &mut Rounding| Some(rounding.differentiate(graph, inputs, exact)?.gradients);
-        let noise = noise(&exact.gradients, again)?;
+        let noise = noise(&exact.gradients, runs, again)?;
         Some(Expected { numbers: exact.gradients.clone(), noise })
     }
 
@@ -77,16 +82,16 @@ impl Steady {
         dropout: Option<DropoutKey>,
     ) -> Option<Steady> {
         let mut data = Data::draw(graph, images, seed);
-        let weights = interp::arrays(&data.weights);
+        let weights = oracle::arrays(&data.weights);
         let forward = to_the_logits(graph);
         let mut rng = ChaCha8Rng::seed_from_u64(!seed);
         for _ in 0..REDRAWS {
             let images = data.images.mapv(f64::from);
             let inputs =
                 Inputs { weights: &weights, images: images.view(), labels: &data.labels, dropout };
-            let margins = interp::switch_margins(graph, &interp::run(graph, &forward, inputs));
+            let margins = oracle::switch_margins(graph, &oracle::run(graph, &forward, inputs));
             if margins.iter().all(|&margin| margin >= MARGIN) {
-                let exact = interp::loss_and_gradients(graph, inputs);
+                let exact = oracle::loss_and_gradients(graph, inputs);
                 Rounding::new(seed).differentiate(graph, inputs, &exact)?;
                 return Some(Steady { data, exact });
             }
@@ -105,7 +110,7 @@ pub(crate) fn is_steady(
     inputs: Inputs<'_, f64>,
     exact: &Differentiated<f64>,
 ) -> bool {
-    interp::switch_margin(graph, &exact.values) >= MARGIN
+    oracle::switch_margin(graph, &exact.values) >= MARGIN
         && Rounding::new(0).differentiate(graph, inputs, exact).is_some()
 }
 
@@ -144,7 +149,7 @@ impl Rounding {
             Tensor::Statistics(id) if count * graph.node(id).shape.pixels() == 1 => {}
             _ => self.disturb(tensor, values),
         };
-        let disturbed = widened(interp::loss_and_gradients_through(graph, inputs, change));
+        let disturbed = widened(oracle::loss_and_gradients_through(graph, inputs, change));
         let steady = switching(graph).all(|read| {
             let (exact, found) = (&exact.values[&read], &disturbed.values[&read]);
             close::distance(exact, found) <= MARGIN / 2.0 * close::scale(exact)
@@ -195,7 +200,7 @@ fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
     let logits = graph.logits();
     graph.ids().take_while(move |&id| id <= logits).filter_map(|id| match graph.node(id).op {
         Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::MaxPool { .. } => {
-            id.operand().map(Tensor::Value)
+            Some(Tensor::Value(graph.operand(id)))
         }
         Op::Input
         | Op::Conv { .. }
@@ -203,18 +208,22 @@ fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
         | Op::GlobalAvgPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
-        | Op::Softmax => None,
+        | Op::Softmax
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => None,
     })
 }
 
-/// How far rounding moves numbers of each weight: the most that `again` strays from them in a few disturbed runs. `None` if
+/// How far rounding moves numbers of each weight: the most that `again` strays from them in so many disturbed runs. `None` if
 /// one of those is not steady.
 pub(crate) fn noise(
     exact: &[ArrayD<f64>],
+    runs: u64,
     again: impl Fn(&mut Rounding) -> Option<Vec<ArrayD<f64>>>,
 ) -> Option<Vec<f64>> {
     let mut noise = vec![0f64; exact.len()];
-    for run in 1..=RUNS {
+    for run in 1..=runs {
         let disturbed = again(&mut Rounding::new(run))?;
         for (noise, (exact, disturbed)) in noise.iter_mut().zip(exact.iter().zip(&disturbed)) {
             *noise = noise.max(close::distance(exact, disturbed));

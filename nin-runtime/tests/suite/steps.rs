@@ -6,17 +6,17 @@ use std::ops::Range;
 use ndarray::{ArrayD, ArrayView2, Axis, s};
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
-use nin_runtime::autodiff::Tensor;
 use nin_runtime::compile::Purpose;
-use nin_runtime::exec::StepParams;
-use nin_runtime::interp::{self, Differentiated, DropoutKey, Inputs, Values};
+use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::oracle::{self, Differentiated, DropoutKey, Inputs, Values};
+use nin_runtime::run::exec::StepParams;
 
 use crate::close::{self, Expected, Judged, check_loss};
 use crate::data::Data;
 use crate::models::{SMALL, TINY, classifiers, graph};
 use crate::settings::{Setting, large_settings, most_compare, settings};
 use crate::sgd;
-use crate::steady::{MARGIN, Steady, is_steady, noise};
+use crate::steady::{MARGIN, RUNS, Steady, is_steady, noise};
 
 /// A setting for each weight, all different.
 fn hyper(graph: &Graph) -> Vec<Hyper> {
@@ -24,7 +24,7 @@ fn hyper(graph: &Graph) -> Vec<Hyper> {
         let k = (index % 5) as f32;
         Hyper { lr: 0.02 + 0.01 * k, momentum: 0.9 - 0.1 * k, decay: 0.01 * k }
     };
-    (0..graph.weights.len()).map(one).collect()
+    (0..graph.weights().len()).map(one).collect()
 }
 
 /// Images whose largest logit is their label's, the first of equals; `None` if two logits are too close to tell.
@@ -76,7 +76,7 @@ impl Steps<'_> {
         mut differentiate: impl FnMut(usize, Inputs<'_, f64>) -> Option<Differentiated<f64>>,
     ) -> Option<Taken> {
         let Steps { graph, hyper, data, seed } = *self;
-        let mut weights = interp::arrays(&data.weights);
+        let mut weights = oracle::arrays(&data.weights);
         let zeros = weights.iter().map(|weight: &ArrayD<f64>| ArrayD::zeros(weight.raw_dim()));
         let mut momentum: Vec<ArrayD<f64>> = zeros.collect();
         let images = data.images.mapv(f64::from);
@@ -96,7 +96,7 @@ impl Steps<'_> {
                 sgd::clip(&mut gradients, f64::from(CLIP));
             }
             sgd::step(graph, &mut weights, &mut momentum, &gradients, hyper);
-            interp::track(graph, &mut weights, &found.values);
+            oracle::track(graph, &mut weights, &found.values);
             steps.push(found);
         }
         Some(Taken { steps, weights, momentum })
@@ -105,7 +105,7 @@ impl Steps<'_> {
     /// Both steps, if both are comparable.
     fn exact(&self) -> Option<Taken> {
         self.take(|_, inputs| {
-            let exact = interp::loss_and_gradients(self.graph, inputs);
+            let exact = oracle::loss_and_gradients(self.graph, inputs);
             is_steady(self.graph, inputs, &exact).then_some(exact)
         })
     }
@@ -114,7 +114,7 @@ impl Steps<'_> {
     fn expected(&self, exact: &Taken) -> Option<[Expected; 2]> {
         let count = exact.weights.len();
         let numbers = [&exact.weights[..], &exact.momentum[..]].concat();
-        let noise = noise(&numbers, |rounding| {
+        let noise = noise(&numbers, RUNS, |rounding| {
             let taken = self.take(|number, inputs| {
                 rounding.differentiate(self.graph, inputs, &exact.steps[number])
             })?;

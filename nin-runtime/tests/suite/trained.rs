@@ -9,16 +9,18 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array4, ArrayD, Axis, Ix4};
 use nin_dsl::graph::{Graph, NodeId, Op, WeightId};
-use nin_runtime::autodiff::Tensor;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::plan::Algo;
 use nin_runtime::data::{Preparation, Spec};
-use nin_runtime::interp::{self, Differentiated, Inputs, switch_margin};
 use nin_runtime::model::Model;
-use nin_runtime::plan::Algo;
-use nin_runtime::train::{Machine, Recipe, Trainer};
+use nin_runtime::oracle::{self, Differentiated, Inputs, switch_margin};
+use nin_runtime::train::{Recipe, Trainer};
+
+use nin_runtime::compile::Machine;
+use nin_runtime::compiler::winograd::Size;
 use nin_runtime::weights::Weights;
-use nin_runtime::winograd::Size;
 
 use crate::products::{self, BOUND, Expected, Strayed, strayed};
 
@@ -77,9 +79,9 @@ impl Trained {
 
     /// What the interpreter makes of images.
     fn differentiate(&self, images: &Array4<f32>, labels: &[u32]) -> Differentiated<f64> {
-        let (wide, weights) = (images.mapv(f64::from), interp::arrays(&self.weights));
+        let (wide, weights) = (images.mapv(f64::from), oracle::arrays(&self.weights));
         let inputs = Inputs { weights: &weights, images: wide.view(), labels, dropout: None };
-        interp::loss_and_gradients(&self.graph, inputs)
+        oracle::loss_and_gradients(&self.graph, inputs)
     }
 }
 
@@ -109,9 +111,9 @@ fn steady(trained: &Trained) -> Vec<usize> {
 fn whole(trained: &Trained, algo: Algo, isa: Isa, images: &[usize]) -> Vec<(String, Strayed)> {
     let (batch, labels) = trained.of(images);
     let expected = trained.differentiate(&batch, &labels);
-    let output = interp::forward(
+    let output = oracle::forward(
         &trained.graph,
-        &interp::arrays(&trained.weights),
+        &oracle::arrays(&trained.weights),
         batch.mapv(f64::from).view(),
     );
     let purpose = Purpose::Training;
@@ -121,9 +123,9 @@ fn whole(trained: &Trained, algo: Algo, isa: Isa, images: &[usize]) -> Vec<(Stri
     let found = session.forward(batch.view()).expect("an output");
     let mut all = vec![("output".to_owned(), strayed(&found, &output))];
     let (_, gradients) = session.gradients(batch.view(), &labels).expect("gradients");
-    let gradients = interp::arrays::<f32>(&gradients);
+    let gradients = oracle::arrays::<f32>(&gradients);
     for ((weight, found), expected) in
-        trained.graph.weights.iter().zip(&gradients).zip(&expected.gradients)
+        trained.graph.weights().iter().zip(&gradients).zip(&expected.gradients)
     {
         all.push((format!("gradient of {}", weight.name), strayed(found, expected)));
     }
@@ -169,7 +171,7 @@ fn layers(graph: &Graph) -> Vec<Layer> {
 /// A convolution of a net by itself: its map, kernel and bias, and a head that gives its output the gradient it has there,
 /// but for its size.
 fn alone(trained: &Trained, layer: &Layer, done: &Differentiated<f64>) -> Expected {
-    let operand = layer.conv.operand().expect("a convolution has an operand");
+    let operand = trained.graph.operand(layer.conv);
     let map: Array4<f64> = values(&done.values[&Tensor::Value(operand)]);
     let (_, channels, height, width) = map.dim();
     let kernel = trained.graph.weight(layer.weight);

@@ -4,10 +4,10 @@
 //! The ReLU before the convolution has a mask that no rounding in Winograd's domain reaches.
 
 use nin_dsl::graph::{Graph, WeightId};
-use nin_runtime::codegen::Isa;
-use nin_runtime::plan::Algo;
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algo;
+use nin_runtime::compiler::winograd::Size;
 use nin_runtime::weights::Weights;
-use nin_runtime::winograd::Size;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rand::rngs::ChaCha8Rng;

@@ -3,10 +3,10 @@
 
 use std::fs;
 
-use nin_runtime::exec::cores;
+use nin_runtime::host::cores;
 use serde_json::{Value, json};
 
-use crate::cli::check::threads;
+use crate::cli::amounts::threads;
 
 /// Share of their time that threads may stand ready and wait for a processor on a machine that is quiet.
 const MOST_WAITED: f64 = 0.05;

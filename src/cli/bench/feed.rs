@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use nin::ndarray::Array4;
 use nin::{Error, Graph, Hyper, PartTime, Session, StepParams};
-use nin_runtime::exec::zeroed_images;
+use nin_runtime::host::zeroed_images;
 
 use crate::cli::show::Mode;
 
@@ -28,7 +28,7 @@ impl Feed {
         let classes = graph.output().elements();
         let labels = (0..batch).map(|image| (image % classes) as u32).collect();
         // Too small a rate to change what is computed.
-        let hyper = vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; graph.weights.len()];
+        let hyper = vec![Hyper { lr: 1e-6, momentum: 0.9, decay: 1e-4 }; graph.weights().len()];
         Ok(Feed { mode, images, labels, hyper, step: 0 })
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nin::train::{Recipe, init};
 use nin::{Algos, Error, Graph, Isa, Model, Session};
 use nin_dsl::graph::Op;
-use nin_runtime::peak;
+use nin_runtime::run::peak;
 use serde_json::{Value, json};
 
 use super::busy::{Busy, Watch};
@@ -108,7 +108,7 @@ impl Figures {
     /// All of it.
     pub(super) fn json(&self) -> Value {
         let mut all = json!({
-            "model": self.graph.name,
+            "model": self.graph.name(),
             "params": params(&self.graph),
             "mode": mode(self.mode.into()),
             "batch": self.batch,

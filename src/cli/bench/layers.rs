@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use nin::{Error, PartTime};
-use nin_runtime::peak;
+use nin_runtime::run::peak;
 use serde_json::{Value, json};
 
-use crate::cli::check::bytes;
+use crate::cli::amounts::bytes;
 
 /// The parts of a pass over one image, each on one thread.
 pub(super) struct Layers {

@@ -11,7 +11,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::figures::Figures;
-use crate::cli::check::grouped;
+use crate::cli::amounts::grouped;
 use crate::cli::palette::{COLOURS, INK, MUTED, RULE, name_lines};
 use crate::cli::tuned::cpu;
 use crate::cli::variants::{Axis, titled};

@@ -6,7 +6,8 @@ use nin::Number;
 use serde_json::{Map, Value, json};
 
 use super::figures::Figures;
-use crate::cli::check::{bytes, grouped, number};
+use crate::cli::amounts::{bytes, grouped};
+use crate::cli::check::number;
 use crate::cli::variants::Axis;
 
 /// The sweep as JSON: what was swept, and the figures of each variant.
@@ -15,7 +16,7 @@ pub(super) fn json(axes: &[Axis], figures: &[Figures]) -> Value {
         .iter()
         .map(|axis| (axis.name.clone(), axis.values.iter().map(|&value| number(value)).collect()))
         .collect();
-    let name = figures.first().map(|figures| &figures.graph.name);
+    let name = figures.first().map(|figures| figures.graph.name());
     let variant = |figures: &Figures| {
         let mut all = figures.json();
         all["weights"] = json!(figures.graph.params_total());

@@ -9,9 +9,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nin::train::{Machine, Recipe, init};
+use nin::train::{Recipe, init};
+
+use nin::Machine;
 use nin::{Algo, Algos, Graph, Isa, Model, Session};
-use nin_runtime::plan::{Hint, Product, Rivals};
+use nin_runtime::compiler::plan::{Hint, Product, Rivals};
 use serde_json::{Value, json};
 
 use super::busy::{Busy, Watch};
@@ -168,7 +170,7 @@ impl Tuning {
             })
         });
         let mut all = json!({
-            "model": self.graph.name,
+            "model": self.graph.name(),
             "params": params(&self.graph),
             "mode": mode(self.mode.into()),
             "batch": self.batch,

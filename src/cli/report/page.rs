@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use nin::train::Evaluation;
 
 use super::{Facts, MISTAKES, Mistake};
-use crate::cli::check::grouped;
+use crate::cli::amounts::grouped;
 use crate::cli::visible::visible_lines;
 
 /// Classes of which a confusion matrix is a table that can be read.

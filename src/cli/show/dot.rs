@@ -1,4 +1,4 @@
-//! A graph in Graphviz's language: ops as boxes in the frames of their layers, blocks and repetitions, shapes on the edges.
+//! A graph in Graphviz's language: ops in the frames of their layers, blocks, repetitions and branches, shapes on the edges.
 
 use nin::Graph;
 
@@ -10,15 +10,15 @@ const STYLE: &str = r##"  graph [fontname="Helvetica", fontsize=11, labeljust=l,
 
 /// Draws a graph.
 pub(super) fn dot(graph: &Graph) -> String {
-    let mut text = format!("digraph {} {{\n{STYLE}", quoted(&graph.name));
+    let mut text = format!("digraph {} {{\n{STYLE}", quoted(graph.name()));
     let mut line = |line: &str| {
         text += line;
         text.push('\n');
     };
     // Where the groups that are open end, from the outside in.
     let mut ends = vec![];
-    let mut groups = graph.groups.iter().enumerate().peekable();
-    for (number, layer) in graph.layers.iter().enumerate() {
+    let mut groups = graph.groups().iter().enumerate().peekable();
+    for (number, layer) in graph.layers().iter().enumerate() {
         while let Some((i, group)) = groups.next_if(|(_, group)| group.layers.start == number) {
             let label = quoted(&group.kind.to_string());
             line(&format!("  subgraph cluster_group{i} {{ style=dashed; label={label};"));
@@ -27,7 +27,8 @@ pub(super) fn dot(graph: &Graph) -> String {
         let label = quoted(&layer.name);
         line(&format!("  subgraph cluster_layer{number} {{ style=solid; label={label};"));
         for id in graph.ids().skip(layer.nodes.start).take(layer.nodes.len()) {
-            line(&format!("    n{} [label={}];", id.0, quoted(&graph.describe(id))));
+            let style = if graph.node(id).inputs.len() > 1 { ", shape=oval" } else { "" };
+            line(&format!("    n{} [label={}{style}];", id.0, quoted(&graph.describe(id))));
         }
         line("  }");
         while ends.pop_if(|end| *end == number + 1).is_some() {
@@ -35,15 +36,13 @@ pub(super) fn dot(graph: &Graph) -> String {
         }
     }
     for id in graph.ids() {
-        let shape = graph.node(id).shape;
-        let next = id.0 + 1;
-        let to = if next as usize == graph.nodes.len() {
-            "result".to_owned()
-        } else {
-            format!("n{next}")
-        };
-        line(&format!("  n{} -> {to} [label=\"  {shape}\"];", id.0));
+        for &from in &graph.node(id).inputs {
+            let shape = graph.node(from).shape;
+            line(&format!("  n{} -> n{} [label=\"  {shape}\"];", from.0, id.0));
+        }
     }
+    let (result, shape) = (graph.result(), graph.output());
+    line(&format!("  n{} -> result [label=\"  {shape}\"];", result.0));
     line("  result [shape=none, style=\"\", label=\"\", width=0, height=0];");
     text + "}\n"
 }
@@ -79,5 +78,19 @@ mod tests {
         for label in ["pass 1 of 2", "pass 2 of 2", "b(3)", "conv2", "gap1", "  3x8x8", "  3"] {
             assert!(drawn.contains(&format!("label=\"{label}\"")), "{label} in {drawn}");
         }
+    }
+
+    #[test]
+    fn a_join_reads_the_end_of_each_branch() {
+        let text = "< input(2, 8, 8) add < relu conv(2) > < > < elu > gap >";
+        let model = Model::from_text("m", text, &[]).expect("a model");
+        let drawn = dot(model.graph());
+        let edges = drawn.lines().filter(|line| line.contains("->"));
+        let edges: Vec<&str> = edges.filter_map(|line| line.trim().split(" [").next()).collect();
+        let before = ["n0 -> n1", "n1 -> n2", "n0 -> n3"];
+        let sum = ["n2 -> n4", "n0 -> n4", "n3 -> n4"];
+        let after = ["n4 -> n5", "n5 -> result"];
+        assert_eq!(edges, [&before[..], &sum, &after].concat());
+        assert!(drawn.contains("label=\"branch 3 of 3\""), "{drawn}");
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use nin::train::{Machine, Resumed, RunFolder};
+use nin::train::{Resumed, RunFolder};
+
+use nin::Machine;
 use nin::{Isa, Model, Purpose, Trainer};
 
 use super::super::options::{Usage, kept_data};
@@ -119,7 +121,7 @@ fn unchanged(folder: &RunFolder, given: Option<Model>) -> anyhow::Result<Model> 
     let model = folder.model()?;
     let same = |given: &Model| {
         let (a, b) = (given.graph(), model.graph());
-        a.nodes == b.nodes && a.weights == b.weights
+        a.nodes() == b.nodes() && a.weights() == b.weights()
     };
     match given {
         Some(given) if !same(&given) => anyhow::bail!(

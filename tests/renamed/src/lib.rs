@@ -50,7 +50,7 @@ mod tests {
         let small = Small { r#fn: 5, ..Small::default() };
         assert_eq!(small.model()?.graph().output().elements(), 5);
         assert_eq!(small, Small { width: 8, r#fn: 5, Kernel: 3 });
-        assert_eq!(Digits::default().model()?.graph().name, "Digits");
+        assert_eq!(Digits::default().model()?.graph().name(), "Digits");
         let bare = net::nin!(< input(1, 4, 4) fc(3) >);
         assert_eq!(bare.graph().params_total(), 16 * 3 + 3);
         Ok(())
@@ -59,13 +59,13 @@ mod tests {
     #[test]
     fn a_model_may_have_any_name() -> Result<(), ModelError> {
         assert_eq!(words::i64::OUTPUT, [8, 8, 8]);
-        assert_eq!(words::i64 { whole: 2, ..words::i64::default() }.model()?.graph().name, "i64");
+        assert_eq!(words::i64 { whole: 2, ..words::i64::default() }.model()?.graph().name(), "i64");
         assert_ne!(words::bool { rate: 0.25, ..words::bool::default() }, words::bool::default());
         assert_eq!(
             format!("{:?}", words::str::default()),
             "str { whole: 4, rate: 0.5, i64: 2, str: 1 }"
         );
-        assert_eq!(words::r#fn::default().model()?.graph().name, "fn");
+        assert_eq!(words::r#fn::default().model()?.graph().name(), "fn");
         assert_eq!(words::r#match::TEXT, words::r#match::TEXT);
         assert_eq!(words::Default::PARAMS, words::usize::PARAMS);
         Ok(())

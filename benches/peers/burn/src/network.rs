@@ -79,7 +79,8 @@ fn add(
     device: &Device,
 ) -> Result<(), Box<dyn Error>> {
     let args = &layer["args"];
-    let number = |name: &str| args[name].as_u64().unwrap_or(0) as usize;
+    // A window is square here: all numbers of an argument are one.
+    let number = |name: &str| args[name].get(0).unwrap_or(&args[name]).as_u64().unwrap_or(0) as usize;
     let (kernel, stride, pad) = (number("kernel"), number("stride"), number("pad"));
     let name = layer["name"].as_str().ok_or("a layer has no name")?;
     let padding = PaddingConfig2d::Explicit(pad, pad, pad, pad);

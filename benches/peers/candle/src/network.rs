@@ -138,7 +138,9 @@ fn convolution(
 
 /// An argument of a layer; zero without it.
 fn number(layer: &Value, name: &str) -> usize {
-    layer["args"][name].as_u64().unwrap_or(0) as usize
+    let arg = &layer["args"][name];
+    // A window is square here: all numbers of an argument are one.
+    arg.get(0).unwrap_or(arg).as_u64().unwrap_or(0) as usize
 }
 
 /// The three sizes of a map.

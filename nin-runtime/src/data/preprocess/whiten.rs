@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, ArrayViewMut2, Axis, s};
 
 use super::super::{DataError, Split};
 use super::{chunks, contrast};
-use crate::parallel::map_on_all_cores;
+use crate::host::parallel::map_on_all_cores;
 
 /// Images whose covariance is summed at a time.
 const CHUNK: usize = 500;

@@ -246,8 +246,8 @@ mod tests {
 
     use super::super::{Init, LayerSettings};
     use super::*;
+    use crate::compiler::optimizer::{Optimizer, Squares};
     use crate::data::{Normalisation, Preprocessing};
-    use crate::optimizer::{Optimizer, Squares};
     use crate::train::{Augment, Schedule};
 
     #[test]

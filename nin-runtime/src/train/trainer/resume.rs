@@ -1,12 +1,14 @@
 //! Going on with a run that was stopped.
 
 use super::{Trainer, check, normalisation, plan_text};
-use crate::codegen::Isa;
+use crate::compiler::Isa;
 use crate::data::{Dataset, Preparation};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::claim::Claim;
 use crate::train::folder::Recorder;
-use crate::train::{Machine, RunFolder, TrainError};
+use crate::train::{RunFolder, TrainError};
+
+use crate::compile::Machine;
 
 /// How a run goes on, beside what it began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::ffi::c_void;
 use std::fs;
 
 use nin_dsl::graph::Graph;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, compile};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::export::{About, Contents, Library, LibraryOptions};
-use nin_runtime::plan::Algos;
 use nin_runtime::weights::Weights;
 
 use super::training::{self, Load, Rates, Settings, Step};

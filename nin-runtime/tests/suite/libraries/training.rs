@@ -5,12 +5,12 @@ use std::fs;
 
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
-use nin_runtime::codegen::Isa;
 use nin_runtime::compile::{Options, Purpose, compile};
+use nin_runtime::compiler::Isa;
+use nin_runtime::compiler::plan::Algos;
 use nin_runtime::error::Error;
-use nin_runtime::exec::{Session, StepParams};
 use nin_runtime::export::{About, Contents, Library};
-use nin_runtime::plan::Algos;
+use nin_runtime::run::exec::{Session, StepParams};
 use nin_runtime::weights::Weights;
 
 use super::guarded::{Guarded, Side, UNWRITTEN};
@@ -181,7 +181,7 @@ fn session(graph: &Graph, isa: Isa, algo: &Algos, weights: &Weights) -> Session 
 
 fn hyper(graph: &Graph) -> Vec<Hyper> {
     let of_tensor = |index| Hyper { lr: 0.05 + 0.01 * index as f32, momentum: 0.9, decay: 1e-3 };
-    (0..graph.weights.len()).map(of_tensor).collect()
+    (0..graph.weights().len()).map(of_tensor).collect()
 }
 
 fn bits(weights: &Weights) -> Vec<Vec<u32>> {
@@ -234,6 +234,8 @@ fn agree_at(side: Side, name: &str, graph: &Graph, isa: Isa, (isas, algo): (&[Is
 
 #[test]
 fn steps_of_libraries_are_those_of_sessions() {
+    let joined = "< input(2, 6, 5) conv(6) batchnorm relu add < conv(6) dropout(0.3) > < > < conv(6) batchnorm > relu
+        concat < conv(3) elu > < > mul < > < gap fc(9) > fc(3) >";
     let dropping = "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
         dropout(0.2) fc(20) elu dropout(0.5) fc(5) softmax >";
     // On a vector and on a map of one pixel, where one image leaves running statistics as they are.
@@ -244,6 +246,7 @@ fn steps_of_libraries_are_those_of_sessions() {
         agree("normalising", &graph(normalising), isa, &[isa], &auto);
         agree("small", &graph(SMALL), isa, &[isa], &auto);
         agree("dropping", &graph(dropping), isa, &[isa], &auto);
+        agree("joined", &graph(joined), isa, &[isa], &auto);
     }
     let best = Isa::available().last().unwrap();
     for algo in choices().iter().chain([&auto]) {

@@ -1,12 +1,13 @@
 //! The network itself, in its places: frames, volumes, arrows, and what is written on them.
 
+use super::join::{self, leaves};
 use super::layout::{FramePiece, Layout, Placed, Row, TURN};
 use super::measure::{PILL, Solid, What};
 use super::pen::{Escaped, N, cut, line};
 use super::scene::{FrameKind, Volume, written};
 
-/// Draws it.
-pub(super) fn chain(out: &mut String, layout: &Layout<'_>) {
+/// Draws parts in their places; an arrow may lead to the first and on from the last, as it does in a branch.
+pub(super) fn run(out: &mut String, layout: &Layout<'_>, is_branch: bool) {
     // Outer frames lie behind inner ones.
     for piece in layout.frames.iter().rev() {
         frame(out, piece, layout.rows[piece.row].axis);
@@ -16,7 +17,7 @@ pub(super) fn chain(out: &mut String, layout: &Layout<'_>) {
             volume(out, drawn, solid, placed.left, layout.rows[placed.row].axis);
         }
     }
-    arrows(out, layout);
+    arrows(out, layout, is_branch);
     for placed in &layout.placed {
         labels(out, placed, layout.rows[placed.row].axis);
     }
@@ -78,32 +79,58 @@ fn volume(out: &mut String, volume: &Volume, solid: Solid, left: f64, axis: f64)
     line(out, &format!(r#"<path class="dim" d="M{r} {b}V{t}l{over} -{up}v{height}Z"/></g>"#));
 }
 
+/// Where an arrow begins.
+#[derive(Clone, Copy)]
+struct Start {
+    x: f64,
+    row: usize,
+    /// Whether a dot marks it.
+    dot: bool,
+}
+
 /// The arrows from volume to volume, through the steps between them.
-fn arrows(out: &mut String, layout: &Layout<'_>) {
-    let mut from: Option<(f64, usize)> = None;
+fn arrows(out: &mut String, layout: &Layout<'_>, is_branch: bool) {
+    let mut from = is_branch.then_some(Start { x: 0.0, row: 0, dot: false });
     for (i, placed) in layout.placed.iter().enumerate() {
-        let is_last = i + 1 == layout.placed.len();
-        let (to, leave) = match placed.what {
+        let is_last = i + 1 == layout.placed.len() && !is_branch;
+        let (to, leave, dot) = match placed.what {
             What::Volume(_, solid) => {
                 // Where the axis meets the left edge, which slants where the volume is flat.
                 let slant = ((solid.back.1 - solid.height) / 2.0).max(0.0) / solid.back.1;
-                (placed.left + slant * solid.back.0, placed.right - solid.back.0 / 2.0)
+                (placed.left + slant * solid.back.0, placed.right - solid.back.0 / 2.0, true)
             }
-            What::Step(_) if is_last => (placed.left, placed.right),
-            What::Step(_) => continue,
+            What::Join(join) => (placed.left, leaves(join, placed.right), false),
+            What::Mark(_) if is_last => (placed.left, placed.right, true),
+            What::Mark(_) => continue,
         };
-        if let Some((x, row)) = from {
-            let rows = &layout.rows[row..=placed.row];
-            let (cx, cy) = (N(x), N(rows[0].axis));
-            let path = format!("M{cx} {cy}{}H{}", turns(rows), N(to - 3.0));
-            line(out, &format!(r#"<path class="arrow" d="{path}"/>"#));
-            line(out, &format!(r#"<circle class="dot" cx="{cx}" cy="{cy}" r="2"/>"#));
-            if matches!(placed.what, What::Volume(..)) {
+        let has_head = matches!(placed.what, What::Volume(..));
+        if let Some(start) = from {
+            let short = if matches!(placed.what, What::Join(_)) { 0.0 } else { 3.0 };
+            arrow(out, layout, start, (to - short, placed.row));
+            if has_head {
                 let (x, y) = (N(to), N(layout.rows[placed.row].axis));
                 line(out, &format!(r#"<path class="head" d="M{x} {y}l-8 -3.6v7.2Z"/>"#));
             }
         }
-        from = Some((leave, placed.row));
+        from = Some(Start { x: leave, row: placed.row, dot });
+    }
+    // From the last of a branch to where the branch ends, and from a join to where what is written behind it ends.
+    let ends_in_join = layout.placed.last().is_some_and(|last| matches!(last.what, What::Join(_)));
+    if let Some(start) = from.filter(|_| is_branch || ends_in_join) {
+        let row = layout.rows.len() - 1;
+        let end = if is_branch { layout.width } else { layout.rows[row].right };
+        arrow(out, layout, start, (end, row));
+    }
+}
+
+/// From its start to a place on the same row or one below.
+fn arrow(out: &mut String, layout: &Layout<'_>, start: Start, (to, row): (f64, usize)) {
+    let rows = &layout.rows[start.row..=row];
+    let (cx, cy) = (N(start.x), N(rows[0].axis));
+    let path = format!("M{cx} {cy}{}H{}", turns(rows), N(to));
+    line(out, &format!(r#"<path class="arrow" d="{path}"/>"#));
+    if start.dot {
+        line(out, &format!(r#"<circle class="dot" cx="{cx}" cy="{cy}" r="2"/>"#));
     }
 }
 
@@ -141,7 +168,7 @@ fn labels(out: &mut String, placed: &Placed<'_>, axis: f64) {
             text("shape", middle, bottom + 16.0, &written(volume.shape));
             text("muted", middle, bottom + 31.0, &volume.name);
         }
-        What::Step(step) => {
+        What::Mark(step) => {
             let (x, y) = (N(placed.left), N(axis - PILL));
             let (w, h) = (N(placed.right - placed.left), N(2.0 * PILL));
             let pill = format!(
@@ -151,5 +178,6 @@ fn labels(out: &mut String, placed: &Placed<'_>, axis: f64) {
             let (x, y, text) = (N(middle), N(axis + 4.0), Escaped(&step.text));
             line(out, &format!(r#"<text class="mid op" x="{x}" y="{y}">{text}</text></g>"#));
         }
+        What::Join(join) => join::join(out, join, (placed.left, axis)),
     }
 }

@@ -1,4 +1,5 @@
-//! Where everything goes: parts side by side, row under row where they do not fit, in frames around them.
+//! Where everything goes: parts side by side, row under row where they do not fit, in frames around them. Branches have places of
+//! their own, and with their join stand among the other parts as one.
 //!
 //! A row is as wide as it must be for the picture to have as few rows as it can: the narrowest limit that needs no more.
 
@@ -6,10 +7,12 @@ use super::measure::{
     Extent, INSIDE, OUTSIDE, Solid, What, cell_width, frame_width, gap_width, label_width,
     pill_width,
 };
-use super::scene::{Frame, FrameKind, Part};
+use super::scene::{Frame, FrameKind, Part, has_joins};
 
-/// A row is no wider than this, if the parts let it.
+/// A row of a chain is no wider than this, if the parts let it.
 const WIDEST: f64 = 1060.0;
+/// And a row with joins, of which two mostly go side by side.
+const WIDEST_JOINS: f64 = 1180.0;
 /// Between two rows.
 const BETWEEN_ROWS: f64 = 34.0;
 /// Room beside the rows, for the arrow from one to the next.
@@ -70,27 +73,41 @@ impl Row {
 
 /// Gives every part its place.
 pub(super) fn place(parts: &[Part]) -> Layout<'_> {
-    let rows = |limit| Placer::run(parts, limit).row + 1;
-    let fewest = rows(WIDEST);
-    let (mut short, mut enough) = (widest_layer(parts, 0.0), WIDEST);
+    let rows = |limit| Placer::run(parts, limit, false).row + 1;
+    let widest = widest(parts);
+    let fewest = rows(widest);
+    let (mut short, mut enough) = (widest_layer(parts, 0.0, widest), widest);
     while enough - short > 4.0 {
         let middle = (enough + short) / 2.0;
         if rows(middle) <= fewest { enough = middle } else { short = middle }
     }
-    Placer::run(parts, enough).finish()
+    Placer::run(parts, enough, false).finish()
 }
 
-/// The widest layer that fits a row with the frames around it, which take up `around`: no row is narrower for it.
-fn widest_layer(parts: &[Part], around: f64) -> f64 {
+/// How wide a row may be.
+pub(super) fn widest(parts: &[Part]) -> f64 {
+    if has_joins(parts) { WIDEST_JOINS } else { WIDEST }
+}
+
+/// Gives the parts of a branch their places, in rows about as wide as `limit`: an arrow leads to the first of them.
+pub(super) fn place_branch(parts: &[Part], limit: f64) -> Layout<'_> {
+    Placer::run(parts, limit, true).finish()
+}
+
+/// The widest layer, or group with joins, that fits a row with the frames around it, which take up `around`: no row is narrower for it.
+fn widest_layer(parts: &[Part], around: f64, widest: f64) -> f64 {
     let width = |part: &Part| match part {
-        Part::Volume(_) | Part::Step(_) => 0.0,
+        Part::Volume(_) | Part::Mark(_) => 0.0,
+        Part::Join(join) if join.size.width + around <= widest => join.size.width + around,
+        Part::Join(_) => 0.0,
         Part::Frame(frame) => {
             let whole = match frame.kind {
                 FrameKind::Layer => frame_width(frame) + around,
+                FrameKind::Group if has_joins(&frame.parts) => frame_width(frame) + around,
                 FrameKind::Group => 0.0,
             };
-            let inside = widest_layer(&frame.parts, around + 2.0 * (INSIDE + OUTSIDE));
-            if whole <= WIDEST { whole.max(inside) } else { inside }
+            let inside = widest_layer(&frame.parts, around + 2.0 * (INSIDE + OUTSIDE), widest);
+            if whole <= widest { whole.max(inside) } else { inside }
         }
     };
     parts.iter().map(width).fold(0.0, f64::max)
@@ -110,6 +127,8 @@ struct Open<'s> {
 /// Places parts from left to right.
 struct Placer<'s> {
     limit: f64,
+    /// Whether an arrow leads to the first part.
+    is_led_to: bool,
     row: usize,
     x: f64,
     /// Whether anything is on this row.
@@ -120,9 +139,10 @@ struct Placer<'s> {
 }
 
 impl<'s> Placer<'s> {
-    fn run(parts: &'s [Part], limit: f64) -> Placer<'s> {
+    fn run(parts: &'s [Part], limit: f64, is_led_to: bool) -> Placer<'s> {
         let mut placer = Placer {
             limit,
+            is_led_to,
             row: 0,
             x: 0.0,
             filled: false,
@@ -142,9 +162,10 @@ impl<'s> Placer<'s> {
                     let solid = Solid::of(volume);
                     self.put(What::Volume(volume, solid), solid.width());
                 }
-                Part::Step(step) => {
-                    self.put(What::Step(step), pill_width(step));
+                Part::Mark(step) => {
+                    self.put(What::Mark(step), pill_width(step));
                 }
+                Part::Join(join) => self.put(What::Join(join), join.size.width),
             }
         }
     }
@@ -159,6 +180,7 @@ impl<'s> Placer<'s> {
         let start = (INSIDE + OUTSIDE) * self.open.len() as f64;
         let stays_whole = match frame.kind {
             FrameKind::Layer => width <= self.end() - start,
+            FrameKind::Group if has_joins(&frame.parts) => width <= self.end() - start,
             // A long one may as well begin where it is.
             FrameKind::Group => width <= (self.end() - start) / 2.0,
         };
@@ -220,7 +242,8 @@ impl<'s> Placer<'s> {
 
     fn put(&mut self, what: What<'s>, width: f64) {
         let cell = cell_width(what, width);
-        let gap = if self.placed.is_empty() { 0.0 } else { gap_width(what) };
+        let is_start = self.placed.is_empty() && !self.is_led_to;
+        let gap = if is_start { 0.0 } else { gap_width(what) };
         if self.filled && self.x + gap + cell > self.end() {
             self.new_row();
         }

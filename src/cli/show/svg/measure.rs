@@ -2,7 +2,7 @@
 
 use nin::Shape;
 
-use super::scene::{Frame, Part, Step, Volume, written};
+use super::scene::{Frame, Join, Mark, Part, Volume, written};
 
 /// Between a frame and what is beside it, and between a frame and what is in it.
 pub(super) const OUTSIDE: f64 = 9.0;
@@ -25,7 +25,8 @@ pub(super) const TEXT: f64 = 12.0;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What<'s> {
     Volume(&'s Volume, Solid),
-    Step(&'s Step),
+    Mark(&'s Mark),
+    Join(&'s Join),
 }
 
 /// How far something reaches above and below its row's axis.
@@ -43,7 +44,8 @@ impl Extent {
             What::Volume(_, solid) => {
                 Extent { up: solid.half().max(least), down: (solid.half() + CAPTION).max(least) }
             }
-            What::Step(_) => Extent { up: least, down: least },
+            What::Mark(_) => Extent { up: least, down: least },
+            What::Join(join) => join.size.extent,
         }
     }
 
@@ -114,11 +116,12 @@ pub(super) fn frame_width(frame: &Frame) -> f64 {
             let what = What::Volume(volume, solid);
             gap_width(what) + cell_width(what, solid.width())
         }
-        Part::Step(step) => {
-            let what = What::Step(step);
+        Part::Mark(step) => {
+            let what = What::Mark(step);
             gap_width(what) + cell_width(what, pill_width(step))
         }
         Part::Frame(frame) => frame_width(frame),
+        Part::Join(join) => gap_width(What::Join(join)) + join.size.width,
     };
     let inside: f64 = frame.parts.iter().map(width).sum();
     (inside + 2.0 * INSIDE).max(label_width(frame)) + 2.0 * OUTSIDE
@@ -135,7 +138,8 @@ pub(super) fn gap_width(what: What<'_>) -> f64 {
         What::Volume(volume, _) => {
             (text_width(&volume.above).max(text_width(&volume.below)) + 18.0).max(30.0)
         }
-        What::Step(_) => 16.0,
+        What::Mark(_) => 16.0,
+        What::Join(_) => 12.0,
     }
 }
 
@@ -145,11 +149,11 @@ pub(super) fn cell_width(what: What<'_>, width: f64) -> f64 {
         What::Volume(volume, _) => {
             width.max(text_width(&written(volume.shape))).max(text_width(&volume.name))
         }
-        What::Step(_) => width,
+        What::Mark(_) | What::Join(_) => width,
     }
 }
 
-pub(super) fn pill_width(step: &Step) -> f64 {
+pub(super) fn pill_width(step: &Mark) -> f64 {
     text_width(&step.text) + 16.0
 }
 

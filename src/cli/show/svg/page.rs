@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use nin::Graph;
 
-use super::chain::chain;
+use super::chain::run;
 use super::layout::{Layout, TURN};
+use super::look::Look;
 use super::measure::{TEXT, text_width};
 use super::pen::{Escaped, N, cut, line};
-use super::scene::{Look, Part, written};
-use crate::cli::check::{bytes, grouped};
+use super::scene::{Part, field, has_joins, written};
+use crate::cli::amounts::{bytes, grouped};
 
 const MARGIN: f64 = 24.0;
 /// No picture is narrower: the figures below it need room.
@@ -37,16 +38,22 @@ text { fill: #e4e8ed; } .muted { fill: #9aa6b3; } .label { fill: #b6c1cd; }
 }
 ";
 
+/// What a picture with joins has besides.
+const JOIN_STYLE: &str = "\
+.join { fill: #ffffff; stroke: #4a5561; stroke-width: 1.4; } .sign { font-size: 17px; font-weight: 600; }
+@media (prefers-color-scheme: dark) { .join { fill: #15191e; stroke: #b6c1cd; } }
+";
+
 /// The whole picture.
 pub(super) fn page(graph: &Graph, parts: &[Part], layout: &Layout<'_>) -> String {
     let turn = if layout.rows.len() > 1 { TURN } else { 0.0 };
     let room = (layout.width + 2.0 * turn).max(NARROWEST - 2.0 * MARGIN).ceil();
     let mut above = String::new();
-    let title = cut(&graph.name, room * TEXT / TITLE);
+    let title = cut(graph.name(), room * TEXT / TITLE);
     let mut y = MARGIN + 14.0;
     let title = format!(r#"<text class="title" x="{MARGIN}" y="{y}">{}</text>"#, Escaped(&title));
     line(&mut above, &title);
-    let params = graph.params.iter().map(|(name, value)| format!("{name} = {value}"));
+    let params = graph.params().iter().map(|(name, value)| format!("{name} = {value}"));
     y = flow(&mut above, params, y + 6.0, room);
     let (left, top) = (MARGIN + (room - layout.width) / 2.0, y + 16.0);
     let mut below = String::new();
@@ -57,13 +64,14 @@ pub(super) fn page(graph: &Graph, parts: &[Part], layout: &Layout<'_>) -> String
     let size = format!(r#"viewBox="0 0 {width} {height}" width="{width}" height="{height}""#);
     line(&mut out, &format!(r#"<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">"#));
     line(&mut out, &format!("<title>{}</title>", Escaped(&said(graph))));
-    line(&mut out, &format!("<style>\n{STYLE}</style>"));
+    let joins = if has_joins(parts) { JOIN_STYLE } else { "" };
+    line(&mut out, &format!("<style>\n{STYLE}{joins}</style>"));
     let (width, height) = (width - 1.0, height - 1.0);
     let size = format!(r#"x="0.5" y="0.5" width="{width}" height="{height}" rx="8""#);
     line(&mut out, &format!(r#"<rect class="paper" {size}/>"#));
     out += &above;
     line(&mut out, &format!(r#"<g transform="translate({} {})">"#, N(left), N(top)));
-    chain(&mut out, layout);
+    run(&mut out, layout, false);
     line(&mut out, "</g>");
     out + &below + "</svg>\n"
 }
@@ -73,22 +81,22 @@ fn said(graph: &Graph) -> String {
     /// Of more layers only the number is said.
     const MOST: usize = 40;
     let (input, output) = (written(graph.input()), written(graph.output()));
-    let words: Vec<&str> = graph.layers.iter().map(|layer| layer.word).collect();
+    let words: Vec<&str> = graph.layers().iter().map(|layer| layer.word).collect();
     let layers = match words.len() {
         0..=MOST => words.join(", "),
         count => format!("{count} layers"),
     };
-    format!("{}, from {input} to {output}: {layers}", graph.name)
+    format!("{}, from {input} to {output}: {layers}", graph.name())
 }
 
 fn figures(graph: &Graph) -> impl Iterator<Item = String> {
-    let activations = graph.layers.iter().map(|layer| layer.facts.activation_bytes).sum();
-    let field = graph.layers.last().map_or(1, |layer| layer.facts.receptive_field);
+    let activations = graph.layers().iter().map(|layer| layer.facts.activation_bytes).sum();
+    let sees = graph.layers().last().map_or([1; 2], |layer| layer.facts.receptive_field);
     let figures = [
         format!("{} parameters", grouped(graph.params_total())),
         format!("{} multiply-accumulates", grouped(graph.macs_total())),
         format!("{} of activations", bytes(activations)),
-        format!("receptive field {field}×{field}"),
+        format!("receptive field {}", field(sees)),
     ];
     figures.into_iter()
 }
@@ -142,8 +150,9 @@ fn collect(parts: &[Part], looks: &mut BTreeSet<Look>) {
                 looks.insert(volume.look);
                 looks.extend(&volume.bands);
             }
-            Part::Step(_) => {}
+            Part::Mark(_) => {}
             Part::Frame(frame) => collect(&frame.parts, looks),
+            Part::Join(join) => join.branches.iter().for_each(|parts| collect(parts, looks)),
         }
     }
 }

@@ -6,7 +6,10 @@ use nin::{Graph, Shape};
 use nin_dsl::graph::{Group, GroupKind, Layer, NodeId, Op};
 use nin_dsl::shape::Window;
 
-use crate::cli::check::{arguments, grouped};
+use super::join::{self, Size};
+use super::look::Look;
+use crate::cli::amounts::grouped;
+use crate::cli::check::arguments;
 
 /// A part of the picture.
 #[derive(Debug)]
@@ -14,9 +17,11 @@ pub(super) enum Part {
     /// An activation.
     Volume(Volume),
     /// An op that changes no shape and stands alone, written on the arrow.
-    Step(Step),
+    Mark(Mark),
     /// Parts that belong together.
     Frame(Frame),
+    /// Branches and what joins them.
+    Join(Join),
 }
 
 /// An activation and what makes it.
@@ -37,9 +42,23 @@ pub(super) struct Volume {
 
 /// An op on the arrow.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct Mark {
     pub(super) text: String,
     pub(super) note: String,
+}
+
+/// Parts beside one another that become one value.
+#[derive(Debug)]
+pub(super) struct Join {
+    /// The parts of each branch, in order; none where what goes in comes out.
+    pub(super) branches: Vec<Vec<Part>>,
+    /// How they become one.
+    pub(super) sign: &'static str,
+    pub(super) shape: Shape,
+    pub(super) name: String,
+    pub(super) note: String,
+    /// What all of it takes, found once everything is there.
+    pub(super) size: Size,
 }
 
 /// Parts under a label.
@@ -60,88 +79,101 @@ pub(super) enum FrameKind {
     Group,
 }
 
-/// A colour with a meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Look {
-    Input,
-    Conv,
-    Pointwise,
-    MaxPool,
-    AvgPool,
-    GlobalAvgPool,
-    Fc,
-    Softmax,
-    Relu,
-    LeakyRelu,
-    Elu,
-    BatchNorm,
-}
-
-impl Look {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Look::Input => "input",
-            Look::Conv => "convolution",
-            Look::Pointwise => "1×1 convolution",
-            Look::MaxPool => "max pool",
-            Look::AvgPool => "average pool",
-            Look::GlobalAvgPool => "global average",
-            Look::Fc => "fully connected",
-            Look::Softmax => "softmax",
-            Look::Relu => "ReLU",
-            Look::LeakyRelu => "leaky ReLU",
-            Look::Elu => "ELU",
-            Look::BatchNorm => "batch norm",
-        }
-    }
-
-    /// One that is seen on light and on dark paper.
-    pub(super) fn colour(self) -> &'static str {
-        match self {
-            Look::Input => "#9aa7b4",
-            Look::Conv => "#4d86c6",
-            Look::Pointwise => "#57b3ad",
-            Look::MaxPool => "#dd7152",
-            Look::AvgPool => "#e2a04e",
-            Look::GlobalAvgPool => "#ad7bbf",
-            Look::Fc => "#7a80cf",
-            Look::Softmax => "#62a862",
-            Look::Relu => "#f0c23c",
-            Look::LeakyRelu => "#c3cf55",
-            Look::Elu => "#a5713d",
-            Look::BatchNorm => "#d98bb0",
-        }
-    }
-}
-
 /// The parts of a graph.
 pub(super) fn parts(graph: &Graph) -> Vec<Part> {
     let mut parts = vec![];
-    push_layers(graph, 0..graph.layers.len(), &graph.groups, &mut parts);
+    push_layers(graph, 0..graph.layers().len(), graph.groups(), &mut parts);
+    join::measure(&mut parts);
     parts
+}
+
+/// Whether any of them is a join, or has one in it.
+pub(super) fn has_joins(parts: &[Part]) -> bool {
+    parts.iter().any(|part| match part {
+        Part::Volume(_) | Part::Mark(_) => false,
+        Part::Frame(frame) => has_joins(&frame.parts),
+        Part::Join(_) => true,
+    })
 }
 
 /// Appends the layers of a range; `groups` are those inside it.
 fn push_layers(graph: &Graph, layers: Range<usize>, mut groups: &[Group], parts: &mut Vec<Part>) {
     let mut at = layers.start;
     while at < layers.end {
-        match groups.first() {
-            Some(group) if group.layers.start == at => {
-                let mut passes = passes(groups);
-                if !are_alike(graph, &passes) {
-                    passes.truncate(1);
-                }
-                let inside = &groups[1..inner_end(groups)];
-                push_group(graph, group, inside, passes.len(), parts);
-                at = passes.last().map_or(group.layers.end, |last| last.layers.end);
+        let group = groups.first().filter(|group| group.layers.start == at);
+        match group.map(|group| (group, &group.kind)) {
+            Some((_, &GroupKind::Branch { join, .. })) => {
+                push_join(graph, join.index(), groups, parts);
+                at = join.index() + 1;
                 groups = &groups[groups.partition_point(|group| group.layers.start < at)..];
             }
-            _ => {
-                push_layer(graph, &graph.layers[at], parts);
+            Some((_, GroupKind::Block(_) | GroupKind::Pass { .. })) => {
+                at = push_groups(graph, groups, parts);
+                groups = &groups[groups.partition_point(|group| group.layers.start < at)..];
+            }
+            None if graph.layers()[at].inputs.len() > 1 => {
+                push_join(graph, at, &[], parts);
+                at += 1;
+            }
+            None => {
+                push_layer(graph, &graph.layers()[at], parts);
                 at += 1;
             }
         }
     }
+}
+
+/// Appends a join with its branches, of which those that have layers are the first of `groups`.
+fn push_join(graph: &Graph, at: usize, mut groups: &[Group], parts: &mut Vec<Part>) {
+    let layer = &graph.layers()[at];
+    let mut branches: Vec<Vec<Part>> = layer.inputs.iter().map(|_| vec![]).collect();
+    while let Some(Group { kind: GroupKind::Branch { number, join, .. }, layers }) = groups.first()
+        && join.index() == at
+    {
+        let end = inner_end(groups);
+        push_layers(graph, layers.clone(), &groups[1..end], &mut branches[number - 1]);
+        groups = &groups[end..];
+    }
+    let id = graph.ids().nth(layer.nodes.start).expect("a layer has a node");
+    let sign = match graph.node(id).op {
+        Op::Add => "+",
+        Op::Mul => "×",
+        Op::Concat => "concat",
+        Op::Input
+        | Op::Conv { .. }
+        | Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. }
+        | Op::Softmax => panic!("{} has branches (a bug in nin)", layer.name),
+    };
+    let (shape, name, note) = (layer.output, layer.name.clone(), told(layer));
+    parts.push(Part::Join(Join { branches, sign, shape, name, note, size: Size::default() }));
+}
+
+/// Appends the first group, and with it what is drawn as one with it: other passes of a repetition. Returns the layer after
+/// them.
+fn push_groups(graph: &Graph, groups: &[Group], parts: &mut Vec<Part>) -> usize {
+    let mut passes = passes(groups);
+    let (drawn, count) = (parts.len(), passes.len());
+    let are_one = are_alike(graph, &passes, |a, b| a.output == b.output);
+    let folded = if are_one { count } else { 1 };
+    push_group(graph, &groups[0], &groups[1..inner_end(groups)], folded, parts);
+    // Where they differ in their sizes alone, as in a network that grows, the first and the last say it all.
+    let grows = || has_joins(&parts[drawn..]) && are_alike(graph, &passes, |_, _| true);
+    if !are_one && count > 3 && grows() {
+        passes.truncate(count - 1);
+        let text = format!("passes 2 to {}", count - 1);
+        let note = format!("{} passes, alike but for their sizes", count - 2);
+        parts.push(Part::Mark(Mark { text, note }));
+    } else {
+        passes.truncate(folded);
+    }
+    passes.last().expect("the first is one").layers.end
 }
 
 /// One past the groups inside the first one.
@@ -163,14 +195,13 @@ fn passes(groups: &[Group]) -> Vec<&Group> {
     passes
 }
 
-/// Whether the passes would look the same.
-fn are_alike(graph: &Graph, passes: &[&Group]) -> bool {
-    let layers = |group: &Group| &graph.layers[group.layers.clone()];
+/// Whether the passes have the same layers, of which the second are as the first in this, too.
+fn are_alike(graph: &Graph, passes: &[&Group], is_same: fn(&Layer, &Layer) -> bool) -> bool {
+    let layers = |group: &Group| &graph.layers()[group.layers.clone()];
     let first = layers(passes[0]);
     passes.iter().all(|pass| {
         let pass = layers(pass);
-        let same =
-            |(a, b): (&Layer, &Layer)| a.word == b.word && a.args == b.args && a.output == b.output;
+        let same = |(a, b): (&Layer, &Layer)| a.word == b.word && a.args == b.args && is_same(a, b);
         pass.len() == first.len() && first.iter().zip(pass).all(same)
     })
 }
@@ -192,7 +223,7 @@ fn push_group(
     };
     let mut inner = vec![];
     push_layers(graph, group.layers.clone(), inside, &mut inner);
-    let layers = &graph.layers[group.layers.clone()];
+    let layers = &graph.layers()[group.layers.clone()];
     let params: u64 = layers.iter().map(|layer| layer.facts.params).sum();
     let note = format!("{label}: {} layers, {} parameters", layers.len(), grouped(params));
     parts.push(Part::Frame(Frame { kind: FrameKind::Group, label, note, parts: inner }));
@@ -208,9 +239,10 @@ fn push_layer(graph: &Graph, layer: &Layer, parts: &mut Vec<Part>) {
     let mut inner = vec![];
     for id in ids() {
         // The layer's own name is on the frame.
-        let part = match graph.node(id).op {
-            Op::Conv { weight, .. } => graph.weight(weight).name.split('.').nth(1),
-            _ => None,
+        let part = if let Op::Conv { weight, .. } = graph.node(id).op {
+            graph.weight(weight).name.split('.').nth(1)
+        } else {
+            None
         };
         push_node(graph, layer, id, part.unwrap_or(""), &mut inner);
     }
@@ -230,7 +262,10 @@ fn makes_volume(op: Op) -> bool {
         | Op::LeakyRelu { .. }
         | Op::Elu { .. }
         | Op::BatchNorm { .. }
-        | Op::Dropout { .. } => false,
+        | Op::Dropout { .. }
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => false,
     }
 }
 
@@ -271,8 +306,10 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         Op::Elu { alpha } => push_band(Look::Elu, format!("elu {alpha}"), note, parts),
         Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
         Op::Dropout { p, .. } => {
-            parts.push(Part::Step(Step { text: format!("dropout {p}"), note }));
+            parts.push(Part::Mark(Mark { text: format!("dropout {p}"), note }));
         }
+        // They stand where their branches end.
+        Op::Add | Op::Concat | Op::Mul => {}
     }
 }
 
@@ -280,7 +317,7 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
 fn push_band(look: Look, text: String, note: String, parts: &mut Vec<Part>) {
     match parts.last_mut() {
         Some(Part::Volume(volume)) if volume.look != Look::Input => volume.bands.push(look),
-        _ => parts.push(Part::Step(Step { text, note })),
+        _ => parts.push(Part::Mark(Mark { text, note })),
     }
 }
 
@@ -304,6 +341,11 @@ pub(super) fn written(shape: Shape) -> String {
     shape.dims().iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
+/// A receptive field as it is written in a picture.
+pub(super) fn field([rows, columns]: [u64; 2]) -> String {
+    format!("{rows}×{columns}")
+}
+
 /// What the checker knows of a layer.
 fn told(layer: &Layer) -> String {
     let facts = layer.facts;
@@ -312,12 +354,12 @@ fn told(layer: &Layer) -> String {
         some => format!(": {some}"),
     };
     format!(
-        "{}{arguments}\n{} → {}\n{} parameters, {} multiply-accumulates\nreceptive field {field}×{field}",
+        "{}{arguments}\n{} → {}\n{} parameters, {} multiply-accumulates\nreceptive field {}",
         layer.name,
         written(layer.input),
         written(layer.output),
         grouped(facts.params),
         grouped(facts.macs),
-        field = facts.receptive_field,
+        field(facts.receptive_field),
     )
 }

@@ -2,6 +2,7 @@
 
 use nin::Model;
 
+use super::join::Lanes;
 use super::layout::{Layout, place};
 use super::measure::{What, text_width};
 use super::scene::{Part, parts};
@@ -39,6 +40,12 @@ fn models() -> Vec<Model> {
         include_str!("../../../../models/nin-cifar10.nin").to_owned(),
         include_str!("../../../../models/nin-imagenet.nin").to_owned(),
         include_str!("../../../../models/digits.nin").to_owned(),
+        include_str!("../../../../models/resnet20-cifar10.nin").to_owned(),
+        include_str!("../../../../models/densenet-cifar.nin").to_owned(),
+        include_str!("../../../../models/inception-nin.nin").to_owned(),
+        "< input(8, 9, 9) mul < > < gap fc(2) relu fc(8) > add < > < > gap >".to_owned(),
+        format!("< input(3, 9, 9) {} relu {} >", "add < conv(3) > < ".repeat(20), "> ".repeat(20)),
+        format!("< input(3, 99, 99) concat < > < {} > < > fc(9) >", "conv(30) relu ".repeat(30)),
         "< input(1, 1, 1) >".to_owned(),
         "< input(1, 1, 1000) conv(4096, kernel = 1) relu conv(1, kernel = 1) fc(1) >".to_owned(),
         "< input(9999, 4000, 1) relu avgpool(1, stride = 3, round = ceil) gap >".to_owned(),
@@ -67,6 +74,9 @@ fn check(layout: &Layout<'_>) {
             let written = text_width(&volume.above).max(text_width(&volume.below));
             assert!(written <= room, "{placed:?}");
         }
+        if let What::Join(join) = placed.what {
+            check_branches(&Lanes::of(join), placed.right - placed.left);
+        }
     }
     for pair in layout.rows.windows(2) {
         assert!(pair[0].below() < pair[1].axis - 24.0, "rows too close");
@@ -90,6 +100,20 @@ fn check(layout: &Layout<'_>) {
     assert!(lowest.axis < layout.height);
 }
 
+/// Branches lie one below the other, between the fork and the sign.
+fn check_branches(lanes: &Lanes<'_>, width: f64) {
+    for pair in lanes.lanes.windows(2) {
+        assert!(pair[0].top + pair[0].height < pair[1].top, "{pair:?}");
+    }
+    for lane in &lanes.lanes {
+        assert!(0.0 < lane.left && lane.left + lane.width < lanes.centre, "{lane:?}");
+        if let Some(layout) = &lane.layout {
+            check(layout);
+        }
+    }
+    assert!(lanes.centre < width);
+}
+
 #[test]
 fn nothing_overlaps_or_is_cut_off() {
     for model in models() {
@@ -101,8 +125,9 @@ fn nothing_overlaps_or_is_cut_off() {
 fn shapes(parts: &[Part]) -> Vec<String> {
     let shapes = parts.iter().flat_map(|part| match part {
         Part::Volume(volume) => vec![volume.shape.to_string()],
-        Part::Step(_) => vec![],
+        Part::Mark(_) => vec![],
         Part::Frame(frame) => shapes(&frame.parts),
+        Part::Join(join) => join.branches.iter().flat_map(|parts| shapes(parts)).collect(),
     });
     shapes.collect()
 }
@@ -110,8 +135,9 @@ fn shapes(parts: &[Part]) -> Vec<String> {
 fn labels(parts: &[Part]) -> Vec<String> {
     let labels = parts.iter().flat_map(|part| match part {
         Part::Volume(_) => vec![],
-        Part::Step(step) => vec![step.text.clone()],
+        Part::Mark(step) => vec![step.text.clone()],
         Part::Frame(frame) => [vec![frame.label.clone()], labels(&frame.parts)].concat(),
+        Part::Join(join) => join.branches.iter().flat_map(|parts| labels(parts)).collect(),
     });
     labels.collect()
 }
@@ -134,6 +160,31 @@ fn blocks_are_framed_and_alike_passes_are_drawn_once() {
 }
 
 #[test]
+fn passes_that_grow_are_drawn_first_and_last() {
+    let text = "< input(2, 8, 8) repeat(5) < concat < > < conv(3) relu > > repeat(2) < conv(9) > >";
+    let model = Model::from_text("m", text, &[]).expect("a model");
+    let parts = parts(model.graph());
+    let expected = ["pass 1 of 5", "passes 2 to 4", "pass 5 of 5", "repeat × 2"];
+    assert_eq!(labels(&parts), expected);
+}
+
+#[test]
+fn a_branch_lies_on_the_axis_where_it_is_alone() {
+    let text = "< input(2, 8, 8) add < > < conv(2) > add < conv(2) > < conv(2) > >";
+    let model = Model::from_text("m", text, &[]).expect("a model");
+    let parts = parts(model.graph());
+    let layout = place(&parts);
+    let joins = layout.placed.iter().filter_map(|placed| match placed.what {
+        What::Join(join) => Some(Lanes::of(join)),
+        What::Volume(..) | What::Mark(_) => None,
+    });
+    let entries: Vec<Vec<f64>> =
+        joins.map(|lanes| lanes.lanes.iter().map(|lane| lane.entry).collect()).collect();
+    assert!(entries[0][0] < -20.0 && entries[0][1] == 0.0, "{entries:?}");
+    assert!(entries[1][0] == -entries[1][1], "{entries:?}");
+}
+
+#[test]
 fn every_picture_is_xml() {
     for model in models() {
         let text = svg(model.graph());
@@ -142,6 +193,6 @@ fn every_picture_is_xml() {
         let root = picture.root_element();
         assert_eq!(root.tag_name().name(), "svg");
         let title = root.children().find(|child| child.has_tag_name("title")).expect("a title");
-        assert!(title.text().expect("a text").starts_with(&model.graph().name));
+        assert!(title.text().expect("a text").starts_with(model.graph().name()));
     }
 }

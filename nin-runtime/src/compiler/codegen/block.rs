@@ -1,0 +1,619 @@
+//! A block's function: its steps over the images of a chunk, each stage's loop nest inline.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::types::{F32, I64};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::graph::{Graph, NodeId, Op};
+use nin_dsl::shape::Shape;
+
+use super::conv::{self, Operands, Rows};
+use super::elementwise::{self, Mask};
+use super::emitter::Emitter;
+use super::grad::GradOperands;
+use super::join::Factor;
+use super::loss::{self, LossOperands};
+use super::pool;
+use super::scope::Scope;
+use super::{context, join, layout, norm};
+use crate::compiler::abi::Context;
+use crate::compiler::autodiff::Tensor;
+use crate::compiler::fuse::{Domain, Stage, StageOp};
+use crate::compiler::kernel::{Kernel, PassKind};
+use crate::compiler::plan::{ConvPlan, Plan, PlannedBlock, Product, Run, Step};
+
+/// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
+#[derive(Clone, Copy)]
+pub(super) struct Band {
+    /// The image, counted in the chunk; of a step that takes all images, how many there are.
+    pub(super) image: Value,
+    /// The first row.
+    pub(super) lo: Value,
+    /// One past the last row.
+    pub(super) hi: Value,
+    /// How many rows that is, where it is fixed: a pointwise convolution's tiles depend on it.
+    rows: usize,
+}
+
+/// Writes the function of block `index` of a pass.
+pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKind, index: usize) {
+    let pass = super::pass(plan, kind);
+    let arguments: [Value; 3] = e.arguments().try_into().expect("a block takes three arguments");
+    let [context, first, count] = arguments;
+    let scope = Scope::open(e, graph, plan, kind, context, (first, count));
+    let planned @ PlannedBlock { block, steps } = &pass.blocks[index];
+    match block.domain {
+        Domain::Image => {
+            let call = |e: &mut Emitter<'_>, step: usize, image: Value| {
+                let rows = planned.rows(graph, &plan.convs, &steps[step]);
+                let (lo, hi) = (e.int(0), e.size(rows));
+                let kernel = Kernel::Step { pass: kind, block: index, step };
+                e.call(&kernel, &[context, first, image, lo, hi]);
+            };
+            let zero = e.int(0);
+            for run in planned.runs() {
+                match run {
+                    Run::Images(steps) => e.range(zero, count, 1, |e, image| {
+                        steps.for_each(|step| call(e, step, image));
+                    }),
+                    Run::Chunk(step) => call(e, step, count),
+                }
+            }
+        }
+        Domain::Chunk => {
+            for stage in &block.stages {
+                scope.on_chunk(e, stage);
+            }
+        }
+    }
+}
+
+/// Writes the function of a step of a pass: block and step number.
+pub(super) fn emit_step(
+    e: &mut Emitter<'_>,
+    graph: &Graph,
+    plan: &Plan,
+    kind: PassKind,
+    (block, step): (usize, usize),
+) {
+    let arguments: [Value; 5] = e.arguments().try_into().expect("a step takes five arguments");
+    let [context, first, image, lo, hi] = arguments;
+    let PlannedBlock { block, steps } = &super::pass(plan, kind).blocks[block];
+    let one = e.int(1);
+    let scope = Scope::open(e, graph, plan, kind, context, (first, one));
+    scope.step(e, &block.stages, &steps[step], Band { image, lo, hi, rows: 1 });
+}
+
+impl Scope<'_> {
+    /// One step on rows of one image.
+    fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, band: Band) {
+        match step {
+            Step::Whole(index) => self.on_image(e, &stages[*index], band),
+            Step::Banded { stages: range, rows, unit } => {
+                let height = self.shape(stages[range.start].node).height();
+                let bands = |e: &mut Emitter<'_>, lo: Value, hi: Value, rows: usize| {
+                    e.range(lo, hi, rows as i64, |e, lo| {
+                        let hi = e.add(lo, rows as i64);
+                        for stage in &stages[range.clone()] {
+                            self.on_image(e, stage, Band { lo, hi, rows, ..band });
+                        }
+                    });
+                };
+                let mut lo = e.mul(band.lo, *unit as i64);
+                let (hi, height) = (e.mul(band.hi, *unit as i64), height);
+                let end = e.size(height);
+                let hi = e.min(hi, end);
+                let mut rows = *rows;
+                // A thread's share of an image is seldom a multiple of a band: what is left is cut into ever smaller ones.
+                while rows > 0 {
+                    let left = e.b.ins().isub(hi, lo);
+                    let rest = e.b.ins().urem_imm_u(left, rows as i64);
+                    let whole = e.b.ins().isub(hi, rest);
+                    bands(e, lo, whole, rows);
+                    lo = whole;
+                    rows = rows / 2 / unit * unit;
+                }
+                if !height.is_multiple_of(*unit) {
+                    bands(e, lo, hi, height % unit);
+                }
+            }
+            Step::Transform { stage, spectrum } => {
+                self.transform(e, &stages[*stage], *spectrum, band);
+            }
+            Step::Products { stage, together } => {
+                self.products(e, &stages[*stage], *together, band);
+            }
+        }
+    }
+
+    /// One stage on a band of one image.
+    fn on_image(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) {
+        let image = band.image;
+        let shape = self.shape(stage.node);
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
+        match stage.op {
+            StageOp::Import => {
+                let images = context::load(e, I64, self.context, offset_of!(Context, images));
+                let number = e.b.ins().iadd(self.first, image);
+                let planes = e.at(images, number, shape.elements());
+                let pixels = at(e, stage.writes);
+                layout::import(e, shape, planes, pixels);
+            }
+            StageOp::Forward { relu, add, .. } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => self.conv(e, stage, band, relu),
+                Op::BatchNorm { .. } => {
+                    let norm = self.plan.norm(stage.node);
+                    let tensors = [at(e, stage.reads[0]), at(e, stage.writes)];
+                    let rows = self.affine(e, norm);
+                    let addend = add.map(|add| at(e, add));
+                    norm::normalise(e, norm, rows, (addend, relu), tensors);
+                }
+                Op::Relu => {
+                    let value = self.worked_on(e, stage, image);
+                    elementwise::relu(e, value, shape.elements());
+                }
+                Op::LeakyRelu { slope } => {
+                    let value = self.worked_on(e, stage, image);
+                    elementwise::leaky_relu(e, value, slope, shape.elements());
+                }
+                Op::Elu { alpha } => {
+                    let value = self.worked_on(e, stage, image);
+                    elementwise::elu(e, value, alpha, shape.elements());
+                }
+                Op::Dropout { p, index } => {
+                    let value = self.worked_on(e, stage, image);
+                    if self.kind == PassKind::Training {
+                        self.drop_elements(e, (p, index), image, value, shape);
+                    }
+                }
+                Op::MaxPool { .. } | Op::AvgPool { .. } => {
+                    let pool = self.pool(stage.node);
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    pool::forward(e, &pool, (band.lo, band.hi), input, output);
+                }
+                Op::GlobalAvgPool => {
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    pool::global_average(e, self.operand_shape(stage.node), input, output);
+                }
+                Op::Add => {
+                    let inputs = self.inputs(e, stage, image);
+                    let output = at(e, stage.writes);
+                    join::add(e, &inputs, output, shape.elements(), relu);
+                }
+                Op::Concat => {
+                    let parts = self.parts(e, stage, image);
+                    let output = at(e, stage.writes);
+                    join::concat(e, shape, &parts, output);
+                }
+                Op::Mul => {
+                    let factors = self.factors(e, stage.node, &stage.reads, image);
+                    let output = at(e, stage.writes);
+                    join::multiply(e, shape, &factors, output);
+                }
+                Op::Input | Op::Softmax => unreachable!("walked elsewhere (a bug in nin)"),
+            },
+            StageOp::InputGrad { input, mask, accumulates } => {
+                let mask = mask.map(|mask| at(e, mask));
+                let grad = GradOperands {
+                    grad: at(e, stage.reads[0]),
+                    result: at(e, stage.writes),
+                    mask,
+                    accumulates,
+                };
+                self.input_grad(e, stage, (input, image), grad);
+            }
+            StageOp::Statistics => {
+                let norm = self.plan.norm(stage.node);
+                let x = at(e, stage.reads[0]);
+                let (images, moments) = (self.images_before(e, image), self.moments(e, norm));
+                norm::statistics(e, norm, images, x, moments);
+            }
+            StageOp::ScaleGrad => {
+                let norm = self.plan.norm(stage.node);
+                let tensors = [at(e, stage.reads[0]), at(e, stage.reads[1])];
+                let (statistics, scale) = (self.statistics(e), self.weight_grad(e, stage.writes));
+                norm::scale_grad(e, norm, statistics, tensors, scale);
+            }
+            StageOp::KernelGrad => {
+                let conv = self.plan.conv(stage.node);
+                let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
+                let kernel = self.weight_grad(e, stage.writes);
+                conv::kernel_grad(
+                    e,
+                    conv.tile(Product::KernelGrad),
+                    &conv.geometry,
+                    input,
+                    grad,
+                    kernel,
+                );
+            }
+            StageOp::BiasGrad => {
+                let grad = at(e, stage.reads[0]);
+                let bias = self.weight_grad(e, stage.writes);
+                let pixels = e.size(shape.pixels());
+                conv::bias_grad(e, shape.channels(), pixels, grad, bias);
+            }
+            StageOp::Loss => unreachable!("the loss is walked by chunk (a bug in nin)"),
+        }
+    }
+
+    /// One stage on all images of the chunk: tensors are matrices with a row an image.
+    fn on_chunk(&self, e: &mut Emitter<'_>, stage: &Stage) {
+        let zero = e.int(0);
+        let shape = self.shape(stage.node);
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, zero);
+        match stage.op {
+            StageOp::Forward { relu, add, .. } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => {
+                    let conv = self.plan.conv(stage.node);
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    let addend = add.map(|add| at(e, add));
+                    let operands = self.forward_operands(e, conv, input, output, addend);
+                    let sizes = (conv.geometry.cin, conv.geometry.cout);
+                    conv::multiply(
+                        e,
+                        conv.tile(Product::Forward),
+                        sizes,
+                        Rows::Counted(self.count),
+                        operands,
+                        relu,
+                    );
+                }
+                Op::Softmax => {
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    loss::softmax(e, shape.channels(), self.count, input, output);
+                }
+                Op::Relu
+                | Op::LeakyRelu { .. }
+                | Op::Elu { .. }
+                | Op::Dropout { .. }
+                | Op::BatchNorm { .. }
+                | Op::Add
+                | Op::Concat
+                | Op::Mul => self.each_image(e, stage),
+                Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
+                    unreachable!("walked image by image (a bug in nin)")
+                }
+            },
+            StageOp::InputGrad { mask, accumulates, .. } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => {
+                    let conv = self.plan.conv(stage.node);
+                    let operands = Operands {
+                        input: at(e, stage.reads[0]),
+                        panels: self.prepared(e, conv.prepared(Product::InputGrad).panels()[0]),
+                        output: at(e, stage.writes),
+                        bias: None,
+                        mask: mask.map(|mask| at(e, mask)),
+                        addend: None,
+                        accumulates,
+                    };
+                    let sizes = (conv.geometry.cout, conv.geometry.cin);
+                    conv::multiply(
+                        e,
+                        conv.tile(Product::InputGrad),
+                        sizes,
+                        Rows::Counted(self.count),
+                        operands,
+                        false,
+                    );
+                }
+                Op::Input
+                | Op::Relu
+                | Op::LeakyRelu { .. }
+                | Op::Elu { .. }
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::GlobalAvgPool
+                | Op::Dropout { .. }
+                | Op::BatchNorm { .. }
+                | Op::Softmax
+                | Op::Add
+                | Op::Concat
+                | Op::Mul => self.each_image(e, stage),
+            },
+            StageOp::Statistics | StageOp::ScaleGrad => self.each_image(e, stage),
+            StageOp::KernelGrad => {
+                let conv = self.plan.conv(stage.node);
+                let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
+                let kernel = self.weight_grad(e, stage.writes);
+                let sizes = (conv.geometry.cin, conv.geometry.cout);
+                conv::kernel_grad_of_rows(
+                    e,
+                    conv.tile(Product::KernelGrad),
+                    sizes,
+                    (self.count, 1),
+                    [input, grad, kernel],
+                );
+            }
+            StageOp::BiasGrad => {
+                let grad = at(e, stage.reads[0]);
+                let bias = self.weight_grad(e, stage.writes);
+                conv::bias_grad(e, shape.channels(), self.count, grad, bias);
+            }
+            StageOp::Loss => self.loss(e, stage),
+            StageOp::Import => unreachable!("images are read one by one (a bug in nin)"),
+        }
+    }
+
+    /// A stage that works on one image at a time, whatever the block's domain.
+    fn each_image(&self, e: &mut Emitter<'_>, stage: &Stage) {
+        let zero = e.int(0);
+        e.range(zero, self.count, 1, |e, image| {
+            let (lo, rows) = (e.int(0), self.shape(stage.node).height());
+            let hi = e.size(rows);
+            self.on_image(e, stage, Band { image, lo, hi, rows });
+        });
+    }
+
+    /// A convolution's band.
+    fn conv(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band, relu: bool) {
+        let conv = self.plan.conv(stage.node);
+        let geometry = conv.geometry;
+        let shape = self.shape(stage.node);
+        if let Some(winograd) = conv.winograd(Product::Forward) {
+            return self.winograd_forward(e, stage, winograd, band, relu);
+        }
+        if geometry.is_pointwise() {
+            let pixels = band.rows * shape.width();
+            let input = self.row(e, stage.reads[0], band.image, band.lo);
+            let output = self.row(e, stage.writes, band.image, band.lo);
+            let addend = self.addend(e, stage, band);
+            let operands = self.forward_operands(e, conv, input, output, addend);
+            let sizes = (geometry.cin, geometry.cout);
+            return conv::multiply(
+                e,
+                conv.tile(Product::Forward),
+                sizes,
+                Rows::Fixed(pixels),
+                operands,
+                relu,
+            );
+        }
+        let input = self.image(e, stage.reads[0], band.image);
+        // A band's buffer holds its rows alone; row 0 of the image would lie before it.
+        let output = self.row(e, stage.writes, band.image, band.lo);
+        let above = e.mul(band.lo, -((4 * shape.width() * shape.channels()) as i64));
+        let output = e.b.ins().iadd(output, above);
+        let addend = self.addend(e, stage, band).map(|addend| e.b.ins().iadd(addend, above));
+        let operands = self.forward_operands(e, conv, input, output, addend);
+        let rows = (band.lo, band.hi);
+        conv::correlate(e, conv.tile(Product::Forward), &geometry.forward(), rows, operands, relu);
+    }
+
+    /// Where the first row of a band of what a stage adds lies.
+    pub(super) fn addend(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) -> Option<Value> {
+        let StageOp::Forward { add: Some(add), .. } = stage.op else { return None };
+        Some(self.row(e, add, band.image, band.lo))
+    }
+
+    pub(super) fn forward_operands(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        input: Value,
+        output: Value,
+        addend: Option<Value>,
+    ) -> Operands {
+        let panels = self.prepared(e, conv.prepared(Product::Forward).panels()[0]);
+        let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
+        Operands { input, panels, output, bias, mask: None, addend, accumulates: false }
+    }
+
+    /// What a node contributes to the gradient of one of its inputs, on one image.
+    fn input_grad(
+        &self,
+        e: &mut Emitter<'_>,
+        stage: &Stage,
+        (input, image): (usize, Value),
+        operands: GradOperands,
+    ) {
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
+        let shape = self.shape(stage.node);
+        let read = self.shape(self.graph.node(stage.node).inputs[input]);
+        match self.graph.node(stage.node).op {
+            Op::Conv { .. } => self.conv_input_grad(e, (stage.node, image), operands),
+            Op::Relu => {
+                let value = at(e, stage.reads[1]);
+                elementwise::relu_grad(e, operands, value, shape.elements());
+            }
+            Op::LeakyRelu { slope } => {
+                let value = at(e, stage.reads[1]);
+                elementwise::leaky_relu_grad(e, operands, value, slope, shape.elements());
+            }
+            Op::Elu { alpha } => {
+                let value = at(e, stage.reads[1]);
+                elementwise::elu_grad(e, operands, value, alpha, shape.elements());
+            }
+            Op::Dropout { p, index } => {
+                self.drop_grad(e, (p, index), image, operands, self.pass.is_in_place(stage), shape);
+            }
+            Op::BatchNorm { .. } => {
+                let (norm, x) = (self.plan.norm(stage.node), at(e, stage.reads[1]));
+                let statistics = self.statistics(e);
+                // The mask is the operand, which is the ReLU's value.
+                norm::input_grad(e, norm, statistics, x, operands);
+            }
+            Op::MaxPool { .. } | Op::AvgPool { .. } => {
+                let value = stage.reads.get(1).map(|&value| at(e, value));
+                pool::input_grad(e, &self.pool(stage.node), value, operands);
+            }
+            Op::GlobalAvgPool => pool::global_average_grad(e, read, operands),
+            Op::Add => {
+                if operands.mask.is_some() || !self.pass.is_in_place(stage) {
+                    join::add_grad(e, operands, shape.elements());
+                }
+            }
+            Op::Concat => {
+                let before = &self.graph.node(stage.node).inputs[..input];
+                let first = before.iter().map(|&id| self.shape(id).channels()).sum();
+                join::concat_grad(e, (shape, first), read, operands);
+            }
+            Op::Mul => {
+                let others = self.factors(e, stage.node, &stage.reads[1..], image);
+                join::multiply_grad(e, (shape, read), &others, operands);
+            }
+            Op::Input | Op::Softmax => unreachable!("has no input gradient (a bug in nin)"),
+        }
+    }
+
+    /// Where the values that a stage reads lie.
+    fn inputs(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Vec<Value> {
+        stage.reads.iter().map(|&tensor| self.image(e, tensor, image)).collect()
+    }
+
+    /// The same, with the channels of each.
+    fn parts(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Vec<(usize, Value)> {
+        let inputs = &self.graph.node(stage.node).inputs;
+        let channels = inputs.iter().map(|&id| self.shape(id).channels());
+        channels.zip(self.inputs(e, stage, image)).collect()
+    }
+
+    /// Values that are multiplied with each other to one of a node's shape.
+    fn factors(
+        &self,
+        e: &mut Emitter<'_>,
+        node: NodeId,
+        values: &[Tensor],
+        image: Value,
+    ) -> Vec<Factor> {
+        let shape = self.shape(node);
+        let factor = |&tensor: &Tensor| {
+            let Tensor::Value(id) = tensor else {
+                unreachable!("{tensor} is no value (a bug in nin)")
+            };
+            let is_whole = self.shape(id).pixels() == shape.pixels();
+            Factor { at: self.image(e, tensor, image), is_whole }
+        };
+        values.iter().map(factor).collect()
+    }
+
+    fn conv_input_grad(
+        &self,
+        e: &mut Emitter<'_>,
+        (node, image): (NodeId, Value),
+        operands: GradOperands,
+    ) {
+        let conv = self.plan.conv(node);
+        let geometry = conv.geometry;
+        if let Some(winograd) = conv.winograd(Product::InputGrad) {
+            return self.winograd_input_grad(e, conv, (winograd, image), operands);
+        }
+        let GradOperands { grad, result, mask, accumulates } = operands;
+        let offsets = conv.prepared(Product::InputGrad).panels();
+        for (phase, &offset) in geometry.input_grad().iter().zip(offsets) {
+            let panels = self.prepared(e, offset);
+            let operands = Operands {
+                input: grad,
+                panels,
+                output: result,
+                bias: None,
+                mask,
+                addend: None,
+                accumulates,
+            };
+            if geometry.is_pointwise() {
+                let sizes = (geometry.cout, geometry.cin);
+                let rows = Rows::Fixed(self.shape(node).pixels());
+                conv::multiply(e, conv.tile(Product::InputGrad), sizes, rows, operands, false);
+            } else {
+                let (lo, hi) = (e.int(0), e.size(phase.correlation.y.outputs));
+                conv::correlate(
+                    e,
+                    conv.tile(Product::InputGrad),
+                    &phase.correlation,
+                    (lo, hi),
+                    operands,
+                    false,
+                );
+            }
+        }
+    }
+
+    fn loss(&self, e: &mut Emitter<'_>, stage: &Stage) {
+        let zero = e.int(0);
+        let field = |e: &mut Emitter<'_>, offset: usize| {
+            let base = context::load(e, I64, self.context, offset);
+            e.at(base, self.first, 1)
+        };
+        let operands = LossOperands {
+            logits: self.image(e, stage.reads[0], zero),
+            grad: self.image(e, stage.writes, zero),
+            labels: field(e, offset_of!(Context, labels)),
+            losses: field(e, offset_of!(Context, results)),
+            correct: field(e, offset_of!(Context, correct)),
+            per_image: context::load(e, F32, self.context, offset_of!(Context, per_image)),
+            smoothing: context::load(e, F32, self.context, offset_of!(Context, smoothing)),
+        };
+        let classes = self.shape(stage.node).channels();
+        loss::cross_entropy(e, classes, self.count, &operands);
+    }
+
+    /// What an op that changes numbers where they are is to work on: its operand, copied to the value's place if that is
+    /// another one.
+    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Value {
+        let (operand, value) = (stage.reads[0], stage.writes);
+        let to = self.image(e, value, image);
+        if !self.pass.is_in_place(stage) {
+            let from = self.image(e, operand, image);
+            elementwise::copy(e, from, to, self.shape(stage.node).elements());
+        }
+        to
+    }
+
+    /// Drops elements if the step asks for dropout.
+    fn drop_elements(
+        &self,
+        e: &mut Emitter<'_>,
+        (p, index): (f64, u32),
+        image: Value,
+        tensor: Value,
+        shape: Shape,
+    ) {
+        let (on, mask, image) = self.dropout(e, (p, index), image);
+        let zero = e.int(0);
+        // `on` is 0 or 1: a loop of no or one turn.
+        e.range(zero, on, 1, |e, _| {
+            let in_place = GradOperands::in_place(tensor);
+            elementwise::drop_elements(e, mask, image, in_place, shape.elements());
+        });
+    }
+
+    /// The gradient under a dropout's mask, if the step asks for dropout.
+    fn drop_grad(
+        &self,
+        e: &mut Emitter<'_>,
+        dropout: (f64, u32),
+        image: Value,
+        operands: GradOperands,
+        in_place: bool,
+        shape: Shape,
+    ) {
+        if in_place {
+            return self.drop_elements(e, dropout, image, operands.result, shape);
+        }
+        let (on, mask, image) = self.dropout(e, dropout, image);
+        let (zero, one) = (e.int(0), e.int(1));
+        e.range(zero, on, 1, |e, _| {
+            elementwise::drop_elements(e, mask, image, operands, shape.elements());
+        });
+        e.range(on, one, 1, |e, _| join::add_grad(e, operands, shape.elements()));
+    }
+
+    /// Whether the step asks for dropout (0 or 1), what a dropout's mask is hashed from, and the image's number in the batch.
+    fn dropout(
+        &self,
+        e: &mut Emitter<'_>,
+        (p, index): (f64, u32),
+        image: Value,
+    ) -> (Value, Mask, Value) {
+        let load = |e: &mut Emitter<'_>, ty: Type, offset: usize| {
+            context::load(e, ty, self.context, offset)
+        };
+        let on = load(e, I64, offset_of!(Context, dropout));
+        let seed = load(e, I64, offset_of!(Context, seed));
+        let step = load(e, I64, offset_of!(Context, step));
+        let image = e.b.ins().iadd(self.first, image);
+        (on, Mask { p, index, seed, step }, image)
+    }
+}

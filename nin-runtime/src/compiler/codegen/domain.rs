@@ -1,0 +1,265 @@
+//! The steps of a block that work in Winograd's domain, and the stages that bring their products back.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value};
+
+use super::block::Band;
+use super::conv::{self, Operands};
+use super::emitter::Emitter;
+use super::grad::GradOperands;
+use super::scope::Scope;
+use super::winograd::{self, Finish, Grid, SpectrumRows};
+use crate::compiler::fuse::Stage;
+use crate::compiler::geometry::Correlation;
+use crate::compiler::plan::{
+    ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, Winograd, product_of,
+};
+use crate::compiler::winograd::Role;
+
+/// The correlation that a product is, or of whose output it is a gradient.
+fn correlation(conv: &ConvPlan, product: Product) -> Correlation {
+    match product {
+        Product::Forward | Product::KernelGrad => conv.geometry.forward(),
+        Product::InputGrad => conv.geometry.input_grad()[0].correlation,
+    }
+}
+
+/// The tiles of a product's result.
+fn outputs(conv: &ConvPlan, product: Product, winograd: Winograd) -> Grid {
+    let Correlation { y, x, .. } = correlation(conv, product);
+    Grid::outputs(winograd.size, (y.outputs, x.outputs))
+}
+
+/// The tiles that a spectrum is made of.
+fn grid(conv: &ConvPlan, spectrum: Spectrum) -> (Grid, Role) {
+    let product = spectrum.product();
+    let size = conv.transformed(product).size;
+    match spectrum {
+        Spectrum::Operand(_) => {
+            let Correlation { y, x, .. } = correlation(conv, product);
+            (Grid::inputs(size, &y, &x), Role::Input)
+        }
+        Spectrum::Grad => (Grid::outputs(size, conv.geometry.output), Role::OutputGrad),
+        Spectrum::Result(_) => unreachable!("products are made of spectra (a bug in nin)"),
+    }
+}
+
+impl Scope<'_> {
+    /// The rows of a spectrum that an image has.
+    fn rows(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        spectrum: Spectrum,
+        image: Value,
+    ) -> SpectrumRows {
+        let layout = conv.spectrum(spectrum, self.plan.chunk);
+        let at = self.spectrum(e, conv, spectrum);
+        let at = match layout.reach {
+            Reach::Chunk => e.at(at, image, layout.rows * layout.channels),
+            Reach::Band | Reach::Image => at,
+        };
+        SpectrumRows { at, first: e.int(0), layout }
+    }
+
+    /// Brings rows of tiles of what a stage reads into the domain.
+    pub(super) fn transform(
+        &self,
+        e: &mut Emitter<'_>,
+        stage: &Stage,
+        spectrum: Spectrum,
+        band: Band,
+    ) {
+        let conv = self.plan.conv(stage.node);
+        let map = self.image(e, stage.reads[spectrum.operand()], band.image);
+        let (grid, role) = grid(conv, spectrum);
+        let rows = self.rows(e, conv, spectrum, band.image);
+        let scratch = self.scratch(e);
+        winograd::transform(e, &grid, role, (band.lo, band.hi), map, scratch, rows);
+    }
+
+    /// The products of the frequencies `band.lo..band.hi`, of one image or of as many as the chunk has.
+    pub(super) fn products(&self, e: &mut Emitter<'_>, stage: &Stage, together: bool, band: Band) {
+        let conv = self.plan.conv(stage.node);
+        let product = product_of(stage.op);
+        let images = if together { Some(band.image) } else { None };
+        let one = e.int(1);
+        e.range(band.lo, band.hi, 1, |e, frequency| match product {
+            Product::Forward | Product::InputGrad => {
+                self.product(e, conv, product, frequency, images);
+            }
+            Product::KernelGrad => {
+                let images = images.unwrap_or(one);
+                self.kernel_product(e, conv, frequency, images);
+            }
+        });
+    }
+
+    /// The matrix product of one frequency.
+    fn product(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        product: Product,
+        frequency: Value,
+        images: Option<Value>,
+    ) {
+        let (kernel, tile) = match product {
+            Product::InputGrad => {
+                (conv.prepared(Product::InputGrad), conv.tile(Product::InputGrad))
+            }
+            Product::Forward | Product::KernelGrad => {
+                (conv.prepared(Product::Forward), conv.tile(Product::Forward))
+            }
+        };
+        let PreparedSpectrum { offset, stride, .. } = kernel.spectrum();
+        let chunk = self.plan.chunk;
+        let [operand, result] =
+            [Spectrum::Operand(product), Spectrum::Result(product)].map(|spectrum| {
+                let layout = conv.spectrum(spectrum, chunk);
+                let at = self.spectrum(e, conv, spectrum);
+                (e.at(at, frequency, layout.stride), layout)
+            });
+        let panels = self.prepared(e, offset);
+        let panels = e.at(panels, frequency, stride);
+        let sizes @ (inputs, outputs) = (operand.1.channels, result.1.channels);
+        let rows = operand.1.rows;
+        let multiply = |e: &mut Emitter<'_>, first: Value, rows: usize| {
+            let (input, output) = (e.at(operand.0, first, inputs), e.at(result.0, first, outputs));
+            let operands = Operands {
+                input,
+                panels,
+                output,
+                bias: None,
+                mask: None,
+                addend: None,
+                accumulates: false,
+            };
+            conv::multiply(e, tile, sizes, conv::Rows::Fixed(rows), operands, false);
+        };
+        let Some(images) = images else {
+            let zero = e.int(0);
+            return multiply(e, zero, rows);
+        };
+        // Only the last chunk of a batch is not full: its images go through one by one.
+        let full = e.b.ins().icmp_imm_s(IntCC::Equal, images, chunk as i64);
+        let zero = e.int(0);
+        e.when(full, |e| multiply(e, zero, chunk * rows));
+        let left = e.b.ins().select(full, zero, images);
+        if chunk > 1 {
+            e.range(zero, left, 1, |e, image| {
+                let first = e.mul(image, rows as i64);
+                multiply(e, first, rows);
+            });
+        }
+    }
+
+    /// Adds to one frequency's sums of a kernel's gradient.
+    fn kernel_product(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        frequency: Value,
+        images: Value,
+    ) {
+        let product = Product::KernelGrad;
+        let spectra = [Spectrum::Operand(product), Spectrum::Grad, Spectrum::Result(product)];
+        let operands = spectra.map(|spectrum| {
+            let layout = conv.spectrum(spectrum, self.plan.chunk);
+            let at = self.spectrum(e, conv, spectrum);
+            e.at(at, frequency, layout.stride)
+        });
+        let rows = conv.spectrum(Spectrum::Operand(product), self.plan.chunk).rows;
+        let sizes = (conv.geometry.cin, conv.geometry.cout);
+        conv::kernel_grad_of_rows(
+            e,
+            conv.tile(Product::KernelGrad),
+            sizes,
+            (images, rows),
+            operands,
+        );
+    }
+
+    /// A band of a forward convolution: its products are brought back; by bands it is all done here, one row of tiles at a time.
+    pub(super) fn winograd_forward(
+        &self,
+        e: &mut Emitter<'_>,
+        stage: &Stage,
+        winograd: Winograd,
+        band: Band,
+        relu: bool,
+    ) {
+        let conv = self.plan.conv(stage.node);
+        let product = Product::Forward;
+        let unit = winograd.size.outputs as i64;
+        let shape = self.shape(stage.node);
+        // A band's buffer holds its rows alone; row 0 of the image would lie before it.
+        let output = self.row(e, stage.writes, band.image, band.lo);
+        let above = e.mul(band.lo, -((4 * shape.width() * shape.channels()) as i64));
+        let output = e.b.ins().iadd(output, above);
+        let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
+        let addend = self.addend(e, stage, band).map(|addend| e.b.ins().iadd(addend, above));
+        let finish = Finish { bias, mask: None, addend, relu, accumulates: false };
+        let result = self.rows(e, conv, Spectrum::Result(product), band.image);
+        let lo = e.b.ins().udiv_imm_u(band.lo, unit);
+        let hi = e.add(band.hi, unit - 1);
+        let hi = e.b.ins().udiv_imm_u(hi, unit);
+        let scratch = self.scratch(e);
+        let outputs = outputs(conv, product, winograd);
+        if winograd.reach != Reach::Band {
+            winograd::inverse(e, &outputs, (lo, hi), result, (output, scratch), finish);
+            return;
+        }
+        let map = self.image(e, stage.reads[0], band.image);
+        let (inputs, role) = grid(conv, Spectrum::Operand(product));
+        e.range(lo, hi, 1, |e, first| {
+            let range = (first, e.add(first, 1));
+            let operand = self.rows(e, conv, Spectrum::Operand(product), band.image);
+            let (operand, result) =
+                (SpectrumRows { first, ..operand }, SpectrumRows { first, ..result });
+            winograd::transform(e, &inputs, role, range, map, scratch, operand);
+            let (zero, all) = (e.int(0), e.size(winograd.size.frequencies()));
+            e.range(zero, all, 1, |e, frequency| {
+                self.product(e, conv, product, frequency, None);
+            });
+            winograd::inverse(e, &outputs, range, result, (output, scratch), finish);
+        });
+    }
+
+    /// An input's gradient whose products are made is brought back.
+    pub(super) fn winograd_input_grad(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        (winograd, image): (Winograd, Value),
+        GradOperands { result, mask, accumulates, .. }: GradOperands,
+    ) {
+        let product = Product::InputGrad;
+        let rows = self.rows(e, conv, Spectrum::Result(product), image);
+        let outputs = outputs(conv, product, winograd);
+        let (tiles, _) = winograd.tiles(conv.geometry.input);
+        let range = (e.int(0), e.size(tiles));
+        let scratch = self.scratch(e);
+        let finish = Finish { bias: None, mask, addend: None, relu: false, accumulates };
+        winograd::inverse(e, &outputs, range, rows, (result, scratch), finish);
+    }
+
+    /// Clears the sums of a kernel's gradient.
+    pub(super) fn clear_sums(&self, e: &mut Emitter<'_>, conv: &ConvPlan) {
+        let spectrum = Spectrum::Result(Product::KernelGrad);
+        let layout = conv.spectrum(spectrum, self.plan.chunk);
+        let sums = self.spectrum(e, conv, spectrum);
+        super::pool::zero(e, sums, layout.floats());
+    }
+
+    /// Brings the sums of a kernel's gradient back, to where the slice's gradients are.
+    pub(super) fn finish_sums(&self, e: &mut Emitter<'_>, conv: &ConvPlan) {
+        let spectrum = Spectrum::Result(Product::KernelGrad);
+        let size = conv.transformed(Product::KernelGrad).size;
+        let layout = conv.spectrum(spectrum, self.plan.chunk);
+        let (sums, scratch) = (self.spectrum(e, conv, spectrum), self.scratch(e));
+        let kernel =
+            self.weight_grad(e, crate::compiler::autodiff::Tensor::WeightGrad(conv.kernel));
+        winograd::kernel_grad(e, size, layout, (sums, scratch, kernel));
+    }
+}

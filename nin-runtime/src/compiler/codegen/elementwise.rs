@@ -1,0 +1,226 @@
+//! Ops that make a float of the same float alone: ReLU, leaky ReLU, ELU and dropout, and their gradients.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32X4, I32, I32X4};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+
+use super::emitter::{Emitter, LANES};
+use super::grad::GradOperands;
+use super::math;
+use super::rectify::{masked, rectified, where_positive};
+use crate::compiler::dropout;
+
+/// Puts `rule(x)` in the place of every float `x`.
+fn rewrite(
+    e: &mut Emitter<'_>,
+    value: Value,
+    floats: usize,
+    mut rule: impl FnMut(&mut Emitter<'_>, Value) -> Value,
+) {
+    e.lanes(floats, |e, ty, i| {
+        let at = e.at(value, i, 1);
+        let x = e.load(ty, at, 0);
+        let y = rule(e, x);
+        e.store(y, at, 0);
+    });
+}
+
+/// Contributes `rule(g, y)` for every float `g` of a gradient, where the value it is the gradient of is `y`.
+fn contribute(
+    e: &mut Emitter<'_>,
+    operands: GradOperands,
+    value: Value,
+    floats: usize,
+    mut rule: impl FnMut(&mut Emitter<'_>, Value, Value) -> Value,
+) {
+    e.lanes(floats, |e, ty, i| {
+        let (at, value) = (e.at(operands.grad, i, 1), e.at(value, i, 1));
+        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
+        let g = rule(e, g, y);
+        operands.leave(e, ty, g, i);
+    });
+}
+
+/// `max(x, 0)` over `floats` floats. NaN stays NaN.
+pub(super) fn relu(e: &mut Emitter<'_>, value: Value, floats: usize) {
+    rewrite(e, value, floats, rectified);
+}
+
+/// Zeroes a gradient where the ReLU's value is not positive.
+pub(super) fn relu_grad(e: &mut Emitter<'_>, operands: GradOperands, value: Value, floats: usize) {
+    contribute(e, operands, value, floats, masked);
+}
+
+/// `x`, but `slope * x` where `x < 0`, over `floats` floats. NaN stays NaN.
+pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Value, slope: f64, floats: usize) {
+    rewrite(e, value, floats, |e, x| {
+        let ty = e.b.func.dfg.value_type(x);
+        let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
+        let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
+        let scaled = e.b.ins().fmul(x, slope);
+        e.choose(negative, scaled, x)
+    });
+}
+
+/// Multiplies a gradient by the slope where the leaky ReLU's value is not positive.
+pub(super) fn leaky_relu_grad(
+    e: &mut Emitter<'_>,
+    operands: GradOperands,
+    value: Value,
+    slope: f64,
+    floats: usize,
+) {
+    contribute(e, operands, value, floats, |e, g, y| {
+        let ty = e.b.func.dfg.value_type(g);
+        let slope = e.float(ty, slope as f32);
+        let scaled = e.b.ins().fmul(g, slope);
+        where_positive(e, y, g, scaled)
+    });
+}
+
+/// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`, over `floats` floats. NaN stays NaN.
+pub(super) fn elu(e: &mut Emitter<'_>, value: Value, alpha: f64, floats: usize) {
+    rewrite(e, value, floats, |e, x| {
+        let ty = e.b.func.dfg.value_type(x);
+        let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
+        let saturated = where_positive(e, x, zero, x);
+        let saturated = math::exp_m1(e, saturated);
+        let saturated = e.b.ins().fmul(saturated, alpha);
+        where_positive(e, x, x, saturated)
+    });
+}
+
+/// Multiplies a gradient by the ELU's value plus `alpha` where that value is not positive.
+pub(super) fn elu_grad(
+    e: &mut Emitter<'_>,
+    operands: GradOperands,
+    value: Value,
+    alpha: f64,
+    floats: usize,
+) {
+    contribute(e, operands, value, floats, |e, g, y| {
+        let ty = e.b.func.dfg.value_type(g);
+        let alpha = e.float(ty, alpha as f32);
+        let slope = e.b.ins().fadd(y, alpha);
+        let scaled = e.b.ins().fmul(g, slope);
+        where_positive(e, y, g, scaled)
+    });
+}
+
+/// Copies `floats` floats.
+pub(super) fn copy(e: &mut Emitter<'_>, from: Value, to: Value, floats: usize) {
+    e.lanes(floats, |e, ty, i| {
+        let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
+        let x = e.load(ty, from, 0);
+        e.store(x, to, 0);
+    });
+}
+
+/// What a dropout's mask is hashed from, besides the image and the element.
+#[derive(Clone, Copy)]
+pub(super) struct Mask {
+    /// Probability of a zero.
+    pub(super) p: f64,
+    /// The dropout's number in the graph.
+    pub(super) index: u32,
+    /// The run's seed.
+    pub(super) seed: Value,
+    /// The step.
+    pub(super) step: Value,
+}
+
+/// Drops elements of one image's tensor: its value going forward, its gradient going backward, by the same mask.
+///
+/// The hash is [`dropout`]'s, lane by lane.
+pub(super) fn drop_elements(
+    e: &mut Emitter<'_>,
+    mask: Mask,
+    image: Value,
+    operands: GradOperands,
+    floats: usize,
+) {
+    let key = image_key(e, mask, image);
+    e.lanes(floats, |e, ty, i| {
+        let at = e.at(operands.grad, i, 1);
+        let x = e.load(ty, at, 0);
+        let keep = keeps(e, ty, key, i, dropout::threshold(mask.p));
+        let scale = e.float(ty, dropout::scale(mask.p));
+        let scaled = e.b.ins().fmul(x, scale);
+        let zero = e.float(ty, 0.0);
+        let y = e.choose(keep, scaled, zero);
+        operands.leave(e, ty, y, i);
+    });
+}
+
+/// [`dropout::image_key`] under [`dropout::layer_key`].
+fn image_key(e: &mut Emitter<'_>, mask: Mask, image: Value) -> Value {
+    let constant = |e: &mut Emitter<'_>, value: u64| e.int(value.cast_signed());
+    let spread = constant(e, dropout::SPREAD[0]);
+    let step = e.b.ins().imul(mask.step, spread);
+    let mixed = e.b.ins().bxor(mask.seed, step);
+    let mixed = mix64(e, mixed);
+    let layer = constant(e, u64::from(mask.index).wrapping_mul(dropout::SPREAD[1]));
+    let mixed = e.b.ins().bxor(mixed, layer);
+    let layer_key = mix64(e, mixed);
+    let spread = constant(e, dropout::SPREAD[2]);
+    let image = e.b.ins().imul(image, spread);
+    let mixed = e.b.ins().bxor(layer_key, image);
+    let mixed = mix64(e, mixed);
+    let high = e.b.ins().ushr_imm_u(mixed, 32);
+    e.b.ins().ireduce(I32, high)
+}
+
+/// SplitMix64's finaliser.
+fn mix64(e: &mut Emitter<'_>, mut x: Value) -> Value {
+    for (shift, multiplier) in
+        [(30, Some(dropout::FINAL64[0])), (27, Some(dropout::FINAL64[1])), (31, None)]
+    {
+        let shifted = e.b.ins().ushr_imm_u(x, shift);
+        x = e.b.ins().bxor(x, shifted);
+        if let Some(multiplier) = multiplier {
+            let multiplier = e.int(multiplier.cast_signed());
+            x = e.b.ins().imul(x, multiplier);
+        }
+    }
+    x
+}
+
+/// [`dropout::keeps`] for the elements from `element` on that the lanes of `ty` hold.
+fn keeps(e: &mut Emitter<'_>, ty: Type, key: Value, element: Value, threshold: u32) -> Value {
+    let integers = if ty == F32X4 { I32X4 } else { I32 };
+    let splat = |e: &mut Emitter<'_>, value: u32| {
+        let scalar = e.b.ins().iconst(I32, i64::from(value));
+        e.splat(integers, scalar)
+    };
+    let first = e.b.ins().ireduce(I32, element);
+    let mut x = e.splat(integers, first);
+    if ty == F32X4 {
+        x = add_lane_numbers(e, x);
+    }
+    let multiplier = splat(e, dropout::ELEMENT);
+    x = e.b.ins().imul(x, multiplier);
+    let key = e.splat(integers, key);
+    x = e.b.ins().bxor(x, key);
+    for (shift, multiplier) in
+        [(16, Some(dropout::FINAL[0])), (13, Some(dropout::FINAL[1])), (16, None)]
+    {
+        let shifted = e.b.ins().ushr_imm_u(x, shift);
+        x = e.b.ins().bxor(x, shifted);
+        if let Some(multiplier) = multiplier {
+            let multiplier = splat(e, multiplier);
+            x = e.b.ins().imul(x, multiplier);
+        }
+    }
+    let high = e.b.ins().ushr_imm_u(x, i64::from(32 - dropout::BITS));
+    let threshold = splat(e, threshold);
+    // Both sides have at most 25 bits, so a signed comparison, which every target has for vectors, will do.
+    e.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, high, threshold)
+}
+
+/// Adds 0, 1, 2, 3 to the lanes.
+fn add_lane_numbers(e: &mut Emitter<'_>, x: Value) -> Value {
+    let numbers: Vec<u8> = (0..LANES as u32).flat_map(u32::to_le_bytes).collect();
+    let constant = e.b.func.dfg.constants.insert(numbers.into());
+    let numbers = e.b.ins().vconst(I32X4, constant);
+    e.b.ins().iadd(x, numbers)
+}

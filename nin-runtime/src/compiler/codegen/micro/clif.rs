@@ -1,0 +1,190 @@
+//! The portable tile: CLIF over vectors of four floats, in program order.
+//!
+//! Sums stay in registers over all segments; a step loads the row of B once and broadcasts one element of A for each row.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F32X4, I64};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
+
+use super::super::emitter::{Emitter, LANES};
+use crate::compiler::kernel::{Epilogue, Group, Init, Tile};
+
+/// Steps of k written out in one turn of a group's loop.
+const UNROLL: usize = 4;
+
+/// The pointers and the count a tile is called with.
+struct Arguments {
+    a: Value,
+    b: Value,
+    c: Value,
+    bias: Value,
+    mask: Value,
+    segments: Value,
+}
+
+/// Writes a tile's body.
+pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, tile: &Tile) {
+    let arguments: [Value; 6] = e.arguments().try_into().expect("a tile takes six arguments");
+    let [a, b, c, bias, mask, segments] = arguments;
+    let arguments = Arguments { a, b, c, bias, mask, segments };
+    let sums = init(e, tile, &arguments);
+    let sums = sum(e, tile, &arguments, &sums);
+    finish(e, tile, &arguments, sums);
+}
+
+fn vectors(tile: &Tile) -> usize {
+    tile.cols.div_ceil(LANES)
+}
+
+/// Offset of a vector's first lane in a row.
+fn lane(vector: usize) -> i64 {
+    (vector * LANES) as i64
+}
+
+fn init(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments) -> Vec<Value> {
+    let mut sums = Vec::with_capacity(tile.rows * vectors(tile));
+    for row in 0..tile.rows {
+        let c = tile.c_row * row as i64;
+        for vector in 0..vectors(tile) {
+            sums.push(match tile.init {
+                Init::Zero => e.float(F32X4, 0.0),
+                Init::Bias => e.load(F32X4, arguments.bias, lane(vector)),
+                Init::Load => e.load(F32X4, arguments.c, c + lane(vector)),
+            });
+        }
+    }
+    sums
+}
+
+/// The loop over segments; all groups of one segment stand in its body.
+fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: &[Value]) -> Vec<Value> {
+    let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
+    let [left, a, b] = [(); 3].map(|()| e.b.append_block_param(header, I64));
+    let carried: Vec<Value> = sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
+    let first = block_args(&[arguments.segments, arguments.a, arguments.b], sums);
+    e.b.ins().jump(header, &first);
+    e.b.switch_to_block(header);
+    let more = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
+    e.b.ins().brif(more, inside, &[], exit, &[]);
+    e.b.switch_to_block(inside);
+    e.b.seal_block(inside);
+    let mut sums = carried.clone();
+    for group in &tile.groups {
+        sum_group(e, tile, group, a, b, &mut sums);
+    }
+    let left = e.add(left, -1);
+    let a = e.floats(a, tile.a_segment);
+    let b = e.floats(b, tile.b_segment);
+    e.b.ins().jump(header, &block_args(&[left, a, b], &sums));
+    e.b.seal_block(header);
+    e.b.switch_to_block(exit);
+    e.b.seal_block(exit);
+    carried
+}
+
+/// One group: a loop of [`UNROLL`] steps a turn, then the rest written out.
+fn sum_group(
+    e: &mut Emitter<'_>,
+    tile: &Tile,
+    group: &Group,
+    a: Value,
+    b: Value,
+    sums: &mut Vec<Value>,
+) {
+    let mut a = e.floats(a, group.a);
+    let mut b = e.floats(b, group.b);
+    let turns = group.k / UNROLL;
+    let mut rest = group.k;
+    if turns > 1 {
+        rest %= UNROLL;
+        let end = e.floats(b, tile.b_k * (turns * UNROLL) as i64);
+        let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
+        let [at_a, at_b] = [(); 2].map(|()| e.b.append_block_param(header, I64));
+        let carried: Vec<Value> =
+            sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
+        e.b.ins().jump(header, &block_args(&[a, b], sums));
+        // Sums are tested for and left with at the top, so that each of a turn is used once: Cranelift moves a load into the
+        // instruction that uses it only if nothing that follows from it is used twice.
+        e.b.switch_to_block(header);
+        let more = e.b.ins().icmp(IntCC::NotEqual, at_b, end);
+        e.b.ins().brif(more, inside, &[], exit, &[]);
+        e.b.switch_to_block(inside);
+        e.b.seal_block(inside);
+        let mut turn = carried.clone();
+        sum_steps(e, tile, group, at_a, at_b, UNROLL, &mut turn);
+        let next_a = e.floats(at_a, tile.a_k * UNROLL as i64);
+        let next_b = e.floats(at_b, tile.b_k * UNROLL as i64);
+        e.b.ins().jump(header, &block_args(&[next_a, next_b], &turn));
+        e.b.seal_block(header);
+        e.b.switch_to_block(exit);
+        e.b.seal_block(exit);
+        (a, b, *sums) = (at_a, at_b, carried);
+    }
+    sum_steps(e, tile, group, a, b, rest, sums);
+}
+
+/// `steps` steps of k, written out.
+fn sum_steps(
+    e: &mut Emitter<'_>,
+    tile: &Tile,
+    group: &Group,
+    a: Value,
+    b: Value,
+    steps: usize,
+    sums: &mut [Value],
+) {
+    for step in 0..steps as i64 {
+        let loaded: Vec<Value> = (0..vectors(tile))
+            .map(|vector| e.load(F32X4, b, tile.b_k * step + lane(vector)))
+            .collect();
+        for row in group.rows.clone() {
+            let element = e.load(F32, a, tile.a_k * step + tile.a_row * row as i64);
+            let broadcast = e.splat(F32X4, element);
+            for (vector, &b) in loaded.iter().enumerate() {
+                let sum = &mut sums[row * vectors(tile) + vector];
+                *sum = e.mul_add(broadcast, b, *sum);
+            }
+        }
+    }
+}
+
+/// Epilogue and stores; of a partial vector only the lanes that exist are stored.
+fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec<Value>) {
+    let zero = e.float(F32X4, 0.0);
+    for (index, sum) in sums.iter_mut().enumerate() {
+        let (row, vector) = (index / vectors(tile), index % vectors(tile));
+        for epilogue in &tile.epilogue {
+            *sum = match epilogue {
+                Epilogue::Relu => {
+                    let negative = e.b.ins().fcmp(FloatCC::LessThan, *sum, zero);
+                    e.choose(negative, zero, *sum)
+                }
+                Epilogue::Add => {
+                    let addend =
+                        e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
+                    e.b.ins().fadd(*sum, addend)
+                }
+                Epilogue::Mask => {
+                    let mask =
+                        e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
+                    let positive = e.b.ins().fcmp(FloatCC::GreaterThan, mask, zero);
+                    e.choose(positive, *sum, zero)
+                }
+            };
+        }
+        let at = tile.c_row * row as i64 + lane(vector);
+        let lanes = (tile.cols - vector * LANES).min(LANES);
+        if lanes == LANES {
+            e.store(*sum, arguments.c, at);
+        } else {
+            for lane in 0..lanes as u8 {
+                let element = e.b.ins().extractlane(*sum, lane);
+                e.store(element, arguments.c, at + i64::from(lane));
+            }
+        }
+    }
+}
+
+fn block_args(first: &[Value], rest: &[Value]) -> Vec<BlockArg> {
+    first.iter().chain(rest).map(|&value| value.into()).collect()
+}

@@ -1,0 +1,429 @@
+//! Batch normalisation, a few vectors of channels at a time: statistics, forward, gradients, and what is made of the sums of
+//! a batch.
+//!
+//! Mean and squared deviations of an image are taken in two passes over it, while it is in cache, and merged with those
+//! before it (Chan, Golub & LeVeque, 1979): no large squares are ever subtracted from each other.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, I64};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use cranelift_frontend::Variable;
+use nin_dsl::graph::WeightId;
+
+use super::affine::AffineRows;
+use super::context;
+use super::emitter::{Emitter, columns};
+use super::grad::GradOperands;
+use super::rectify::{masked, rectified};
+use super::slices::sum_of_slices;
+use super::strip::Strip;
+use crate::compiler::abi::Context;
+use crate::compiler::plan::{Affine, Gather, NormPlan, Plan, Row};
+
+/// Runs `body` for each of `pixels` pixels with the addresses of their channels.
+fn pixels<const N: usize>(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    tensors: [Value; N],
+    body: impl FnOnce(&mut Emitter<'_>, [Value; N]),
+) {
+    e.count(norm.pixels, |e, pixel| {
+        let at = tensors.map(|tensor| e.at(tensor, pixel, norm.channels));
+        body(e, at);
+    });
+}
+
+/// Variables that hold zeros, one for each vector.
+fn zeros(e: &mut Emitter<'_>, ty: Type, vectors: usize) -> Vec<Variable> {
+    let zero = |e: &mut Emitter<'_>| {
+        let sum = e.b.declare_var(ty);
+        let start = e.float(ty, 0.0);
+        e.b.def_var(sum, start);
+        sum
+    };
+    (0..vectors).map(|_| zero(e)).collect()
+}
+
+fn add_to(e: &mut Emitter<'_>, sum: Variable, value: Value) {
+    let before = e.b.use_var(sum);
+    let after = e.b.ins().fadd(before, value);
+    e.b.def_var(sum, after);
+}
+
+/// Merges mean and squared deviations of one image into those of the `images` before it.
+pub(super) fn statistics(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    images: Value,
+    x: Value,
+    [means, squares]: [Value; 2],
+) {
+    let images = e.b.ins().fcvt_from_sint(F32, images);
+    let one = e.float(F32, 1.0);
+    let after = e.b.ins().fadd(images, one);
+    let share = e.b.ins().fdiv(one, after);
+    let numbers = e.float(F32, norm.pixels as f32);
+    let spread = e.b.ins().fmul(images, share);
+    let spread = e.b.ins().fmul(spread, numbers);
+    for (ty, offsets) in columns(norm.channels) {
+        let sums = zeros(e, ty, offsets.len());
+        pixels(e, norm, [x], |e, [x]| {
+            for (&sum, &offset) in sums.iter().zip(&offsets) {
+                let x = e.load(ty, x, offset);
+                add_to(e, sum, x);
+            }
+        });
+        let numbers = e.float(ty, norm.pixels as f32);
+        let mean = |e: &mut Emitter<'_>, &sum: &Variable| {
+            let sum = e.b.use_var(sum);
+            e.b.ins().fdiv(sum, numbers)
+        };
+        let new: Vec<Value> = sums.iter().map(|sum| mean(e, sum)).collect();
+        let sums = zeros(e, ty, offsets.len());
+        pixels(e, norm, [x], |e, [x]| {
+            for ((&sum, &offset), &mean) in sums.iter().zip(&offsets).zip(&new) {
+                let x = e.load(ty, x, offset);
+                let deviation = e.b.ins().fsub(x, mean);
+                let before = e.b.use_var(sum);
+                let after = e.mul_add(deviation, deviation, before);
+                e.b.def_var(sum, after);
+            }
+        });
+        let (share, spread) = (e.splat(ty, share), e.splat(ty, spread));
+        for ((&sum, &offset), &mean) in sums.iter().zip(&offsets).zip(&new) {
+            let found = Spread { mean, squares: e.b.use_var(sum) };
+            let known =
+                Spread { mean: e.load(ty, means, offset), squares: e.load(ty, squares, offset) };
+            let merged = known.merge(e, found, share, spread);
+            e.store(merged.mean, means, offset);
+            e.store(merged.squares, squares, offset);
+        }
+    }
+}
+
+/// Mean and squared deviations of some numbers.
+#[derive(Clone, Copy)]
+struct Spread {
+    mean: Value,
+    squares: Value,
+}
+
+impl Spread {
+    /// Those of all numbers together, of which `share` are new; `spread` is the number of the old ones times the share.
+    fn merge(self, e: &mut Emitter<'_>, new: Spread, share: Value, spread: Value) -> Spread {
+        let delta = e.b.ins().fsub(new.mean, self.mean);
+        let mean = e.mul_add(delta, share, self.mean);
+        let squares = e.b.ins().fadd(self.squares, new.squares);
+        let delta = e.b.ins().fmul(delta, delta);
+        Spread { mean, squares: e.mul_add(delta, spread, squares) }
+    }
+}
+
+/// `(x - mean) * factor + shift`, of one image, perhaps with another value added, and perhaps a ReLU. NaN stays NaN.
+pub(super) fn normalise(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    rows: AffineRows,
+    (addend, relu): (Option<Value>, bool),
+    [x, y]: [Value; 2],
+) {
+    for (ty, offsets) in columns(norm.channels) {
+        let load = |e: &mut Emitter<'_>, row: Value| -> Vec<Value> {
+            offsets.iter().map(|&offset| e.load(ty, row, offset)).collect()
+        };
+        let (mean, factor, shift) = (load(e, rows.mean), load(e, rows.factor), load(e, rows.shift));
+        pixels(e, norm, [x, y, addend.unwrap_or(y)], |e, [x, y, d]| {
+            for (index, &offset) in offsets.iter().enumerate() {
+                let x = e.load(ty, x, offset);
+                let deviation = e.b.ins().fsub(x, mean[index]);
+                let mut value = e.mul_add(deviation, factor[index], shift[index]);
+                if addend.is_some() {
+                    let d = e.load(ty, d, offset);
+                    value = e.b.ins().fadd(value, d);
+                }
+                if relu {
+                    value = rectified(e, value);
+                }
+                e.store(value, y, offset);
+            }
+        });
+    }
+}
+
+/// Adds the gradient of the scale from one image: the sum of `dy (x - mean) / sqrt(variance + eps)`.
+pub(super) fn scale_grad(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    statistics: Value,
+    [grad, x]: [Value; 2],
+    scale: Value,
+) {
+    for (ty, offsets) in columns(norm.channels) {
+        let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), &offsets);
+        let sums = zeros(e, ty, offsets.len());
+        pixels(e, norm, [grad, x], |e, [grad, x]| {
+            for (index, &offset) in offsets.iter().enumerate() {
+                let (dy, x) = (e.load(ty, grad, offset), e.load(ty, x, offset));
+                let deviation = e.b.ins().fsub(x, means[index]);
+                let before = e.b.use_var(sums[index]);
+                let after = e.mul_add(dy, deviation, before);
+                e.b.def_var(sums[index], after);
+            }
+        });
+        let inverses = row(e, ty, norm, statistics, Row::Inverse, &offsets);
+        for (index, &offset) in offsets.iter().enumerate() {
+            let (sum, before) = (e.b.use_var(sums[index]), e.load(ty, scale, offset));
+            let after = e.mul_add(sum, inverses[index], before);
+            e.store(after, scale, offset);
+        }
+    }
+}
+
+/// Contributes to the gradient of one image's operand: `factor ((dy - mean dy) - slope (x - mean))`, in this order, so that what
+/// cancels does so before the factor, which may be large. A mask is the operand itself.
+pub(super) fn input_grad(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    statistics: Value,
+    x: Value,
+    operands: GradOperands,
+) {
+    let GradOperands { grad, result, .. } = operands;
+    for (ty, offsets) in columns(norm.channels) {
+        let mut load = |which| row(e, ty, norm, statistics, which, &offsets);
+        let (means, factors) = (load(Row::Affine(Affine::Mean)), load(Row::Affine(Affine::Factor)));
+        let (grad_means, slopes) = (load(Row::GradMean), load(Row::GradSlope));
+        pixels(e, norm, [grad, x, result], |e, [grad, x, result]| {
+            for (index, &offset) in offsets.iter().enumerate() {
+                let (dy, x) = (e.load(ty, grad, offset), e.load(ty, x, offset));
+                let (dy, back) =
+                    (e.b.ins().fsub(dy, grad_means[index]), e.b.ins().fsub(means[index], x));
+                let sum = e.mul_add(back, slopes[index], dy);
+                let mut value = e.b.ins().fmul(sum, factors[index]);
+                if operands.mask.is_some() {
+                    value = masked(e, value, x);
+                }
+                operands.store(e, ty, value, (result, offset));
+            }
+        });
+    }
+}
+
+/// Vectors of a row of the batch's statistics.
+fn row(
+    e: &mut Emitter<'_>,
+    ty: Type,
+    norm: &NormPlan,
+    statistics: Value,
+    row: Row,
+    offsets: &[i64],
+) -> Vec<Value> {
+    let first = norm.statistic(row) as i64;
+    offsets.iter().map(|offset| e.load(ty, statistics, first + offset)).collect()
+}
+
+/// `1 / sqrt(variance + eps)`.
+fn inverse_deviation(e: &mut Emitter<'_>, ty: Type, variance: Value, eps: f64) -> Value {
+    let eps = e.float(ty, eps as f32);
+    let sum = e.b.ins().fadd(variance, eps);
+    let deviation = e.b.ins().sqrt(sum);
+    let one = e.float(ty, 1.0);
+    e.b.ins().fdiv(one, deviation)
+}
+
+/// Loads a number of each weight for the channels from `i` on.
+fn of_weights<const N: usize>(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    (weights, ids): (Value, [WeightId; N]),
+    ty: Type,
+    i: Value,
+) -> [Value; N] {
+    ids.map(|id| {
+        let at = e.at(weights, i, 1);
+        e.load(ty, at, plan.weights[id.index()] as i64)
+    })
+}
+
+/// Rebuilds the rows that normalise by the running statistics, at `base` and the channels of a strip.
+pub(super) fn prepare(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    norm: &NormPlan,
+    (weights, base): (Value, Value),
+    strip: Strip<'_>,
+) -> AffineRows {
+    let rows = AffineRows::behind(e, norm, base);
+    e.lanes(strip.channels, |e, ty, i| {
+        let i = e.b.ins().iadd(strip.first, i);
+        let [scale, shift, mean, variance] =
+            of_weights(e, plan, (weights, norm.weights.all()), ty, i);
+        let inverse = inverse_deviation(e, ty, variance, norm.eps);
+        let factor = e.b.ins().fmul(scale, inverse);
+        for (row, value) in [(rows.mean, mean), (rows.factor, factor), (rows.shift, shift)] {
+            let at = e.at(row, i, 1);
+            e.store(value, at, 0);
+        }
+    });
+    rows
+}
+
+/// Makes what the next phase reads of the sums of all slices of `images` images.
+pub(super) fn gather(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    context: Value,
+    gather: Gather,
+    images: Value,
+) {
+    match gather {
+        Gather::Statistics(node) => gather_statistics(e, plan, plan.norm(node), context, images),
+        Gather::Gradients(node) => gather_gradients(e, plan, plan.norm(node), context, images),
+    }
+}
+
+/// Merges the moments of the slices, in order, into the statistics of the batch.
+fn gather_statistics(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    norm: &NormPlan,
+    context: Value,
+    images: Value,
+) {
+    let sums = context::load(e, I64, context, offset_of!(Context, gradients));
+    let weights = context::load(e, I64, context, offset_of!(Context, weights));
+    let merges: Vec<_> =
+        (1..plan.slices).map(|slice| merge_factors(e, plan, norm, slice, images)).collect();
+    let numbers = numbers(e, norm, images);
+    let (zero, one) = (e.float(F32, 0.0), e.float(F32, 1.0));
+    let others = e.b.ins().fsub(numbers, one);
+    let alone = e.b.ins().fcmp(FloatCC::Equal, others, zero);
+    let others = e.b.ins().select(alone, one, others);
+    e.lanes(norm.channels, |e, ty, i| {
+        let moments = |e: &mut Emitter<'_>, slice: usize| {
+            let [mean, squares] = norm.moments().map(|row| {
+                let at = e.at(sums, i, 1);
+                e.load(ty, at, (slice * plan.slice_floats + plan.weight_floats + row) as i64)
+            });
+            Spread { mean, squares }
+        };
+        let mut all = moments(e, 0);
+        for (slice, &(share, spread)) in (1..).zip(&merges) {
+            let new = moments(e, slice);
+            let (share, spread) = (e.splat(ty, share), e.splat(ty, spread));
+            all = all.merge(e, new, share, spread);
+        }
+        let [scale, shift] =
+            of_weights(e, plan, (weights, [norm.weights.scale, norm.weights.shift]), ty, i);
+        let (numbers, others) = (e.splat(ty, numbers), e.splat(ty, others));
+        let variance = e.b.ins().fdiv(all.squares, numbers);
+        let inverse = inverse_deviation(e, ty, variance, norm.eps);
+        let factor = e.b.ins().fmul(scale, inverse);
+        let unbiased = e.b.ins().fdiv(all.squares, others);
+        let rows = [
+            (Row::Affine(Affine::Mean), all.mean),
+            (Row::Affine(Affine::Factor), factor),
+            (Row::Affine(Affine::Shift), shift),
+            (Row::Inverse, inverse),
+            (Row::Unbiased, unbiased),
+        ];
+        for (row, value) in rows {
+            let at = statistic(e, norm, context, row, i);
+            e.store(value, at, 0);
+        }
+    });
+}
+
+/// What `Spread::merge` needs for slice number `slice` of `images` images: the share of its numbers among all up to it,
+/// and that share times those before it.
+fn merge_factors(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    norm: &NormPlan,
+    slice: usize,
+    images: Value,
+) -> (Value, Value) {
+    let (first, most) = (e.size(slice * plan.slice_images()), e.size(plan.slice_images()));
+    let before = e.min(first, images);
+    let left = e.b.ins().isub(images, before);
+    let own = e.min(left, most);
+    let [before, own] = [before, own].map(|images| e.b.ins().fcvt_from_sint(F32, images));
+    let all = e.b.ins().fadd(before, own);
+    let share = e.b.ins().fdiv(own, all);
+    let pixels = e.float(F32, norm.pixels as f32);
+    let spread = e.b.ins().fmul(share, before);
+    (share, e.b.ins().fmul(spread, pixels))
+}
+
+/// From the gradients of scale and shift, which are sums over the batch, what the operand's gradient needs of them.
+fn gather_gradients(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    norm: &NormPlan,
+    context: Value,
+    images: Value,
+) {
+    let sums = context::load(e, I64, context, offset_of!(Context, gradients));
+    let numbers = numbers(e, norm, images);
+    e.lanes(norm.channels, |e, ty, i| {
+        let numbers = e.splat(ty, numbers);
+        let [scale_mean, shift_mean] = [norm.weights.scale, norm.weights.shift].map(|id| {
+            let at = e.at(sums, i, 1);
+            let at = e.floats(at, plan.weights[id.index()] as i64);
+            let sum = sum_of_slices(e, plan, ty, at);
+            e.b.ins().fdiv(sum, numbers)
+        });
+        let inverse = statistic(e, norm, context, Row::Inverse, i);
+        let inverse = e.load(ty, inverse, 0);
+        let slope = e.b.ins().fmul(inverse, scale_mean);
+        for (row, value) in [(Row::GradMean, shift_mean), (Row::GradSlope, slope)] {
+            let at = statistic(e, norm, context, row, i);
+            e.store(value, at, 0);
+        }
+    });
+}
+
+/// Numbers of a channel in `images` images, as a float.
+fn numbers(e: &mut Emitter<'_>, norm: &NormPlan, images: Value) -> Value {
+    let numbers = e.mul(images, norm.pixels as i64);
+    e.b.ins().fcvt_from_sint(F32, numbers)
+}
+
+/// Moves the running statistics by those of `images` images. One number a channel has no variance, and moves none.
+pub(super) fn track(e: &mut Emitter<'_>, plan: &Plan, context: Value, images: Value) {
+    for norm in &plan.norms {
+        if norm.pixels > 1 {
+            move_running(e, plan, norm, context);
+        } else {
+            let several = e.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, images, 1);
+            e.when(several, |e| move_running(e, plan, norm, context));
+        }
+    }
+}
+
+/// `running += momentum (batch - running)`.
+fn move_running(e: &mut Emitter<'_>, plan: &Plan, norm: &NormPlan, context: Value) {
+    let weights = context::load(e, I64, context, offset_of!(Context, weights));
+    let pairs =
+        [(norm.weights.mean, Row::Affine(Affine::Mean)), (norm.weights.variance, Row::Unbiased)];
+    for (weight, row) in pairs {
+        let running = e.floats(weights, plan.weights[weight.index()] as i64);
+        e.lanes(norm.channels, |e, ty, i| {
+            let (at, batch) = (e.at(running, i, 1), statistic(e, norm, context, row, i));
+            let (before, batch) = (e.load(ty, at, 0), e.load(ty, batch, 0));
+            let way = e.b.ins().fsub(batch, before);
+            let momentum = e.float(ty, norm.momentum as f32);
+            let after = e.mul_add(momentum, way, before);
+            e.store(after, at, 0);
+        });
+    }
+}
+
+/// Where channel `i` of a row of the batch's statistics lies.
+fn statistic(e: &mut Emitter<'_>, norm: &NormPlan, context: Value, row: Row, i: Value) -> Value {
+    let base = context::load(e, I64, context, offset_of!(Context, statistics));
+    let base = e.floats(base, norm.statistic(row) as i64);
+    e.at(base, i, 1)
+}

@@ -1,0 +1,307 @@
+//! Pools and their gradients, and the global average, on one image, channels last: vectors of channels at each pixel.
+
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use cranelift_frontend::Variable;
+use nin_dsl::shape::{Shape, Window};
+
+use super::emitter::Emitter;
+use super::grad::GradOperands;
+use super::rectify::masked;
+
+/// How a window becomes one number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reduce {
+    /// The maximum.
+    Max,
+    /// The mean over real pixels.
+    Mean,
+}
+
+/// A pool's geometry: the map it reads and the map it yields.
+#[derive(Clone, Copy)]
+pub(super) struct Pool {
+    /// Max or mean.
+    pub(super) reduce: Reduce,
+    /// Window.
+    pub(super) window: Window,
+    /// What it reads.
+    pub(super) input: Shape,
+    /// What it yields.
+    pub(super) output: Shape,
+}
+
+/// The real pixels under one window, as run-time values.
+struct Pixels {
+    rows: (Value, Value),
+    columns: (Value, Value),
+}
+
+/// Runs `body` for every output pixel of rows `lo..hi`; it gets the pixel's index and the input pixels under it.
+fn windows(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    (lo, hi): (Value, Value),
+    mut body: impl FnMut(&mut Emitter<'_>, Value, &Pixels),
+) {
+    let Window { kernel, stride, pad } = pool.window;
+    let clip = |e: &mut Emitter<'_>, o: Value, kernel: usize, inputs: usize| {
+        let first = e.mul(o, stride as i64);
+        let first = e.add(first, -(pad as i64));
+        let end = e.add(first, kernel as i64);
+        let (zero, inputs) = (e.int(0), e.size(inputs));
+        (e.max(first, zero), e.min(end, inputs))
+    };
+    e.range(lo, hi, 1, |e, y| {
+        let rows = clip(e, y, kernel.0, pool.input.height());
+        e.count(pool.output.width(), |e, x| {
+            let columns = clip(e, x, kernel.1, pool.input.width());
+            let row = e.mul(y, pool.output.width() as i64);
+            let pixel = e.b.ins().iadd(row, x);
+            body(e, pixel, &Pixels { rows, columns });
+        });
+    });
+}
+
+/// Runs `body` for every input pixel under a window, in row order; it gets the pixel's index.
+fn under(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    pixels: &Pixels,
+    mut body: impl FnMut(&mut Emitter<'_>, Value),
+) {
+    e.range(pixels.rows.0, pixels.rows.1, 1, |e, y| {
+        let row = e.mul(y, pool.input.width() as i64);
+        e.range(pixels.columns.0, pixels.columns.1, 1, |e, x| {
+            let pixel = e.b.ins().iadd(row, x);
+            body(e, pixel);
+        });
+    });
+}
+
+/// `1 / (pixels under the window)`, in every lane of `ty`.
+fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Pixels) -> Value {
+    let rows = e.b.ins().isub(pixels.rows.1, pixels.rows.0);
+    let columns = e.b.ins().isub(pixels.columns.1, pixels.columns.0);
+    let count = e.b.ins().imul(rows, columns);
+    let count = e.b.ins().fcvt_from_sint(F32, count);
+    let one = e.float(F32, 1.0);
+    let share = e.b.ins().fdiv(one, count);
+    e.splat(ty, share)
+}
+
+/// Whether `value` replaces the maximum so far: it is larger, or the first NaN.
+fn wins(e: &mut Emitter<'_>, value: Value, best: Value) -> Value {
+    // Only comparisons that every target has in vectors.
+    let at_most = e.b.ins().fcmp(FloatCC::LessThanOrEqual, value, best);
+    let number = e.b.ins().fcmp(FloatCC::Equal, best, best);
+    let other = e.b.ins().bnot(at_most);
+    e.b.ins().band(number, other)
+}
+
+/// A variable for each of a few vectors.
+fn variables(e: &mut Emitter<'_>, start: Value, vectors: usize) -> Vec<Variable> {
+    let ty = e.b.func.dfg.value_type(start);
+    let variable = |e: &mut Emitter<'_>| {
+        let variable = e.b.declare_var(ty);
+        e.b.def_var(variable, start);
+        variable
+    };
+    (0..vectors).map(|_| variable(e)).collect()
+}
+
+/// The place of vector `index` behind an address, in floats.
+fn offset(ty: Type, index: usize) -> i64 {
+    i64::from(ty.lane_count()) * index as i64
+}
+
+/// The forward pass over output rows `lo..hi`.
+pub(super) fn forward(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    rows: (Value, Value),
+    input: Value,
+    output: Value,
+) {
+    let channels = pool.input.channels();
+    windows(e, pool, rows, |e, pixel, pixels| {
+        let written = e.at(output, pixel, channels);
+        e.vectors(channels, |e, ty, channel, vectors| {
+            let from = e.at(input, channel, 1);
+            let start = match pool.reduce {
+                Reduce::Max => e.float(ty, f32::NEG_INFINITY),
+                Reduce::Mean => e.float(ty, 0.0),
+            };
+            let results = variables(e, start, vectors);
+            under(e, pool, pixels, |e, pixel| {
+                let at = e.at(from, pixel, channels);
+                for (index, &result) in results.iter().enumerate() {
+                    let value = e.load(ty, at, offset(ty, index));
+                    let before = e.b.use_var(result);
+                    let after = match pool.reduce {
+                        Reduce::Max => {
+                            let wins = wins(e, value, before);
+                            e.choose(wins, value, before)
+                        }
+                        Reduce::Mean => e.b.ins().fadd(before, value),
+                    };
+                    e.b.def_var(result, after);
+                }
+            });
+            let share = (pool.reduce == Reduce::Mean).then(|| per_pixel(e, ty, pixels));
+            let at = e.at(written, channel, 1);
+            for (index, &result) in results.iter().enumerate() {
+                let mut result = e.b.use_var(result);
+                if let Some(share) = share {
+                    result = e.b.ins().fmul(result, share);
+                }
+                e.store(result, at, offset(ty, index));
+            }
+        });
+    });
+}
+
+/// The gradient of the input: each output's gradient goes to its winner, or to all pixels alike.
+///
+/// A maximum's winners are found again in the pool's input.
+pub(super) fn input_grad(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    input: Option<Value>,
+    operands: GradOperands,
+) {
+    let channels = pool.input.channels();
+    if !operands.accumulates {
+        zero(e, operands.result, pool.input.elements());
+    }
+    let rows = (e.int(0), e.size(pool.output.height()));
+    windows(e, pool, rows, |e, pixel, pixels| {
+        let grad = e.at(operands.grad, pixel, channels);
+        e.vectors(channels, |e, ty, channel, vectors| {
+            let at = e.at(grad, channel, 1);
+            let mut grads: Vec<Value> =
+                (0..vectors).map(|index| e.load(ty, at, offset(ty, index))).collect();
+            let winners = input.map(|input| {
+                let from = e.at(input, channel, 1);
+                winners(e, pool, pixels, (ty, vectors), from)
+            });
+            if winners.is_none() {
+                let share = per_pixel(e, ty, pixels);
+                grads.iter_mut().for_each(|grad| *grad = e.b.ins().fmul(*grad, share));
+            }
+            let none = e.float(ty, 0.0);
+            let result = e.at(operands.result, channel, 1);
+            let mask = operands.mask.map(|mask| e.at(mask, channel, 1));
+            under(e, pool, pixels, |e, pixel| {
+                let here = lane_index(e, ty, pixel);
+                let (at, mask_at) =
+                    (e.at(result, pixel, channels), mask.map(|mask| e.at(mask, pixel, channels)));
+                for (index, &grad) in grads.iter().enumerate() {
+                    let mut part = grad;
+                    if let Some(winners) = &winners {
+                        let won = e.b.ins().icmp(IntCC::Equal, here, winners[index]);
+                        part = e.choose(won, part, none);
+                    }
+                    if let Some(at) = mask_at {
+                        let value = e.load(ty, at, offset(ty, index));
+                        part = masked(e, part, value);
+                    }
+                    let before = e.load(ty, at, offset(ty, index));
+                    let after = e.b.ins().fadd(before, part);
+                    e.store(after, at, offset(ty, index));
+                }
+            });
+        });
+    });
+}
+
+/// The index of the pixel that holds the maximum, per lane of a few vectors from `from` on.
+fn winners(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    pixels: &Pixels,
+    (ty, vectors): (Type, usize),
+    from: Value,
+) -> Vec<Value> {
+    let lowest = e.float(ty, f32::NEG_INFINITY);
+    let bests = variables(e, lowest, vectors);
+    // Where everything is minus infinity nothing is larger: the first pixel takes the gradient.
+    let row = e.mul(pixels.rows.0, pool.input.width() as i64);
+    let first = e.b.ins().iadd(row, pixels.columns.0);
+    let first = lane_index(e, ty, first);
+    let indices = variables(e, first, vectors);
+    under(e, pool, pixels, |e, pixel| {
+        let at = e.at(from, pixel, pool.input.channels());
+        let here = lane_index(e, ty, pixel);
+        for (number, (&best, &index)) in bests.iter().zip(&indices).enumerate() {
+            let value = e.load(ty, at, offset(ty, number));
+            let before = e.b.use_var(best);
+            let wins = wins(e, value, before);
+            let after = e.choose(wins, value, before);
+            e.b.def_var(best, after);
+            let before = e.b.use_var(index);
+            let after = e.choose(wins, here, before);
+            e.b.def_var(index, after);
+        }
+    });
+    indices.iter().map(|&index| e.b.use_var(index)).collect()
+}
+
+/// The integer type whose lanes match those of a float type.
+fn index_type(ty: Type) -> Type {
+    if ty == F32X4 { I32X4 } else { I32 }
+}
+
+/// A pixel's index in every lane.
+fn lane_index(e: &mut Emitter<'_>, ty: Type, pixel: Value) -> Value {
+    let index = e.b.ins().ireduce(I32, pixel);
+    e.splat(index_type(ty), index)
+}
+
+/// Sets `floats` floats to zero.
+pub(super) fn zero(e: &mut Emitter<'_>, address: Value, floats: usize) {
+    e.vectors(floats, |e, ty, i, vectors| {
+        let at = e.at(address, i, 1);
+        let zero = e.float(ty, 0.0);
+        (0..vectors).for_each(|index| e.store(zero, at, offset(ty, index)));
+    });
+}
+
+/// The mean of each channel over all pixels of one image.
+pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Value, output: Value) {
+    let channels = shape.channels();
+    e.lanes(channels, |e, ty, channel| {
+        let from = e.at(input, channel, 1);
+        let sum = e.b.declare_var(ty);
+        let start = e.float(ty, 0.0);
+        e.b.def_var(sum, start);
+        e.count(shape.pixels(), |e, pixel| {
+            let at = e.at(from, pixel, channels);
+            let value = e.load(ty, at, 0);
+            let before = e.b.use_var(sum);
+            let after = e.b.ins().fadd(before, value);
+            e.b.def_var(sum, after);
+        });
+        let total = e.b.use_var(sum);
+        let share = e.float(ty, 1.0 / shape.pixels() as f32);
+        let mean = e.b.ins().fmul(total, share);
+        let at = e.at(output, channel, 1);
+        e.store(mean, at, 0);
+    });
+}
+
+/// The gradient of the global average's input: the same share for every pixel.
+pub(super) fn global_average_grad(e: &mut Emitter<'_>, shape: Shape, operands: GradOperands) {
+    let channels = shape.channels();
+    e.count(shape.pixels(), |e, pixel| {
+        let here = operands.at_pixel(e, pixel, channels);
+        e.lanes(channels, |e, ty, channel| {
+            let at = e.at(operands.grad, channel, 1);
+            let grad = e.load(ty, at, 0);
+            let share = e.float(ty, 1.0 / shape.pixels() as f32);
+            let part = e.b.ins().fmul(grad, share);
+            here.leave(e, ty, part, channel);
+        });
+    });
+}

@@ -1,0 +1,191 @@
+//! [`Scope`], where the tensors and weights that a block's stages name lie in memory.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::{InstBuilder, Value};
+use nin_dsl::graph::{Graph, NodeId, Op};
+use nin_dsl::shape::Shape;
+
+use super::affine::AffineRows;
+use super::context;
+use super::emitter::Emitter;
+use super::pool::{Pool, Reduce};
+use crate::compiler::abi::Context;
+use crate::compiler::autodiff::Tensor;
+use crate::compiler::kernel::PassKind;
+use crate::compiler::plan::{
+    Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Row, Spectrum,
+};
+
+/// Everything a block's stages refer to.
+pub(super) struct Scope<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) plan: &'a Plan,
+    pub(super) pass: &'a Pass,
+    pub(super) kind: PassKind,
+    /// The entry's context.
+    pub(super) context: Value,
+    /// This thread's arena, for bands.
+    pub(super) arena: Value,
+    /// The arena of whole images.
+    pub(super) shared: Value,
+    /// The chunk's first image, counted from the start of the batch.
+    pub(super) first: Value,
+    /// Images of the chunk.
+    pub(super) count: Value,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope of `count` images of a chunk that begins with image `first`.
+    pub(super) fn open(
+        e: &mut Emitter<'_>,
+        graph: &'a Graph,
+        plan: &'a Plan,
+        kind: PassKind,
+        context: Value,
+        (first, count): (Value, Value),
+    ) -> Scope<'a> {
+        let arena = context::load(e, I64, context, offset_of!(Context, arena));
+        let shared = context::load(e, I64, context, offset_of!(Context, shared));
+        let pass = super::pass(plan, kind);
+        Scope { graph, plan, pass, kind, context, arena, shared, first, count }
+    }
+}
+
+impl Scope<'_> {
+    pub(super) fn shape(&self, node: NodeId) -> Shape {
+        self.graph.node(node).shape
+    }
+
+    pub(super) fn operand_shape(&self, node: NodeId) -> Shape {
+        self.shape(self.graph.operand(node))
+    }
+
+    pub(super) fn pool(&self, node: NodeId) -> Pool {
+        let (reduce, window) = match self.graph.node(node).op {
+            Op::MaxPool { window, .. } => (Reduce::Max, window),
+            Op::AvgPool { window, .. } => (Reduce::Mean, window),
+            other @ (Op::Input
+            | Op::Conv { .. }
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
+            | Op::Softmax
+            | Op::Add
+            | Op::Concat
+            | Op::Mul) => unreachable!("{other:?} is no pool (a bug in nin)"),
+        };
+        Pool { reduce, window, input: self.operand_shape(node), output: self.shape(node) }
+    }
+
+    /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
+    pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Value {
+        let buffer = self.pass.buffer(tensor);
+        let (memory, image) = match buffer.extent {
+            Extent::Band(_) => (self.arena, None),
+            Extent::Image => (self.shared, None),
+            Extent::Chunk => (self.shared, Some(image)),
+            Extent::Batch => {
+                let store = context::load(e, I64, self.context, offset_of!(Context, store));
+                (store, Some(e.b.ins().iadd(self.first, image)))
+            }
+        };
+        let base = e.floats(memory, buffer.offset as i64);
+        image.map_or(base, |image| e.at(base, image, buffer.image))
+    }
+
+    /// Where row `row`, the first of a band, of an image of a tensor lies.
+    pub(super) fn row(
+        &self,
+        e: &mut Emitter<'_>,
+        tensor: Tensor,
+        image: Value,
+        row: Value,
+    ) -> Value {
+        let buffer = self.pass.buffer(tensor);
+        let base = self.image(e, tensor, image);
+        match buffer.extent {
+            Extent::Band(_) => base,
+            Extent::Image | Extent::Chunk | Extent::Batch => {
+                let node = buffer.key.node().expect("a map's (a bug in nin)");
+                let shape = self.shape(node);
+                e.at(base, row, shape.width() * shape.channels())
+            }
+        }
+    }
+
+    /// Where a spectrum of a convolution lies.
+    pub(super) fn spectrum(
+        &self,
+        e: &mut Emitter<'_>,
+        conv: &ConvPlan,
+        spectrum: Spectrum,
+    ) -> Value {
+        let buffer = self.pass.room(BufferKey::Spectrum(conv.node, spectrum));
+        let memory = match buffer.extent {
+            Extent::Band(_) => self.arena,
+            Extent::Image | Extent::Chunk | Extent::Batch => self.shared,
+        };
+        e.floats(memory, buffer.offset as i64)
+    }
+
+    /// Scratch of transforms, this thread's own.
+    pub(super) fn scratch(&self, e: &mut Emitter<'_>) -> Value {
+        let buffer = self.pass.room(BufferKey::Scratch);
+        e.floats(self.arena, buffer.offset as i64)
+    }
+
+    /// Where a prepared form of a weight lies.
+    pub(super) fn prepared(&self, e: &mut Emitter<'_>, offset: usize) -> Value {
+        let base = context::load(e, I64, self.context, offset_of!(Context, prepared));
+        e.floats(base, offset as i64)
+    }
+
+    /// The statistics of the batch.
+    pub(super) fn statistics(&self, e: &mut Emitter<'_>) -> Value {
+        context::load(e, I64, self.context, offset_of!(Context, statistics))
+    }
+
+    /// The rows by which a batch normalisation normalises: of the running statistics, or of the batch's.
+    pub(super) fn affine(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> AffineRows {
+        let base = match self.kind {
+            PassKind::Inference => {
+                let offset = norm.prepared.expect("a merged norm runs nowhere (a bug in nin)");
+                self.prepared(e, offset)
+            }
+            PassKind::Training => {
+                let first = norm.statistic(Row::Affine(Affine::Mean)) as i64;
+                let statistics = self.statistics(e);
+                e.floats(statistics, first)
+            }
+        };
+        AffineRows::behind(e, norm, base)
+    }
+
+    /// This slice's moments of a batch normalisation's operand.
+    pub(super) fn moments(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> [Value; 2] {
+        let sums = context::load(e, I64, self.context, offset_of!(Context, gradients));
+        norm.moments().map(|row| e.floats(sums, (self.plan.weight_floats + row) as i64))
+    }
+
+    /// Images of the slice before an image of the chunk.
+    pub(super) fn images_before(&self, e: &mut Emitter<'_>, image: Value) -> Value {
+        let begin = context::load(e, I64, self.context, offset_of!(Context, begin));
+        let number = e.b.ins().iadd(self.first, image);
+        e.b.ins().isub(number, begin)
+    }
+
+    /// Where this slice gathers the gradient of a weight.
+    pub(super) fn weight_grad(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Value {
+        let Tensor::WeightGrad(weight) = tensor else {
+            unreachable!("{tensor} is no weight's gradient (a bug in nin)")
+        };
+        let base = context::load(e, I64, self.context, offset_of!(Context, gradients));
+        e.floats(base, self.plan.weights[weight.index()] as i64)
+    }
+}

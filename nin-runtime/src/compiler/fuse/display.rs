@@ -1,0 +1,126 @@
+//! Blocks as text: `nin show --stage fused`.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use std::fmt::{self, Write as _};
+
+use nin_dsl::graph::{Graph, Op};
+
+use super::{Block, Domain, Stage, StageOp};
+use crate::compiler::autodiff::{self, Tensor};
+
+impl Stage {
+    /// What it is to a person: the layer, or the gradient, and its epilogue.
+    pub fn title(&self, graph: &Graph) -> String {
+        let node = graph.node(self.node);
+        let layer = &graph.layer(node.layer).name;
+        let name = match node.op {
+            Op::Conv { weight, .. } => graph.weight(weight).name.trim_end_matches(".weight"),
+            Op::Input
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
+            | Op::Softmax
+            | Op::Add
+            | Op::Concat
+            | Op::Mul => layer,
+        };
+        match self.op {
+            StageOp::Import => "images".to_owned(),
+            StageOp::Forward { norm, add, relu } => {
+                let add = if add.is_some() { " + add" } else { "" };
+                let norm = if norm.is_some() { " + norm" } else { "" };
+                let relu = if relu { " + relu" } else { "" };
+                format!("{name}{norm}{add}{relu}")
+            }
+            StageOp::Statistics => format!("statistics of {name}"),
+            StageOp::Loss => "loss".to_owned(),
+            StageOp::InputGrad { mask, .. } => {
+                let mask = if mask.is_some() { " + mask" } else { "" };
+                format!("d input of {name}{mask}")
+            }
+            StageOp::KernelGrad | StageOp::BiasGrad | StageOp::ScaleGrad => {
+                self.writes.display(graph)
+            }
+        }
+    }
+
+    /// What its epilogue reads, laid out as what it writes: a mask, or what is added.
+    pub fn beside(&self) -> Option<Tensor> {
+        match self.op {
+            StageOp::InputGrad { mask, .. } => mask,
+            StageOp::Forward { add, .. } => add,
+            StageOp::Import
+            | StageOp::Statistics
+            | StageOp::Loss
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => None,
+        }
+    }
+
+    /// Whether it adds to what other stages have written.
+    pub fn accumulates(&self) -> bool {
+        matches!(self.op, StageOp::InputGrad { accumulates: true, .. })
+    }
+
+    /// One line: what it writes, what it does, what it reads.
+    pub fn display(&self, graph: &Graph) -> String {
+        let reads: Vec<String> = self.reads.iter().map(Tensor::to_string).collect();
+        let reads = reads.join(", ");
+        let what = match self.op {
+            StageOp::Import => "import images".to_owned(),
+            StageOp::Forward { norm, add, relu } => {
+                let add = add.map_or(String::new(), |add| format!(" + {add}"));
+                let by = autodiff::statistics(&self.reads);
+                let by = by.map_or(String::new(), |tensor| format!(" by {tensor}"));
+                let norm =
+                    norm.map_or(String::new(), |norm| format!(" + {}", graph.describe(norm)));
+                let relu = if relu { " + relu" } else { "" };
+                format!("{}{by}{norm}{add}{relu}", graph.describe(self.node))
+            }
+            StageOp::Statistics => format!("statistics({reads})"),
+            StageOp::ScaleGrad => format!("scale_grad({reads}) of {}", self.node),
+            StageOp::Loss => format!("cross_entropy({reads}) + gradient"),
+            StageOp::InputGrad { mask, .. } => {
+                let mask = mask.map_or(String::new(), |mask| format!(" + mask {mask}"));
+                format!("input_grad({reads}) of {}{mask}", self.node)
+            }
+            StageOp::KernelGrad => format!("kernel_grad({reads}) of {}", self.node),
+            StageOp::BiasGrad => format!("bias_grad({reads}) of {}", self.node),
+        };
+        let sign = if self.accumulates() { "+=" } else { "=" };
+        format!("{:<24} {sign} {what}", self.writes.display(graph))
+    }
+}
+
+/// All blocks, one line a stage: `nin show --stage fused`.
+pub fn display(graph: &Graph, blocks: &[Block]) -> String {
+    let mut text = format!("fused {}\n", graph.name());
+    let mut phase = 0;
+    for block in blocks {
+        if block.phase > phase {
+            phase = block.phase;
+            writeln!(text, "  phase {phase}, when all images are here")
+                .expect("writing to a string");
+        }
+        writeln!(text, "  block {} ({})", block.name, block.domain).expect("writing to a string");
+        for stage in &block.stages {
+            writeln!(text, "    {}", stage.display(graph)).expect("writing to a string");
+        }
+    }
+    text
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Domain::Image => "image by image",
+            Domain::Chunk => "all images at once",
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! Which stages share a block.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use nin_dsl::graph::{Graph, NodeId, Op, Readers};
+use nin_dsl::shape::Shape;
+
+use super::{Block, Domain, PassMode, Stage, StageOp};
+
+/// Which block a node's stages belong to, by node index; block numbers count up in evaluation order.
+pub(super) fn homes(graph: &Graph, readers: &Readers, mode: PassMode) -> Vec<(usize, Domain)> {
+    /// What may still join the open block.
+    enum Open {
+        /// Only the input so far: anything on maps.
+        Start,
+        /// Convolutions so far: pointwise ones and a pool.
+        Convs,
+        /// A pool stands last: only what works in place on its result.
+        Closed,
+    }
+    let mut homes: Vec<(usize, Domain)> = Vec::with_capacity(graph.nodes().len());
+    let mut open = Open::Start;
+    let mut block = 0;
+    for id in graph.ids() {
+        let follows = follows(graph, readers, id);
+        if !follows {
+            open = Open::Start;
+        }
+        let before = graph.node(id).inputs.first().map_or(Domain::Image, |id| homes[id.index()].1);
+        let domain = domain_of(graph, id, before);
+        let (joins, next) = match graph.node(id).op {
+            Op::Input => (true, Open::Start),
+            Op::Conv { window, .. } => {
+                let joins = match open {
+                    Open::Start => true,
+                    Open::Convs => window.is_pointwise(),
+                    Open::Closed => false,
+                };
+                (joins, Open::Convs)
+            }
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
+                (!matches!(open, Open::Closed), Open::Closed)
+            }
+            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => (true, open),
+            // It waits for all images.
+            Op::BatchNorm { .. } if mode == PassMode::Training => (false, Open::Start),
+            Op::BatchNorm { .. } => (true, open),
+            Op::Softmax => (true, Open::Closed),
+            Op::Add | Op::Concat | Op::Mul => (false, Open::Closed),
+        };
+        if !joins || !follows || domain != before {
+            block += 1;
+        }
+        open = next;
+        homes.push((block, domain));
+    }
+    homes
+}
+
+/// Whether a node reads nothing but the node before it in the order of evaluation, and nobody else does.
+fn follows(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
+    let before = id.0.checked_sub(1).map(NodeId);
+    before
+        .is_none_or(|before| graph.node(id).inputs == [before] && readers.only(before) == Some(id))
+}
+
+/// Vectors are walked by chunk, but for the global average and what works in place on it.
+fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
+    match graph.node(id).op {
+        Op::Input
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => Domain::Image,
+        Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. } => before,
+        Op::Softmax => Domain::Chunk,
+        Op::Conv { .. } => match graph.node(id).shape {
+            Shape::Map { .. } => Domain::Image,
+            Shape::Vector { .. } => Domain::Chunk,
+        },
+    }
+}
+
+/// Where a stage belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    Forward(usize),
+    Loss,
+    Backward(usize),
+}
+
+impl Home {
+    pub(super) fn of(graph: &Graph, stage: &Stage, homes: &[(usize, Domain)]) -> Home {
+        match stage.op {
+            StageOp::Import | StageOp::Forward { .. } | StageOp::Statistics => {
+                Home::Forward(homes[worked_at(graph, stage).index()].0)
+            }
+            StageOp::Loss => Home::Loss,
+            StageOp::InputGrad { .. }
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => Home::Backward(homes[worked_at(graph, stage).index()].0),
+        }
+    }
+
+    pub(super) fn open(
+        self,
+        graph: &Graph,
+        homes: &[(usize, Domain)],
+        phase: usize,
+        first: Stage,
+    ) -> Block {
+        let (prefix, block) = match self {
+            Home::Forward(block) => ("", block),
+            Home::Backward(block) => ("d ", block),
+            Home::Loss => {
+                return Block {
+                    name: "loss".to_owned(),
+                    domain: Domain::Chunk,
+                    phase,
+                    stages: vec![first],
+                };
+            }
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for id in graph.ids().filter(|id| homes[id.index()].0 == block) {
+            let layer = graph.layer_of(id);
+            if names.last() != Some(&layer.name.as_str()) && graph.node(id).op != Op::Input {
+                names.push(&layer.name);
+            }
+        }
+        let name = if names.is_empty() { "input".to_owned() } else { names.join(" ") };
+        let domain = homes[worked_at(graph, &first).index()].1;
+        Block { name: format!("{prefix}{name}"), domain, phase, stages: vec![first] }
+    }
+}
+
+/// The node beside which a stage works: its own, but for a batch normalisation its operand, where the sums of its forward
+/// pass are gathered and its operand's gradient is made.
+fn worked_at(graph: &Graph, stage: &Stage) -> NodeId {
+    let at_operand = match stage.op {
+        StageOp::Statistics => true,
+        StageOp::InputGrad { .. } => matches!(graph.node(stage.node).op, Op::BatchNorm { .. }),
+        StageOp::Import
+        | StageOp::Forward { .. }
+        | StageOp::Loss
+        | StageOp::KernelGrad
+        | StageOp::BiasGrad
+        | StageOp::ScaleGrad => false,
+    };
+    if at_operand { graph.operand(stage.node) } else { stage.node }
+}

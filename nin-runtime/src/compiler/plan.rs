@@ -1,0 +1,532 @@
+//! The plan: everything that is decided before code is written.
+//!
+//! How a batch is cut into slices and chunks, which stages run band by band, the algorithm of each convolution, where
+//! every tensor lies in the arena, and where weights and their prepared forms lie. A plan depends on the model, the batch
+//! and the target's vector registers, never on threads, cache sizes or timings: the same plan gives the same bits anywhere.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod algorithm;
+mod algos;
+mod arena;
+mod cut;
+mod display;
+mod norm;
+mod places;
+mod prepared;
+mod rivals;
+mod spectrum;
+mod strips;
+mod verify;
+mod work;
+
+use std::ops::Range;
+
+use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
+use nin_dsl::shape::Shape;
+
+use crate::compiler::Checked;
+use crate::compiler::autodiff::Tensor;
+use crate::compiler::fuse::{Block, Passes, Stage, StageOp};
+use crate::compiler::geometry::ConvGeometry;
+use crate::compiler::kernel::{Registers, Tile, TileShape};
+
+pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
+pub use algos::{Algos, Hint, HintError};
+use arena::Layout;
+pub use arena::{Buffer, BufferKey, Extent};
+pub use cut::Run;
+pub(crate) use cut::{product, product_of};
+use norm::Norms;
+pub use norm::{Affine, NormPlan, Row};
+pub use places::Places;
+use prepared::Room;
+pub use prepared::{PreparedKernel, PreparedSpectrum};
+pub use rivals::Rivals;
+pub use spectrum::{Spectrum, SpectrumLayout};
+pub use strips::{StripGroup, StripOwner};
+pub use verify::{Planned, verify};
+pub use work::Moved;
+
+/// Images a chunk carries through the net before the next: few, so that what they leave for backward takes little memory;
+/// enough that what Winograd's algorithm reads and writes once a chunk (weights, sums of gradients) is well used.
+const CHUNK: usize = 8;
+/// Slices of a large batch: enough for 8 threads, few enough that reducing their gradients costs nothing.
+const SLICES: usize = 8;
+/// Bytes of gradients all slices together may take.
+const GRADIENT_BYTES: usize = 128 << 20;
+/// Bytes of the widest tensor of a band: a block's inner tensors stay in the first two cache levels.
+const BAND_BYTES: usize = 64 << 10;
+/// Everything in a buffer of floats starts on a cache line.
+pub const ALIGN: usize = 16;
+
+/// A convolution's geometry, its products, and its prepared bias.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvPlan {
+    /// The node.
+    pub node: NodeId,
+    /// Its geometry, normalised.
+    pub geometry: ConvGeometry,
+    /// Its products, in the order of [`Product::ALL`].
+    pub products: [ProductPlan; 3],
+    /// Its kernel.
+    pub kernel: WeightId,
+    /// Its bias.
+    pub bias: Option<WeightId>,
+    /// The batch normalisation that is merged into its forward panels and bias.
+    pub norm: Option<NodeId>,
+    /// Where its bias, padded to whole panels, lies in the prepared buffer, in floats.
+    pub bias_panels: Option<usize>,
+}
+
+/// How one of a convolution's products is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductPlan {
+    /// The algorithm.
+    pub choice: Choice,
+    /// The tile; its columns are the width of the panels that it reads.
+    pub tile: TileShape,
+    /// What it reads of the kernel; `None` if it reads none, or nothing asks for it.
+    pub kernel: Option<PreparedKernel>,
+}
+
+impl ConvPlan {
+    /// The plan of a product.
+    pub fn product(&self, product: Product) -> &ProductPlan {
+        &self.products[product as usize]
+    }
+
+    /// How a product is computed, and why.
+    pub fn choice(&self, product: Product) -> Choice {
+        self.product(product).choice
+    }
+
+    /// The tile of a product.
+    pub fn tile(&self, product: Product) -> TileShape {
+        self.product(product).tile
+    }
+
+    /// What a product reads of the kernel.
+    ///
+    /// # Panics
+    /// If it reads nothing of it, or nothing asks for it: a bug in nin.
+    pub fn prepared(&self, product: Product) -> &PreparedKernel {
+        let kernel = self.product(product).kernel.as_ref();
+        kernel.expect("the kernel is prepared for it (a bug in nin)")
+    }
+}
+
+/// A part of a block's work on one image (or, in a chunk block, on all).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One stage from first row to last.
+    Whole(usize),
+    /// Several convolutions, the later ones pointwise, in bands of rows: each band goes through all of them.
+    Banded {
+        /// The stages.
+        stages: Range<usize>,
+        /// Rows of a band; the last band may have fewer.
+        rows: usize,
+        /// Rows that are made together: a band has a multiple of them, but for the image's last.
+        unit: usize,
+    },
+    /// Brings what a stage reads into Winograd's domain.
+    Transform {
+        /// The stage.
+        stage: usize,
+        /// What is written.
+        spectrum: Spectrum,
+    },
+    /// The matrix products of a stage in Winograd's domain.
+    Products {
+        /// The stage.
+        stage: usize,
+        /// Whether they are of all images of the chunk at once.
+        together: bool,
+    },
+}
+
+/// A block and its steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedBlock {
+    /// The block.
+    pub block: Block,
+    /// Its steps, which cover its stages in order.
+    pub steps: Vec<Step>,
+}
+
+/// A part of a pass that every slice of the batch comes through before any goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The blocks that carry a chunk of images through it.
+    pub blocks: Range<usize>,
+    /// What is then gathered from all slices; nothing after the last phase.
+    pub gathers: Vec<Gather>,
+}
+
+/// Sums over the whole batch that the next phase reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gather {
+    /// The statistics of a batch normalisation's operand.
+    Statistics(NodeId),
+    /// The gradients of its scale and shift.
+    Gradients(NodeId),
+}
+
+/// The blocks that carry a chunk of images through the net, and the memory they work in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Blocks in order.
+    pub blocks: Vec<PlannedBlock>,
+    /// Phases, which cover the blocks in order.
+    pub phases: Vec<Phase>,
+    /// Parts, in order: together they are the pass over one image.
+    pub parts: Vec<Part>,
+    /// Which buffer each tensor lies in.
+    pub places: Places,
+    /// Tensors in the arena or in the store.
+    pub buffers: Vec<Buffer>,
+    /// Size of one thread's arena, in floats.
+    pub arena: usize,
+    /// Size of the store, in floats: what one phase leaves of each image for a later one.
+    pub store: usize,
+}
+
+/// The plan of a program.
+///
+/// Invariants: buffers that are live at the same time do not overlap; every tensor a stage names has a buffer; offsets
+/// are multiples of [`ALIGN`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Which algorithms it may take.
+    pub algos: Algos,
+    /// Images a call may hold at most.
+    pub batch: usize,
+    /// Images carried through the net together.
+    pub chunk: usize,
+    /// Parts of a training batch with a gradient buffer each.
+    pub slices: usize,
+    /// Where each weight lies in the weights (also in gradients and momentum), in floats. Kernels lie as
+    /// `[ky][kx][in][out]`.
+    pub weights: Vec<usize>,
+    /// Size of the weights with what a tile may read past the last, in floats.
+    pub weight_floats: usize,
+    /// Size of one slice's sums: the gradients, which lie as the weights, and moments of batch normalisations.
+    pub slice_floats: usize,
+    /// The convolutions, in node order.
+    pub convs: Vec<ConvPlan>,
+    /// The batch normalisations, in node order.
+    pub norms: Vec<NormPlan>,
+    /// Size of the statistics of one batch, in floats.
+    pub statistics_floats: usize,
+    /// Size of the prepared weights, in floats: forms that runs read, and nothing that those are only made of.
+    pub prepared_floats: usize,
+    /// Size of what they are made in, in the arena of a thread that prepares them, in floats.
+    pub preparing_floats: usize,
+    /// Forward with dropout off.
+    pub inference: Pass,
+    /// Forward, loss and backward; `None` in a plan for inference.
+    pub training: Option<Pass>,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// Images a call may hold at most.
+    pub batch: usize,
+    /// The registers that tiles are made of.
+    pub registers: &'a Registers,
+    /// The algorithms of convolutions.
+    pub algos: &'a Algos,
+}
+
+/// Plans the passes of a program.
+pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
+    let graph = checked.graph();
+    let Demand { batch, algos, .. } = demand;
+    let Passes { inference: forward, training: step } = passes;
+    let training = step.is_some();
+    let (weights, end) = lay_out(graph.weights().iter().map(|weight| weight.elements()));
+    let weight_floats = (end + Tile::OVERREAD).next_multiple_of(ALIGN);
+    let slices = if training { slices(batch, weight_floats) } else { 1 };
+    let chunk = batch.div_ceil(slices).min(CHUNK);
+    let mut room = Room::default();
+    let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
+    let convs = convs(graph, &stages.collect::<Vec<_>>(), demand, chunk, &mut room);
+    let Norms { norms, moments, statistics } = norm::norms(graph, training, &convs, &mut room);
+    let images = Images { chunk, batch };
+    Plan {
+        algos: algos.clone(),
+        batch,
+        chunk,
+        slices,
+        weights,
+        weight_floats,
+        slice_floats: weight_floats + moments,
+        inference: pass(checked, forward, images, &convs, Some(Tensor::Value(graph.result()))),
+        training: step.map(|blocks| pass(checked, blocks, images, &convs, None)),
+        convs,
+        statistics_floats: statistics,
+        norms,
+        prepared_floats: room.prepared + Tile::OVERREAD,
+        preparing_floats: room.arena,
+    }
+}
+
+/// Slices of a batch: by the batch and the size of the gradients alone.
+fn slices(batch: usize, weight_floats: usize) -> usize {
+    let by_work = batch.div_ceil(CHUNK).min(SLICES);
+    let by_memory = GRADIENT_BYTES / (4 * weight_floats).max(1);
+    by_work.min(by_memory).max(1)
+}
+
+/// Offsets of consecutive aligned parts, and their total.
+fn lay_out(parts: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
+    let mut end = 0;
+    let offsets = parts
+        .map(|floats| {
+            let offset = end;
+            end += floats.next_multiple_of(ALIGN);
+            offset
+        })
+        .collect();
+    (offsets, end)
+}
+
+/// The geometry of a convolution node.
+fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
+    let Op::Conv { window, .. } = graph.node(id).op else { return None };
+    let input = graph.node(graph.operand(id)).shape;
+    let output = graph.node(id).shape;
+    let geometry = ConvGeometry {
+        input: (input.height(), input.width()),
+        output: (output.height(), output.width()),
+        kernel: window.kernel,
+        stride: window.stride,
+        pad: window.pad,
+        cin: input.channels(),
+        cout: output.channels(),
+    };
+    Some(geometry.normalised())
+}
+
+/// Plans every convolution. The stages of all passes tell which input gradients are wanted and which batch normalisations
+/// are merged.
+fn convs(
+    graph: &Graph,
+    stages: &[&Stage],
+    Demand { registers, algos, .. }: Demand<'_>,
+    chunk: usize,
+    room: &mut Room,
+) -> Vec<ConvPlan> {
+    let mut convs = Vec::new();
+    for id in graph.ids() {
+        let (Op::Conv { weight, bias, .. }, Some(geometry)) =
+            (graph.node(id).op, geometry(graph, id))
+        else {
+            continue;
+        };
+        let vector = matches!(graph.node(id).shape, Shape::Vector { .. });
+        let layer = &graph.layer_of(id).name;
+        let choices = Product::ALL.map(|product| {
+            let algo = if vector { Algo::Direct } else { algos.of(layer, product) };
+            algorithm::choose(&geometry, product, algo)
+        });
+        let norm = stages.iter().find_map(|stage| match stage.op {
+            StageOp::Forward { norm, .. } => norm.filter(|_| stage.node == id),
+            StageOp::Import
+            | StageOp::Statistics
+            | StageOp::Loss
+            | StageOp::InputGrad { .. }
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => None,
+        });
+        let is_wanted =
+            |stage: &&Stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. });
+        let tiles = Product::ALL.map(|product| {
+            let choice = choices[product as usize];
+            (choice, tile(vector, registers, chunk, &geometry, (product, choice)))
+        });
+        let biased = bias.is_some() || norm.is_some();
+        let wanted = stages.iter().any(is_wanted);
+        let (products, bias_panels) =
+            prepared::products(room, &geometry, tiles, norm.is_some(), (biased, wanted));
+        convs.push(ConvPlan {
+            node: id,
+            geometry,
+            products,
+            kernel: weight,
+            bias,
+            norm,
+            bias_panels,
+        });
+    }
+    convs
+}
+
+/// The tile of one of a convolution's products.
+fn tile(
+    vector: bool,
+    registers: &Registers,
+    chunk: usize,
+    geometry: &ConvGeometry,
+    (product, choice): (Product, Choice),
+) -> TileShape {
+    let ConvGeometry { cin, cout, output, input, kernel, stride, .. } = *geometry;
+    let (rows, columns) = match product {
+        Product::Forward => (output, cout),
+        Product::InputGrad => (input, cin),
+        // Rows are channels of a tap; a tile across two taps would have rows that idle at borders.
+        Product::KernelGrad if cin >= registers.lanes => return registers.shape(cin, cout),
+        Product::KernelGrad => match choice.algorithm {
+            Algorithm::Direct => return registers.shape(kernel.1 * cin, cout),
+            Algorithm::Winograd(_) => return registers.shape(cin, cout),
+        },
+    };
+    let rows = match choice.algorithm {
+        _ if vector => chunk,
+        Algorithm::Winograd(winograd) => winograd.rows(rows, chunk),
+        Algorithm::Direct if geometry.is_pointwise() => rows.0 * rows.1,
+        Algorithm::Direct if product == Product::InputGrad => rows.1.div_ceil(stride),
+        Algorithm::Direct => rows.1,
+    };
+    registers.shape(rows, columns)
+}
+
+/// How many images are worked on together.
+#[derive(Clone, Copy, Debug)]
+struct Images {
+    /// In a phase.
+    chunk: usize,
+    /// From phase to phase.
+    batch: usize,
+}
+
+/// Plans the blocks of a pass and its memory. `result` is read after the last block.
+fn pass(
+    checked: &Checked<'_>,
+    blocks: Vec<Block>,
+    images: Images,
+    convs: &[ConvPlan],
+    result: Option<Tensor>,
+) -> Pass {
+    let graph = checked.graph();
+    let blocks: Vec<PlannedBlock> = blocks
+        .into_iter()
+        .map(|block| PlannedBlock { steps: cut::steps(graph, &block, convs), block })
+        .collect();
+    let places = Places::of(checked);
+    let Layout { buffers, arena, store } =
+        arena::lay_out(graph, &places, &blocks, convs, images, result);
+    let (phases, parts) = (cut::phases(&blocks), cut::parts(graph, &blocks, convs));
+    Pass { phases, parts, blocks, places, buffers, arena, store }
+}
+
+impl Plan {
+    /// Images of a slice; the last slices of a small call may be empty.
+    pub fn slice_images(&self) -> usize {
+        self.batch.div_ceil(self.slices)
+    }
+
+    /// The plan of a batch normalisation.
+    pub fn norm(&self, node: NodeId) -> &NormPlan {
+        let found = self.norms.iter().find(|norm| norm.node == node);
+        found.expect("every batch normalisation is planned (a bug in nin)")
+    }
+
+    /// The batch normalisations that are merged into no convolution, with where their rows lie in the prepared weights.
+    pub fn free_norms(&self) -> impl Iterator<Item = (&NormPlan, usize)> {
+        self.norms.iter().filter_map(|norm| Some((norm, norm.prepared?)))
+    }
+
+    /// Phases of a training step.
+    pub fn phases(&self) -> &[Phase] {
+        self.training.as_ref().map_or(&[], |pass| &pass.phases)
+    }
+
+    /// The convolutions whose kernel's gradient is summed in Winograd's domain in some blocks of a training step.
+    pub fn summed_in_domain(&self, blocks: Range<usize>) -> impl Iterator<Item = &ConvPlan> {
+        let blocks = self.training.as_ref().map_or(&[][..], |pass| &pass.blocks[blocks]);
+        let stages = blocks.iter().flat_map(|planned| &planned.block.stages);
+        let summed = stages.filter(|stage| stage.op == StageOp::KernelGrad);
+        let convs = summed.map(|stage| self.conv(stage.node));
+        convs.filter(|conv| conv.winograd(Product::KernelGrad).is_some())
+    }
+
+    /// Floats of a session's store.
+    pub fn store(&self) -> usize {
+        self.training.as_ref().map_or(0, |pass| pass.store)
+    }
+
+    /// The plan of a convolution.
+    pub fn conv(&self, node: NodeId) -> &ConvPlan {
+        let found = self.convs.iter().find(|conv| conv.node == node);
+        found.expect("every convolution is planned (a bug in nin)")
+    }
+
+    /// Floats of one thread's arena, for either pass and for preparing weights.
+    pub fn arena(&self) -> usize {
+        let training = self.training.as_ref().map_or(0, |pass| pass.arena);
+        training.max(self.inference.arena).max(self.preparing_floats)
+    }
+}
+
+/// A part of a pass that one call can run: a step of a block that walks image by image, or a whole block that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The block's number in the pass.
+    pub block: usize,
+    /// The step's number in the block.
+    pub step: Option<usize>,
+    /// Whether one call takes all images of the chunk.
+    pub together: bool,
+    /// Rows (of the output, of tiles; or frequencies) that can be shared between threads; 1 if it cannot be.
+    pub rows: usize,
+}
+
+impl Pass {
+    /// Where a tensor lies.
+    pub fn buffer(&self, tensor: Tensor) -> &Buffer {
+        let key = self.places.buffer(tensor);
+        self.room(key.expect("only activations lie in the arena (a bug in nin)"))
+    }
+
+    /// Where something lies.
+    pub fn room(&self, key: BufferKey) -> &Buffer {
+        let found = self.buffers.iter().find(|buffer| buffer.key == key);
+        found.expect("everything is placed (a bug in nin)")
+    }
+
+    /// Whether what a stage writes lies where its first operand does.
+    pub fn is_in_place(&self, stage: &Stage) -> bool {
+        self.places.buffer(stage.reads[0]) == self.places.buffer(stage.writes)
+    }
+}
+
+/// Taps, inputs and outputs of a weight: `[outputs][inputs][taps]` in files, `[taps][inputs][outputs]` in the plan's layout.
+pub fn matrix(graph: &Graph, id: WeightId) -> (usize, usize, usize) {
+    let weight = graph.weight(id);
+    match weight.role {
+        Role::Kernel => {
+            let Op::Conv { window, .. } = graph.node(weight.node).op else {
+                unreachable!("a convolution reads {} (a bug in nin)", weight.name)
+            };
+            (window.taps(), weight.fan_in() / window.taps(), weight.dims[0])
+        }
+        Role::Bias | Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => {
+            (1, 1, weight.elements())
+        }
+    }
+}
+
+/// The position of a weight's number in the file's layout, `[out, in, ky, kx]`, for each position in the plan's layout,
+/// `[ky][kx][in][out]`. A bias lies alike in both.
+pub fn file_positions(graph: &Graph, id: WeightId) -> impl Iterator<Item = usize> + use<> {
+    let (taps, cin, cout) = matrix(graph, id);
+    (0..taps).flat_map(move |tap| {
+        (0..cin).flat_map(move |i| (0..cout).map(move |o| (o * cin + i) * taps + tap))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! The algorithm of each product of a convolution, chosen by what it costs.
+//!
+//! The choice depends on the convolution's geometry alone: not on the batch, the instruction set or the machine. Costs are counted in multiply-adds of one vector lane; what other operations cost beside one was
+//! fitted to measurements (a vector that is stored costs two, since a core stores half as many as it multiplies).
+
+use std::fmt;
+use std::str::FromStr;
+
+use nin_dsl::graph::{Graph, NodeId};
+use nin_dsl::shape::Shape;
+
+use super::CHUNK;
+use super::geometry;
+use crate::compiler::geometry::{Axis, ConvGeometry, Correlation};
+use crate::compiler::winograd::{Map, Role, Size, Straight};
+
+/// The choice of an algorithm, a word of `--algo`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algo {
+    /// Whichever costs least, for each product of each convolution.
+    #[default]
+    Auto,
+    /// The exact one, tap by tap.
+    Direct,
+    /// Winograd's wherever it can be had, of the size that costs least.
+    Winograd,
+    /// Winograd's with so many outputs a tile in each direction, where there is that size.
+    Outputs(usize),
+}
+
+impl Algo {
+    /// Every choice but that of a size.
+    pub const ALL: [Algo; 3] = [Algo::Auto, Algo::Direct, Algo::Winograd];
+}
+
+impl fmt::Display for Algo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Algo::Auto => f.write_str("auto"),
+            Algo::Direct => f.write_str("direct"),
+            Algo::Winograd => f.write_str("winograd"),
+            Algo::Outputs(outputs) => write!(f, "winograd{outputs}"),
+        }
+    }
+}
+
+impl FromStr for Algo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Algo, String> {
+        let sized = || (2..Size::MOST).map(Algo::Outputs);
+        let found = Algo::ALL.into_iter().chain(sized()).find(|algo| algo.to_string() == text);
+        found.ok_or_else(|| {
+            format!(
+                "no algorithm `{text}`: it is one of {}, or winograd2 to winograd{}",
+                Algo::ALL.map(|algo| algo.to_string()).join(", "),
+                Size::MOST - 1
+            )
+        })
+    }
+}
+
+/// How a product of a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Tap by tap, by tiles over the maps as they lie.
+    Direct,
+    /// By transforms, and matrix products in between.
+    Winograd(Winograd),
+}
+
+/// A product in Winograd's domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Winograd {
+    /// The tile.
+    pub size: Size,
+    /// How much is in the domain at a time.
+    pub reach: Reach,
+}
+
+/// How much is transformed before it is multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// A band: what it takes stays in cache, but every band reads all transformed weights.
+    Band,
+    /// One image.
+    Image,
+    /// All images of a chunk: so that the rows of a product are many, although an image has few tiles.
+    Chunk,
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reach::Band => "by bands",
+            Reach::Image => "by image",
+            Reach::Chunk => "by chunk",
+        })
+    }
+}
+
+/// What a product costs, in multiply-adds of one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// In matrix products.
+    pub products: u64,
+    /// In transforms.
+    pub transforms: u64,
+}
+
+impl Cost {
+    /// All of it.
+    pub fn total(self) -> u64 {
+        self.products + self.transforms
+    }
+}
+
+/// The three products of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Product {
+    /// The output.
+    Forward,
+    /// The input's gradient.
+    InputGrad,
+    /// The kernel's gradient.
+    KernelGrad,
+}
+
+impl Product {
+    /// Each of them.
+    pub const ALL: [Product; 3] = [Product::Forward, Product::InputGrad, Product::KernelGrad];
+
+    /// The word for it in `--algo`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Product::Forward => "forward",
+            Product::InputGrad => "input-grad",
+            Product::KernelGrad => "kernel-grad",
+        }
+    }
+}
+
+/// An algorithm and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// What it costs for one image.
+    pub cost: Cost,
+    /// What the direct algorithm costs.
+    pub direct: u64,
+}
+
+/// Tiles an image needs at least if the rows of a product are to come from it alone: fewer leave registers idle and read the
+/// transformed weights for little work.
+const FEW_TILES: usize = 8;
+/// Floats in the domain beyond which an image no longer stays in the second-level cache.
+const IMAGE_FLOATS: usize = 640 << 10;
+/// Multiply-adds in the time in which a float is written to the third-level cache and read again.
+const SPILL: usize = 20;
+/// Floats of a chunk in the domain that a kernel's gradient may take.
+const CHUNK_FLOATS: usize = 3 << 20;
+/// Floats of transformed weights that each band may read again.
+const WEIGHT_FLOATS: usize = 128 << 10;
+/// Lanes of the widest vector: a transform of fewer channels costs as much.
+const LANES: usize = 16;
+
+/// Every algorithm that can compute a product of a convolution, under the word that asks for it; the direct one first.
+pub(super) fn choices(geometry: &ConvGeometry, product: Product) -> Vec<(Algo, Choice)> {
+    let correlation = match product {
+        Product::Forward | Product::KernelGrad => geometry.forward(),
+        Product::InputGrad => geometry.input_grad()[0].correlation,
+    };
+    let direct = direct(&correlation, product, geometry);
+    let exact = Choice {
+        algorithm: Algorithm::Direct,
+        cost: Cost { products: direct, transforms: 0 },
+        direct,
+    };
+    let winograd = sizes_of(geometry).map(|size| {
+        let algorithm =
+            Algorithm::Winograd(Winograd { size, reach: reach(&correlation, size, product) });
+        let choice = Choice { algorithm, cost: cost(&correlation, size, product), direct };
+        (Algo::Outputs(size.outputs), choice)
+    });
+    [(Algo::Direct, exact)].into_iter().chain(winograd).collect()
+}
+
+/// Chooses the algorithm of a product of a convolution.
+pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> Choice {
+    let choices = choices(geometry, product);
+    let (&(_, exact), others) =
+        choices.split_first().expect("every product has the direct algorithm (a bug in nin)");
+    let cost = |choice: &Choice| choice.cost.total();
+    let cheapest = || others.iter().map(|&(_, choice)| choice).min_by_key(cost);
+    match algo {
+        Algo::Auto => cheapest().filter(|best| 10 * cost(best) < 9 * exact.direct).unwrap_or(exact),
+        Algo::Direct => exact,
+        Algo::Winograd => cheapest().unwrap_or(exact),
+        Algo::Outputs(_) => {
+            let sized = others.iter().find(|(word, _)| *word == algo);
+            sized.map_or(exact, |&(_, choice)| choice)
+        }
+    }
+}
+
+/// Every size of Winograd's algorithm that a convolution of a graph can take.
+pub(super) fn sizes(graph: &Graph, id: NodeId) -> Vec<Size> {
+    match graph.node(id).shape {
+        Shape::Map { .. } => geometry(graph, id).iter().flat_map(sizes_of).collect(),
+        // A vector is one product of the chunk's images.
+        Shape::Vector { .. } => vec![],
+    }
+}
+
+/// The sizes for a geometry: of square kernels with stride 1.
+fn sizes_of(geometry: &ConvGeometry) -> impl Iterator<Item = Size> + use<> {
+    let ConvGeometry { kernel, stride, .. } = *geometry;
+    Size::all(kernel.0).filter(move |_| kernel.0 == kernel.1 && stride == 1)
+}
+
+/// Multiply-adds of the direct algorithm: of real taps alone.
+fn direct(correlation: &Correlation, product: Product, geometry: &ConvGeometry) -> u64 {
+    let real = |axis: &Axis| (0..axis.outputs).map(|o| axis.real_taps(o).len()).sum::<usize>();
+    let Correlation { y, x, inputs, outputs, .. } = correlation;
+    let phases = match product {
+        Product::InputGrad => geometry.input_grad().len(),
+        Product::Forward | Product::KernelGrad => 1,
+    };
+    (phases * real(y) * real(x) * inputs * outputs) as u64
+}
+
+/// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
+fn transform(size: Size, role: Role) -> usize {
+    let map = Map { size, role };
+    let terms = Straight::of(&map.matrix()).terms.len();
+    let (from, to) = (map.from(), map.to());
+    let operations = (from + to) * terms;
+    let (loads, stores) = (from * from + to * from, to * from + to * to);
+    operations + loads + 2 * stores
+}
+
+fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
+    let Correlation { y, x, inputs, outputs, .. } = correlation;
+    let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
+    let lanes = |channels: usize| channels.next_multiple_of(LANES);
+    let (of_inputs, of_outputs, passes) = match product {
+        // A sum is stored once, whatever it sums.
+        Product::Forward | Product::InputGrad => (
+            transform(size, Role::Input),
+            transform(size, Role::Output),
+            tiles * (inputs + 4) * outputs,
+        ),
+        // Sums are loaded and stored once a chunk, which costs about as much as a tile of each image.
+        Product::KernelGrad => (
+            transform(size, Role::Input),
+            transform(size, Role::OutputGrad),
+            (tiles + 1) * inputs * outputs,
+        ),
+    };
+    let spectra = size.frequencies() * tiles * (inputs + outputs);
+    let spilled = match reach(correlation, size, product) {
+        Reach::Image | Reach::Chunk if spectra > IMAGE_FLOATS => SPILL * spectra,
+        Reach::Band | Reach::Image | Reach::Chunk => 0,
+    };
+    Cost {
+        products: (size.frequencies() * passes) as u64,
+        transforms: (tiles * (lanes(*inputs) * of_inputs + lanes(*outputs) * of_outputs) + spilled)
+            as u64,
+    }
+}
+
+fn reach(correlation: &Correlation, size: Size, product: Product) -> Reach {
+    let Correlation { y, x, inputs, outputs, .. } = correlation;
+    let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
+    let spectra = size.frequencies() * tiles * (inputs + outputs);
+    let weights = size.frequencies() * inputs * outputs;
+    match product {
+        Product::KernelGrad if CHUNK * spectra > CHUNK_FLOATS => Reach::Image,
+        Product::KernelGrad => Reach::Chunk,
+        Product::Forward if spectra > IMAGE_FLOATS && weights <= WEIGHT_FLOATS => Reach::Band,
+        Product::Forward | Product::InputGrad if tiles < FEW_TILES => Reach::Chunk,
+        Product::Forward | Product::InputGrad => Reach::Image,
+    }
+}

@@ -1,0 +1,290 @@
+//! Where the tensors of a pass lie: one buffer a tensor that is really stored, placed by lifetime.
+
+use std::ops::RangeInclusive;
+
+use nin_dsl::graph::{Graph, NodeId};
+
+use super::{ALIGN, ConvPlan, Images, Places, PlannedBlock, Product, Reach, Run, Spectrum, Step};
+use crate::compiler::autodiff::Tensor;
+use crate::compiler::fuse::{Domain, Stage, StageOp};
+use crate::compiler::kernel::{Tile, Transform};
+
+/// What a buffer holds. What works in place shares the buffer of what it works on ([`Places`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BufferKey {
+    /// The value of a node and of the in-place ops after it.
+    Value(NodeId),
+    /// The gradient of that value.
+    Grad(NodeId),
+    /// A tensor of a convolution in Winograd's domain.
+    Spectrum(NodeId, Spectrum),
+    /// Scratch of its transforms.
+    Scratch,
+}
+
+/// How much of a tensor is kept at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// A band of rows of one image.
+    Band(usize),
+    /// One image.
+    Image,
+    /// Every image of the chunk.
+    Chunk,
+    /// Every image of the batch: a later phase reads it.
+    Batch,
+}
+
+/// A tensor's place: in a thread's arena, or in the store that all threads share if it outlives a phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What it holds.
+    pub key: BufferKey,
+    /// First float.
+    pub offset: usize,
+    /// Floats.
+    pub floats: usize,
+    /// Floats of one image.
+    pub image: usize,
+    /// How much is kept at a time.
+    pub extent: Extent,
+    /// Blocks during which it holds something.
+    pub live: RangeInclusive<usize>,
+    /// The run of steps (of all blocks, counted) in which it is first touched.
+    run: usize,
+}
+
+impl BufferKey {
+    /// The node whose shape the buffer has; none if it is no map.
+    pub fn node(self) -> Option<NodeId> {
+        match self {
+            BufferKey::Value(id) | BufferKey::Grad(id) => Some(id),
+            BufferKey::Spectrum(..) | BufferKey::Scratch => None,
+        }
+    }
+}
+
+/// Every tensor a stage touches.
+fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
+    stage.reads.iter().copied().chain(made(stage))
+}
+
+/// Every tensor a stage touches when its products are made already.
+fn made(stage: &Stage) -> impl Iterator<Item = Tensor> {
+    [stage.writes].into_iter().chain(stage.beside())
+}
+
+/// Everything that a step of a block touches, and how much of it at a time.
+fn touched_by(
+    places: &Places,
+    convs: &[ConvPlan],
+    PlannedBlock { block, .. }: &PlannedBlock,
+    step: &Step,
+) -> Vec<(BufferKey, Extent)> {
+    let conv = |node: NodeId| convs.iter().find(|conv| conv.node == node);
+    let spectrum = |node, spectrum, extent| (BufferKey::Spectrum(node, spectrum), extent);
+    let keys = |tensor| places.buffer(tensor);
+    let whole = if block.domain == Domain::Chunk { Extent::Chunk } else { Extent::Image };
+    let of_products = |product| match product {
+        Product::KernelGrad => {
+            vec![Spectrum::Operand(product), Spectrum::Grad, Spectrum::Result(product)]
+        }
+        Product::Forward | Product::InputGrad => {
+            vec![Spectrum::Operand(product), Spectrum::Result(product)]
+        }
+    };
+    match step {
+        Step::Whole(number) => {
+            let stage = &block.stages[*number];
+            let gathers = matches!(stage.op, StageOp::InputGrad { .. })
+                && whole == Extent::Image
+                && conv(stage.node).is_some_and(|conv| conv.winograd(Product::InputGrad).is_some());
+            let tensors: Vec<Tensor> =
+                if gathers { made(stage).collect() } else { touched(stage).collect() };
+            let result = spectrum(stage.node, Spectrum::Result(Product::InputGrad), Extent::Image);
+            let found = tensors.into_iter().filter_map(keys).map(|key| (key, whole));
+            found.chain(gathers.then_some(result)).collect()
+        }
+        Step::Banded { stages, rows, .. } => {
+            let mut all = Vec::new();
+            for number in stages.clone() {
+                let stage = &block.stages[number];
+                let winograd = conv(stage.node).and_then(|conv| conv.winograd(Product::Forward));
+                let winograd = winograd.filter(|_| number == stages.start);
+                let reads = match winograd.map(|winograd| winograd.reach) {
+                    Some(Reach::Band) => {
+                        let spectra = of_products(Product::Forward).into_iter();
+                        all.extend(spectra.map(|of| spectrum(stage.node, of, Extent::Band(*rows))));
+                        &stage.reads[..]
+                    }
+                    Some(Reach::Image | Reach::Chunk) => {
+                        let of = Spectrum::Result(Product::Forward);
+                        all.push(spectrum(stage.node, of, Extent::Image));
+                        &[]
+                    }
+                    None => &stage.reads[..],
+                };
+                // What the first convolution of a band reads is no band: its windows overlap.
+                let band = Extent::Band(*rows);
+                let read = if number == stages.start { Extent::Image } else { band };
+                let reads = reads.iter().map(|&tensor| (tensor, read));
+                let tensors = reads.chain(made(stage).map(|tensor| (tensor, band)));
+                all.extend(tensors.filter_map(|(tensor, extent)| Some((keys(tensor)?, extent))));
+            }
+            all
+        }
+        Step::Transform { stage, spectrum: to } => {
+            let stage = &block.stages[*stage];
+            let tensor = stage.reads[to.operand()];
+            let read = keys(tensor).map(|key| (key, Extent::Image));
+            read.into_iter().chain([spectrum(stage.node, *to, Extent::Image)]).collect()
+        }
+        Step::Products { stage, .. } => {
+            let stage = &block.stages[*stage];
+            let spectra = of_products(super::product_of(stage.op)).into_iter();
+            spectra.map(|of| spectrum(stage.node, of, Extent::Image)).collect()
+        }
+    }
+}
+
+/// Where the tensors of a pass lie, and how much room that takes (in floats).
+pub(super) struct Layout {
+    pub(super) buffers: Vec<Buffer>,
+    pub(super) arena: usize,
+    pub(super) store: usize,
+}
+
+/// Gives every tensor of a pass a place: largest first, at the lowest offset where nothing live overlaps.
+pub(super) fn lay_out(
+    graph: &Graph,
+    places: &Places,
+    blocks: &[PlannedBlock],
+    convs: &[ConvPlan],
+    images: Images,
+    result: Option<Tensor>,
+) -> Layout {
+    let mut buffers = tensors((graph, places), blocks, convs, images.chunk, result);
+    let last = blocks.len() - 1;
+    let phases = |buffer: &Buffer| {
+        let (start, end) = (*buffer.live.start(), *buffer.live.end());
+        blocks[start].block.phase..=blocks[end.min(last)].block.phase
+    };
+    for buffer in &mut buffers {
+        let phases = phases(buffer);
+        if buffer.key.node().is_some() && phases.start() != phases.end() {
+            buffer.extent = Extent::Batch;
+        }
+        let row = |node: NodeId| {
+            let shape = graph.node(node).shape;
+            shape.width() * shape.channels()
+        };
+        let kept = match (buffer.key.node(), buffer.extent) {
+            (Some(node), Extent::Band(rows)) => rows * row(node),
+            (None, Extent::Band(_)) | (_, Extent::Image) => buffer.image,
+            (_, Extent::Chunk) => images.chunk * buffer.image,
+            (_, Extent::Batch) => images.batch * buffer.image,
+        };
+        buffer.floats = (kept + Tile::OVERREAD).next_multiple_of(ALIGN);
+    }
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&index| (std::cmp::Reverse(buffers[index].floats), buffers[index].key));
+    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
+    for index in order {
+        let mut conflicts: Vec<_> = placed
+            .iter()
+            .map(|&other| &buffers[other])
+            .filter(|other| match (buffers[index].extent, other.extent) {
+                // Every image comes through a phase's blocks before the next does: two tensors of all images share room
+                // only if no phase has both.
+                (Extent::Batch, Extent::Batch) => overlap(&phases(&buffers[index]), &phases(other)),
+                (Extent::Batch, _) | (_, Extent::Batch) => false,
+                _ => overlap(&other.live, &buffers[index].live),
+            })
+            .map(|other| other.offset..other.offset + other.floats)
+            .collect();
+        conflicts.sort_by_key(|range| range.start);
+        let mut offset = 0;
+        for range in conflicts {
+            if offset + buffers[index].floats <= range.start {
+                break;
+            }
+            offset = offset.max(range.end);
+        }
+        buffers[index].offset = offset;
+        placed.push(index);
+    }
+    let size = |stored: bool| {
+        let kept = buffers.iter().filter(|buffer| (buffer.extent == Extent::Batch) == stored);
+        kept.map(|buffer| buffer.offset + buffer.floats).max().unwrap_or(0)
+    };
+    let (arena, store) = (size(false), size(true));
+    Layout { buffers, arena, store }
+}
+
+fn overlap(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {
+    a.start() <= b.end() && b.start() <= a.end()
+}
+
+/// Everything stored with its lifetime and extent, not placed yet, in order of first use.
+fn tensors(
+    (graph, places): (&Graph, &Places),
+    blocks: &[PlannedBlock],
+    convs: &[ConvPlan],
+    chunk: usize,
+    result: Option<Tensor>,
+) -> Vec<Buffer> {
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut touch = |key: BufferKey, (block, run): (usize, usize), extent: Extent| {
+        let Some(buffer) = buffers.iter_mut().find(|buffer| buffer.key == key) else {
+            let (image, live) = match key {
+                BufferKey::Value(node) | BufferKey::Grad(node) => {
+                    (graph.node(node).shape.elements(), block..=block)
+                }
+                BufferKey::Spectrum(node, spectrum) => {
+                    let conv = convs.iter().find(|conv| conv.node == node);
+                    let conv = conv.expect("every convolution is planned (a bug in nin)");
+                    // A kernel's gradient is summed from the first chunk to the end of the last.
+                    let sums = spectrum == Spectrum::Result(Product::KernelGrad);
+                    let live = if sums { 0..=blocks.len() } else { block..=block };
+                    (conv.spectrum(spectrum, chunk).floats(), live)
+                }
+                BufferKey::Scratch => (Transform::SCRATCH, 0..=blocks.len()),
+            };
+            buffers.push(Buffer { key, offset: 0, floats: 0, image, extent, live, run });
+            return;
+        };
+        if key.node().is_none() {
+            return;
+        }
+        let alone = buffer.run == run;
+        buffer.extent = match (buffer.extent, extent) {
+            (before, now) if alone && before == now => now,
+            (Extent::Chunk, _) | (_, Extent::Chunk) => Extent::Chunk,
+            _ if alone => Extent::Image,
+            _ => Extent::Chunk,
+        };
+        buffer.live = *buffer.live.start()..=block;
+    };
+    let mut run = 0;
+    for (index, planned) in blocks.iter().enumerate() {
+        for steps in planned.runs() {
+            let steps = match steps {
+                Run::Images(steps) => steps,
+                Run::Chunk(step) => step..step + 1,
+            };
+            for step in &planned.steps[steps] {
+                for (key, extent) in touched_by(places, convs, planned, step) {
+                    touch(key, (index, run), extent);
+                    if matches!(key, BufferKey::Spectrum(..)) {
+                        touch(BufferKey::Scratch, (index, run), Extent::Band(0));
+                    }
+                }
+            }
+            run += 1;
+        }
+    }
+    if let Some(key) = result.and_then(|result| places.buffer(result)) {
+        touch(key, (blocks.len(), run), Extent::Chunk);
+    }
+    buffers
+}

@@ -1,0 +1,214 @@
+//! How a pass is cut: blocks into steps, and all of it into phases and into parts that one call can run.
+
+use std::ops::Range;
+
+use nin_dsl::graph::{Graph, Op};
+
+use super::{
+    BAND_BYTES, ConvPlan, Gather, Part, Phase, PlannedBlock, Product, Reach, Spectrum, Step,
+    Winograd,
+};
+use crate::compiler::fuse::{Block, Domain, Stage, StageOp};
+
+/// Cuts a block into steps: convolutions whose successors are pointwise go band by band, and what works in Winograd's domain is
+/// brought there and multiplied before.
+pub(super) fn steps(graph: &Graph, block: &Block, convs: &[ConvPlan]) -> Vec<Step> {
+    let stages = &block.stages;
+    let planned = |index: usize| -> Option<&ConvPlan> {
+        let node = stages.get(index)?.node;
+        let found = convs.iter().find(|conv| conv.node == node);
+        found.filter(|_| block.domain == Domain::Image)
+    };
+    let conv = |index: usize| -> Option<&ConvPlan> {
+        let forward = matches!(stages.get(index)?.op, StageOp::Forward { .. });
+        if forward { planned(index) } else { None }
+    };
+    let mut steps = Vec::new();
+    let mut next = 0;
+    while next < stages.len() {
+        let product = product(stages[next].op);
+        let winograd =
+            product.zip(planned(next)).and_then(|(product, conv)| conv.winograd(product));
+        if let (Some(product), Some(winograd)) = (product, winograd) {
+            transforms(next, product, winograd, &mut steps);
+        }
+        if product == Some(Product::KernelGrad) && winograd.is_some() {
+            next += 1;
+            continue;
+        }
+        let mut end = next + 1;
+        if conv(next).is_some() {
+            while conv(end).is_some_and(|conv| conv.geometry.is_pointwise()) {
+                end += 1;
+            }
+        }
+        // Whoever shares an image's rows needs bands, of however many convolutions.
+        let banded =
+            |conv: &ConvPlan| end - next > 1 || conv.geometry.is_pointwise() || winograd.is_some();
+        if conv(next).is_some_and(banded) {
+            let shapes = (next..end).map(|index| graph.node(stages[index].node).shape);
+            let widest =
+                shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
+            let height = graph.node(stages[next].node).shape.height();
+            let rows = (BAND_BYTES / widest).clamp(1, height);
+            let unit = winograd.map_or(1, |winograd| winograd.size.outputs).min(height);
+            let rows = (rows / unit).max(1) * unit;
+            steps.push(Step::Banded { stages: next..end, rows, unit });
+        } else {
+            steps.push(Step::Whole(next));
+        }
+        next = end;
+    }
+    steps
+}
+
+/// The product that a stage which makes one makes.
+pub(crate) fn product_of(op: StageOp) -> Product {
+    product(op).expect("only products are made in Winograd's domain (a bug in nin)")
+}
+
+/// The product that a stage makes, if its node is a convolution.
+pub(crate) fn product(op: StageOp) -> Option<Product> {
+    match op {
+        StageOp::Forward { .. } => Some(Product::Forward),
+        StageOp::InputGrad { .. } => Some(Product::InputGrad),
+        StageOp::KernelGrad => Some(Product::KernelGrad),
+        StageOp::Import
+        | StageOp::Statistics
+        | StageOp::Loss
+        | StageOp::BiasGrad
+        | StageOp::ScaleGrad => None,
+    }
+}
+
+/// The steps of a product in Winograd's domain before its result is brought back.
+fn transforms(stage: usize, product: Product, winograd: Winograd, steps: &mut Vec<Step>) {
+    if winograd.reach == Reach::Band {
+        return;
+    }
+    steps.push(Step::Transform { stage, spectrum: Spectrum::Operand(product) });
+    if product == Product::KernelGrad {
+        steps.push(Step::Transform { stage, spectrum: Spectrum::Grad });
+    }
+    steps.push(Step::Products { stage, together: winograd.reach == Reach::Chunk });
+}
+
+/// Steps of a block that are walked together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// All of them on one image, then on the next.
+    Images(Range<usize>),
+    /// One, on all images of the chunk at once.
+    Chunk(usize),
+}
+
+impl PlannedBlock {
+    /// The steps in runs.
+    pub fn runs(&self) -> Vec<Run> {
+        let mut runs = Vec::new();
+        for (number, step) in self.steps.iter().enumerate() {
+            if step.is_together() {
+                runs.push(Run::Chunk(number));
+            } else if let Some(Run::Images(steps)) = runs.last_mut() {
+                steps.end = number + 1;
+            } else {
+                runs.push(Run::Images(number..number + 1));
+            }
+        }
+        runs
+    }
+}
+
+impl Step {
+    /// Whether one call takes all images of the chunk.
+    pub fn is_together(&self) -> bool {
+        matches!(self, Step::Products { together: true, .. })
+    }
+}
+
+/// The phases of a pass. After each is gathered what stages of later ones read of its sums.
+pub(super) fn phases(blocks: &[PlannedBlock]) -> Vec<Phase> {
+    let mut phases: Vec<Phase> = Vec::new();
+    for (index, PlannedBlock { block, .. }) in blocks.iter().enumerate() {
+        if block.phase < phases.len() {
+            phases.last_mut().expect("a phase is open").blocks.end = index + 1;
+            continue;
+        }
+        if let Some(before) = phases.last_mut() {
+            let (ended, left) = blocks.split_at(index);
+            before.gathers = gathers(&ended[before.blocks.clone()], left);
+        }
+        phases.push(Phase { blocks: index..index + 1, gathers: Vec::new() });
+    }
+    phases
+}
+
+/// What stages leave in the blocks of a phase and those that are left read of it, in the order in which it is left.
+fn gathers(phase: &[PlannedBlock], left: &[PlannedBlock]) -> Vec<Gather> {
+    let stages = |blocks: &'_ [PlannedBlock]| -> Vec<Stage> {
+        blocks.iter().flat_map(|planned| planned.block.stages.iter().cloned()).collect()
+    };
+    let left = stages(left);
+    let sums = stages(phase).into_iter().filter(|stage| {
+        matches!(stage.op, StageOp::Statistics | StageOp::ScaleGrad)
+            && left.iter().any(|later| later.reads.contains(&stage.writes))
+    });
+    let gather = |stage: Stage| {
+        let is_forward = stage.op == StageOp::Statistics;
+        if is_forward { Gather::Statistics(stage.node) } else { Gather::Gradients(stage.node) }
+    };
+    sums.map(gather).collect()
+}
+
+/// The parts of a pass.
+pub(super) fn parts(graph: &Graph, blocks: &[PlannedBlock], convs: &[ConvPlan]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (block, planned) in blocks.iter().enumerate() {
+        match planned.block.domain {
+            Domain::Image => {
+                for (step, planned_step) in planned.steps.iter().enumerate() {
+                    let rows = planned.rows(graph, convs, planned_step);
+                    let together = planned_step.is_together();
+                    parts.push(Part { block, step: Some(step), together, rows });
+                }
+            }
+            Domain::Chunk => parts.push(Part { block, step: None, together: true, rows: 1 }),
+        }
+    }
+    parts
+}
+
+impl PlannedBlock {
+    /// Rows (of the output, of tiles; or frequencies) that a step makes one by one; 1 if it works on the image as a whole.
+    pub fn rows(&self, graph: &Graph, convs: &[ConvPlan], step: &Step) -> usize {
+        let stage = |index: usize| &self.block.stages[index];
+        let conv = |index: usize| {
+            let found = convs.iter().find(|conv| conv.node == stage(index).node);
+            found.expect("every convolution is planned (a bug in nin)")
+        };
+        let height = |index: usize| graph.node(stage(index).node).shape.height();
+        match step {
+            Step::Whole(index) => {
+                let by_rows = matches!(stage(*index).op, StageOp::Forward { .. })
+                    && matches!(
+                        graph.node(stage(*index).node).op,
+                        Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. }
+                    );
+                if by_rows { height(*index) } else { 1 }
+            }
+            Step::Banded { stages, unit, .. } => height(stages.start).div_ceil(*unit),
+            Step::Transform { stage, spectrum } => {
+                let conv = conv(*stage);
+                let outputs = match spectrum.product() {
+                    Product::Forward | Product::KernelGrad => conv.geometry.output,
+                    Product::InputGrad => conv.geometry.input,
+                };
+                conv.transformed(spectrum.product()).tiles(outputs).0
+            }
+            Step::Products { stage, .. } => {
+                let product = product_of(self.block.stages[*stage].op);
+                conv(*stage).transformed(product).size.frequencies()
+            }
+        }
+    }
+}

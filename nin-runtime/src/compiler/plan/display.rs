@@ -1,0 +1,228 @@
+//! The plan as text: `nin show --stage plan`.
+
+use std::fmt::{self, Write as _};
+
+use nin_dsl::graph::Graph;
+
+use super::{
+    Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
+    PreparedKernel, Product, ProductPlan, Spectrum, Step, Winograd, product_of,
+};
+use crate::compiler::geometry::ConvGeometry;
+
+impl Plan {
+    /// Phases, blocks, steps, buffers and convolutions, a line each.
+    pub fn display(&self, graph: &Graph) -> String {
+        let mut text = String::new();
+        self.write(graph, &mut text).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
+        writeln!(text, "plan {}: batch {}, chunk {}", graph.name(), self.batch, self.chunk)?;
+        writeln!(
+            text,
+            "  weights {} floats, prepared {} floats",
+            self.weight_floats, self.prepared_floats
+        )?;
+        if self.algos != Algos::default() {
+            writeln!(text, "  algo {}", self.algos)?;
+        }
+        for conv in &self.convs {
+            conv.write(self.training.is_some(), text)?;
+        }
+        for norm in &self.norms {
+            write!(text, "  norm {} {} channels", norm.node, norm.channels)?;
+            if let Some(offset) = norm.prepared {
+                write!(text, " @{offset}")?;
+            }
+            let conv = self.convs.iter().find(|conv| conv.norm == Some(norm.node));
+            if let Some(conv) = conv {
+                write!(text, ", merged into {}", conv.node)?;
+            }
+            writeln!(text)?;
+        }
+        writeln!(
+            text,
+            "  entry prepare: a range of {} strips of the weights, arena {} floats",
+            self.strips(),
+            self.preparing_floats
+        )?;
+        writeln!(
+            text,
+            "  entry infer: chunks of a range of images, arena {} floats",
+            self.inference.arena
+        )?;
+        self.inference.write(graph, text)?;
+        if let Some(training) = &self.training {
+            writeln!(
+                text,
+                "  entry train: chunks of one of {} slices of {} images, arena {} floats",
+                self.slices,
+                self.slice_images(),
+                training.arena
+            )?;
+            if training.store > 0 {
+                writeln!(text, "  store {} floats, from phase to phase", training.store)?;
+            }
+            training.write(graph, text)?;
+            writeln!(
+                text,
+                "  entry update: a range of {} strips, each: gradients of {} slices summed as a tree, weights, prepared forms",
+                self.strips(),
+                self.slices
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl ConvPlan {
+    /// The convolution, and a line for each of its products: what it is made by, and why.
+    fn write(&self, training: bool, text: &mut String) -> fmt::Result {
+        let ConvGeometry { kernel, stride, pad, cin, cout, .. } = self.geometry;
+        let (ky, kx) = kernel;
+        writeln!(text, "  conv {} {ky}x{kx} s{stride} p{pad} {cin} -> {cout}", self.node)?;
+        for (name, product) in
+            [("forward", Product::Forward), ("input gradient", Product::InputGrad)]
+        {
+            let plan = self.product(product);
+            if plan.kernel.is_some() {
+                product_line(text, name, plan)?;
+            }
+        }
+        if training {
+            product_line(text, "kernel gradient", self.product(Product::KernelGrad))?;
+        }
+        Ok(())
+    }
+}
+
+/// A product: its algorithm, its tile, what it reads of the kernel, and its cost beside the direct algorithm's.
+fn product_line(
+    text: &mut String,
+    name: &str,
+    ProductPlan { choice, tile, kernel }: &ProductPlan,
+) -> fmt::Result {
+    let Choice { algorithm, cost, direct } = *choice;
+    write!(text, "    {name:<15} ")?;
+    match algorithm {
+        Algorithm::Direct => write!(text, "direct")?,
+        Algorithm::Winograd(Winograd { size, reach }) => write!(text, "{size} {reach}")?,
+    }
+    write!(text, ", tile {tile}")?;
+    match kernel {
+        None => {}
+        Some(PreparedKernel::Panels(offsets)) => {
+            offsets.iter().try_for_each(|at| write!(text, " @{at}"))?;
+        }
+        Some(PreparedKernel::Spectrum(spectrum)) => write!(text, " @{}", spectrum.offset)?,
+    }
+    match algorithm {
+        Algorithm::Direct => write!(text, ", costs {}", thousands(direct))?,
+        Algorithm::Winograd(_) => {
+            let [total, products, transforms, direct] =
+                [cost.total(), cost.products, cost.transforms, direct].map(thousands);
+            write!(
+                text,
+                ", costs {total} (products {products}, transforms {transforms}) instead of {direct}"
+            )?;
+        }
+    }
+    writeln!(text)
+}
+
+/// A number of multiply-adds, in thousands.
+fn thousands(count: u64) -> String {
+    format!("{} k", count.div_ceil(1000))
+}
+
+impl fmt::Display for Spectrum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Spectrum::Operand(Product::Forward) => "v",
+            Spectrum::Result(Product::Forward) => "m",
+            Spectrum::Operand(Product::InputGrad) => "dv",
+            Spectrum::Result(Product::InputGrad) => "dm",
+            Spectrum::Operand(Product::KernelGrad) => "kv",
+            Spectrum::Grad => "kz",
+            Spectrum::Result(Product::KernelGrad) => "kp",
+        })
+    }
+}
+
+impl Pass {
+    fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
+        for (index, planned) in self.blocks.iter().enumerate() {
+            let begins = self.phases.iter().position(|phase| phase.blocks.start == index);
+            if let Some(phase @ 1..) = begins {
+                let gathered: Vec<String> =
+                    self.phases[phase - 1].gathers.iter().map(Gather::to_string).collect();
+                let gathered = gathered.join(", ");
+                writeln!(text, "    phase {phase}, after gathering {gathered}")?;
+            }
+            writeln!(text, "    block {} ({})", planned.block.name, planned.block.domain)?;
+            for step in &planned.steps {
+                match step {
+                    Step::Whole(stage) => {
+                        writeln!(text, "      {}", planned.block.stages[*stage].display(graph))?;
+                    }
+                    Step::Banded { stages, rows, .. } => {
+                        writeln!(text, "      by bands of {rows} rows")?;
+                        for stage in &planned.block.stages[stages.clone()] {
+                            writeln!(text, "        {}", stage.display(graph))?;
+                        }
+                    }
+                    Step::Transform { stage, spectrum } => {
+                        let stage = &planned.block.stages[*stage];
+                        let of = stage.reads[spectrum.operand()];
+                        writeln!(text, "      {spectrum}{} = transform {of}", stage.node)?;
+                    }
+                    Step::Products { stage, together } => {
+                        let stage = &planned.block.stages[*stage];
+                        let result = Spectrum::Result(product_of(stage.op));
+                        let images = if *together { ", all images at once" } else { "" };
+                        writeln!(text, "      {result}{} = products{images}", stage.node)?;
+                    }
+                }
+            }
+        }
+        for buffer in &self.buffers {
+            writeln!(text, "    {buffer}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Gather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Gather::Statistics(node) => write!(f, "statistics s{node}"),
+            Gather::Gradients(node) => write!(f, "gradients of {node}"),
+        }
+    }
+}
+
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = match self.key {
+            BufferKey::Value(id) => id.to_string(),
+            BufferKey::Grad(id) => format!("d{id}"),
+            BufferKey::Spectrum(id, spectrum) => format!("{spectrum}{id}"),
+            BufferKey::Scratch => "scratch".to_owned(),
+        };
+        let extent = match self.extent {
+            Extent::Band(_) if self.key.node().is_none() => "band".to_owned(),
+            Extent::Band(rows) => format!("{rows} rows"),
+            Extent::Image => "image".to_owned(),
+            Extent::Chunk => "chunk".to_owned(),
+            Extent::Batch => "batch".to_owned(),
+        };
+        let (start, end) = (self.live.start(), self.live.end());
+        let (offset, floats) = (self.offset, self.floats);
+        write!(
+            f,
+            "buffer {key:<5} {extent:<8} @{offset:<9} {floats:>9} floats, blocks {start} to {end}"
+        )
+    }
+}

@@ -1,0 +1,157 @@
+//! Mistakes that are planted for the verifier to find.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+use crate::compile::{Purpose, planned};
+use crate::compiler::Isa;
+use crate::compiler::codegen::Target;
+use crate::compiler::plan::{Algos, Demand};
+use crate::model::Model;
+
+/// A sum whose operand is read by three, batch normalisations in both branches, masks, dropout and a product.
+const TEXT: &str = "< input(3, 8, 8) conv(8, bias = 0) batchnorm relu dropout(0.5) \
+    add < conv(8, bias = 0) batchnorm relu conv(8) > < conv(8, kernel = 1) batchnorm > < > relu \
+    mul < > < gap fc(8) > maxpool(2) gap fc(4) softmax >";
+
+fn graph() -> Graph {
+    Model::from_text("m.nin", TEXT, &[]).unwrap().graph().clone()
+}
+
+fn plan(graph: &Graph) -> Plan {
+    let target = Target::host(Isa::Portable).unwrap();
+    let demand = Demand { batch: 16, registers: target.registers(), algos: &Algos::default() };
+    planned(graph, Purpose::Training, demand)
+}
+
+/// What is said of a plan in which something was changed.
+fn said(change: impl FnOnce(&mut Plan)) -> String {
+    let graph = graph();
+    let mut plan = plan(&graph);
+    change(&mut plan);
+    let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&graph, &plan))) else {
+        return "nothing".to_owned();
+    };
+    panic.downcast_ref::<String>().cloned().unwrap_or_default()
+}
+
+fn training(plan: &mut Plan) -> &mut Pass {
+    plan.training.as_mut().expect("it trains")
+}
+
+/// The first stage that is so, in the training pass.
+fn stage(plan: &mut Plan, is: impl Fn(&Stage) -> bool) -> &mut Stage {
+    let stages = training(plan).blocks.iter_mut().flat_map(|planned| &mut planned.block.stages);
+    let mut stages = stages.filter(|stage| is(stage));
+    stages.next().expect("there is one")
+}
+
+#[test]
+fn a_plan_keeps_its_promises() {
+    assert_eq!(said(|_| {}), "nothing");
+}
+
+#[test]
+fn buffers_that_overlap_are_found() {
+    let said = said(|plan| {
+        let pass = training(plan);
+        let in_arena = |buffer: &&mut Buffer| buffer.extent != Extent::Batch;
+        pass.buffers.iter_mut().filter(in_arena).for_each(|buffer| buffer.offset = 0);
+    });
+    assert!(said.contains("overlap"), "{said}");
+}
+
+#[test]
+fn a_buffer_outside_its_memory_is_found() {
+    let said = said(|plan| training(plan).arena -= 1);
+    assert!(said.contains("ends outside"), "{said}");
+}
+
+#[test]
+fn a_buffer_that_is_touched_when_it_does_not_live_is_found() {
+    let said = said(|plan| {
+        let pass = training(plan);
+        let long = |buffer: &&mut Buffer| buffer.live.start() + 1 < *buffer.live.end();
+        let buffer = pass.buffers.iter_mut().find(long).expect("one lives for long");
+        buffer.live = *buffer.live.start()..=*buffer.live.start();
+    });
+    assert!(said.contains("is touched in"), "{said}");
+}
+
+#[test]
+fn what_is_read_after_it_was_overwritten_is_found() {
+    let said = said(|plan| {
+        let places = training(plan).places.clone();
+        let is_sum = |stage: &Stage| stage.reads.len() == 3 && !stage.accumulates();
+        let sum = stage(plan, is_sum).clone();
+        let place = places.buffer(sum.writes);
+        let taken = sum.reads.iter().copied().find(|&read| places.buffer(read) == place);
+        // Whoever reads the sum next reads what it took the place of.
+        let next = stage(plan, |stage| stage.reads.first() == Some(&sum.writes));
+        next.reads[0] = taken.expect("a sum takes the place of an operand");
+    });
+    assert!(said.contains("but there is"), "{said}");
+}
+
+#[test]
+fn what_nobody_wrote_is_found() {
+    let said = said(|plan| {
+        let block = &mut training(plan).blocks[0].block;
+        block.stages.remove(0);
+    });
+    assert!(said.contains("but there is None"), "{said}");
+}
+
+#[test]
+fn sums_that_are_not_gathered_are_found() {
+    let said = said(|plan| {
+        let pass = training(plan);
+        let statistics = pass.phases[0].gathers[0];
+        pass.phases[1].gathers[0] = statistics;
+    });
+    assert!(said.contains("before it is gathered"), "{said}");
+}
+
+#[test]
+fn a_phase_that_gathers_nothing_is_found() {
+    let said = said(|plan| training(plan).phases[0].gathers.clear());
+    assert!(said.contains("what it gathers"), "{said}");
+}
+
+#[test]
+fn a_contribution_to_nothing_is_found() {
+    let accumulates = |stage: &Stage| stage.accumulates();
+    let said = said(|plan| {
+        let writes = stage(plan, accumulates).writes;
+        let first = stage(plan, |stage| stage.writes == writes);
+        if let StageOp::InputGrad { accumulates, .. } = &mut first.op {
+            *accumulates = true;
+        }
+    });
+    assert!(said.contains("nothing to add to"), "{said}");
+}
+
+#[test]
+fn a_weight_without_a_gradient_and_one_with_two_are_found() {
+    let said = said(|plan| {
+        let gradients: Vec<Tensor> = training(plan)
+            .blocks
+            .iter()
+            .flat_map(|planned| &planned.block.stages)
+            .filter(|stage| stage.op == StageOp::KernelGrad)
+            .map(|stage| stage.writes)
+            .collect();
+        stage(plan, |stage| stage.writes == gradients[0]).writes = gradients[1];
+    });
+    assert!(said.contains("gradients of"), "{said}");
+}
+
+#[test]
+fn a_block_of_no_phase_is_found() {
+    let said = said(|plan| {
+        let phases = &mut training(plan).phases;
+        phases.pop();
+        phases.last_mut().expect("there are several").gathers.clear();
+    });
+    assert!(said.contains("belongs to no phase"), "{said}");
+}

@@ -1,0 +1,55 @@
+//! Colours and what they mean.
+
+/// A colour with a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    Input,
+    Conv,
+    Pointwise,
+    MaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    Fc,
+    Softmax,
+    Relu,
+    LeakyRelu,
+    Elu,
+    BatchNorm,
+}
+
+impl Look {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Look::Input => "input",
+            Look::Conv => "convolution",
+            Look::Pointwise => "1×1 convolution",
+            Look::MaxPool => "max pool",
+            Look::AvgPool => "average pool",
+            Look::GlobalAvgPool => "global average",
+            Look::Fc => "fully connected",
+            Look::Softmax => "softmax",
+            Look::Relu => "ReLU",
+            Look::LeakyRelu => "leaky ReLU",
+            Look::Elu => "ELU",
+            Look::BatchNorm => "batch norm",
+        }
+    }
+
+    /// One that is seen on light and on dark paper.
+    pub(super) fn colour(self) -> &'static str {
+        match self {
+            Look::Input => "#9aa7b4",
+            Look::Conv => "#4d86c6",
+            Look::Pointwise => "#57b3ad",
+            Look::MaxPool => "#dd7152",
+            Look::AvgPool => "#e2a04e",
+            Look::GlobalAvgPool => "#ad7bbf",
+            Look::Fc => "#7a80cf",
+            Look::Softmax => "#62a862",
+            Look::Relu => "#f0c23c",
+            Look::LeakyRelu => "#c3cf55",
+            Look::Elu => "#a5713d",
+            Look::BatchNorm => "#d98bb0",
+        }
+    }
+}
