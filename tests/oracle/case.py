@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,7 +40,6 @@ class Drawn:
     output: Expected
     step: Expected | None = None
     """Loss and gradients, of a model that ends in a vector."""
-    switches: list[reference.Switch] = field(default_factory=list)
     flips: list[reference.Flip] = field(default_factory=list)
 
     def rank(self) -> tuple[int, int, int]:
@@ -112,15 +112,14 @@ class Case:
         drawn = Drawn(weights, images, labels, expected)
         if len(classes) == 1:
             wide = self._differentiate(drawn, torch.float64)
-            decisions = reference.flipped(wide.switches, [])
+            decisions = [switch.decision for switch in wide.switches]
             narrow = self._differentiate(drawn, torch.float32, decisions)
             others = [self._reordered(drawn, decisions, rng) for _ in self._shakes()]
             pairs = zip(wide.switches, narrow.switches, strict=True)
             if self.grid and not all(torch.equal(a.operand, b.operand.double()) for a, b in pairs):
                 return None
-            shaken = [self._differentiate(drawn, torch.float64, decisions, shake) for shake in self._shakes()]
+            shaken = [self._differentiate(drawn, torch.float64, decisions, shake=shake) for shake in self._shakes()]
             drawn.step = Expected.of(_numbers(wide), [_numbers(step) for step in (narrow, *others, *shaken)])
-            drawn.switches = wide.switches
             drawn.flips = reference.close_switches(wide.switches, narrow.switches, self.roundings)
         return drawn
 
@@ -133,11 +132,13 @@ class Case:
         drawn: Drawn,
         dtype: torch.dtype,
         decisions: list[torch.Tensor] | None = None,
+        *,
+        flips: Sequence[reference.Flip] = (),
         shake: torch.Generator | None = None,
     ) -> reference.Step:
         weights, images = _tensors(drawn.weights, dtype), _tensor(drawn.images, dtype)
         labels = torch.from_numpy(drawn.labels)
-        return reference.differentiate(self.layers, self.names, weights, images, labels, decisions, shake)
+        return reference.differentiate(self.layers, self.names, weights, images, labels, decisions, flips, shake)
 
     def _reordered(self, drawn: Drawn, decisions: list[torch.Tensor], rng: np.random.Generator) -> reference.Step:
         """The same step in float32 with its images in another order, so that it rounds in another."""
@@ -199,15 +200,15 @@ class Case:
 
     def _settle(self, found: Numbers, drawn: Drawn) -> tuple[Expected, int]:
         """Which way nin took the close switches: what each does to the gradients is found by turning it round, and the
-        combination that comes closest is taken. Everything but those decisions is still held to the tolerance.
+        combination that comes closest is taken. What was exactly zero or tied goes as the switch before it does.
+        Everything but those decisions is still held to the tolerance.
         """
         if len(drawn.flips) > FLIPS:
             raise Disagreement(f"{len(drawn.flips)} close switches, too many to hold out")
         base = drawn.step.numbers
 
         def step(flips: list[reference.Flip]) -> Numbers:
-            decisions = reference.flipped(drawn.switches, flips)
-            return _numbers(self._differentiate(drawn, torch.float64, decisions))
+            return _numbers(self._differentiate(drawn, torch.float64, flips=flips))
 
         def difference(numbers: Numbers) -> np.ndarray:
             parts = [(np.asarray(numbers[name], np.float64) - x) / (scale(x) or 1.0) for name, x in base.items()]

@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ from safetensors.numpy import save_file
 import images
 import reference
 from case import read_weights
-from facts import Layer, describe
+from facts import Layer, checked, describe, in_a_row
+from layout import resolved
 from nin import IMAGES, LABELS, MODEL, WEIGHTS, Nin, Result, Variant, Way
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ class Net:
     def run(self, nin: Nin, way: Way, folder: Path, *, labelled: bool) -> Result:
         """What nin makes of it."""
         variant = Variant(folder / MODEL)
-        variant.file.write_text(text(self.layers))
+        variant.file.write_text(resolved(self.layers))
         save_file({name: np.ascontiguousarray(x, np.float32) for name, x in self.weights.items()}, folder / WEIGHTS)
         np.save(folder / IMAGES, self.images.astype(np.float32))
         np.save(folder / LABELS, self.labels)
@@ -104,21 +105,6 @@ class Differentiated:
     outputs: list[np.ndarray]
 
 
-def text(layers: list[Layer]) -> str:
-    """A model of these layers."""
-
-    def call(layer: Layer) -> str:
-        args = dict(layer.args)
-        words = [str(x) for x in (args.pop("channels", None) or [])]
-        if layer.kind == "input":
-            return "input({c}, {h}, {w})".format(**args)
-        if "ceil" in args:
-            args["round"] = "ceil" if args.pop("ceil") else "floor"
-        return f"{layer.kind}({', '.join(words + [f'{name} = {x}' for name, x in args.items()])})"
-
-    return "<\n" + "".join(f"    {call(layer)}\n" for layer in layers) + ">\n"
-
-
 def beginnings(layers: list[Layer]) -> Iterator[tuple[list[Layer], Layer | None]]:
     """The layers up to every switch, in order, and the pool that is the switch: its input is the beginning's output. A
     ReLU's output is."""
@@ -128,7 +114,7 @@ def beginnings(layers: list[Layer]) -> Iterator[tuple[list[Layer], Layer | None]
             case "mlpconv":
                 channels = layer.args["channels"]
                 for count in range(1, len(channels) + 1):
-                    yield [*before, Layer("mlpconv", layer.args | {"channels": channels[:count]})], None
+                    yield [*before, replace(layer, args=layer.args | {"channels": channels[:count]})], None
             case "relu":
                 yield [*before, layer], None
             case "maxpool":
@@ -164,7 +150,7 @@ def whole(net: Net, nin: Nin, algos: list[str], isa: str, folder: Path) -> list[
         way = Way(isa, algo)
         found = net.run(nin, way, folder, labelled=True)
         taken = decisions(net, nin, way, folder)
-        linear = [layer for layer in net.layers if layer.kind != "softmax"]
+        linear = in_a_row([layer for layer in net.layers if layer.kind != "softmax"])
         scores = Net(linear, net.weights, net.images, net.labels).run(nin, way, folder, labelled=False).output
         held = net.differentiate(taken).gradients
         flipped = sum(int((a.decision != b).sum()) for a, b in zip(own.switches, taken, strict=True))
@@ -188,7 +174,7 @@ def by_layer(net: Net, nin: Nin, isa: str, folder: Path) -> list[float]:
         side = conv.kernel.shape[-1]
         if side == 1:
             continue
-        sizes = range(2, MOST + 2 - side) if conv.stride == 1 else ()
+        sizes = range(2, MOST + 2 - side) if conv.stride == [1, 1] else ()
         for algo in ["direct", *(f"winograd{size}" for size in sizes)]:
             size = algo.removeprefix("winograd")
             title = "direct" if algo == "direct" else f"F({size}x{size}, {side}x{side})"
@@ -211,20 +197,21 @@ def products(conv: reference.Convolution, gradient: np.ndarray, nin: Nin, way: W
     count, channels, height, width = maps.shape
     outputs, _, side, _ = kernel.shape
     bias = np.zeros(outputs, np.float32) if conv.bias is None else conv.bias.detach().numpy().astype(np.float32)
-    window = {"channels": [outputs], "kernel": side, "stride": conv.stride, "pad": conv.pad}
+    window = {"channels": [outputs], "kernel": [side] * 2, "stride": conv.stride, "pad": conv.pad}
     forward = Net(
-        [Layer("input", {"c": channels, "h": height, "w": width}), Layer("conv", window)],
+        in_a_row([Layer("input", {"c": channels, "h": height, "w": width}), Layer("conv", window)]),
         {"conv1.weight": kernel, "conv1.bias": bias},
         maps,
         np.zeros(count, np.int64),
     )
-    expected = F.conv2d(*(torch.from_numpy(x).double() for x in (maps, kernel, bias)), conv.stride, conv.pad).numpy()
+    wide = (torch.from_numpy(x).double() for x in (maps, kernel, bias))
+    expected = F.conv2d(*wide, conv.stride, conv.pad[:2]).numpy()
     found = [forward.run(nin, way, folder, labelled=False).output]
     wanted = [expected]
     pixels = height * width
     layers = [
         Layer("input", {"c": pixels, "h": height, "w": width}),
-        Layer("conv", {"channels": [channels], "kernel": 1, "stride": 1, "pad": 0, "bias": 0}),
+        Layer("conv", {"channels": [channels], "kernel": [1, 1], "stride": [1, 1], "pad": [0] * 4, "bias": 0}),
         Layer("conv", window),
         Layer("fc", {"n": 2, "bias": 0}),
     ]
@@ -238,7 +225,7 @@ def products(conv: reference.Convolution, gradient: np.ndarray, nin: Nin, way: W
             "conv2.bias": bias,
             "fc1.weight": np.stack([-row, row]),
         }
-        net = Net(layers, weights, unit, np.zeros(1, np.int64))
+        net = Net(in_a_row(layers), weights, unit, np.zeros(1, np.int64))
         right = net.differentiate().gradients
         given = net.run(nin, way, folder, labelled=True).gradients
         for name in ("conv1.weight", "conv2.weight"):
@@ -263,8 +250,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nin-errors-") as name:
         folder = Path(name)
         verdict = nin.check(Variant(args.model))
+        if any(len(layer.inputs) > 1 for layer in checked(verdict["layers"])):
+            raise ValueError("decisions of a model with branches cannot be read off")
         # Dropout does nothing where numbers are compared.
-        layers = [Layer(x["kind"], x["args"]) for x in verdict["layers"] if x["kind"] != "dropout"]
+        layers = in_a_row([layer for layer in checked(verdict["layers"]) if layer.kind != "dropout"])
         weights, metadata = read_weights(args.weights)
         known = {name for facts in describe(layers) for name in facts.weights}
         weights = {name: x for name, x in weights.items() if name in known}

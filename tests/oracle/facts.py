@@ -1,10 +1,10 @@
-"""What docs/language.md says about a chain of layers: shapes, weights, parameters, multiply-accumulates, activation
+"""What docs/language.md says about the layers of a model: shapes, weights, parameters, multiply-accumulates, activation
 bytes and receptive fields. Written from the language's tables, and not from nin's checker, which it is held against.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 Shape = tuple[int, ...]
@@ -13,6 +13,9 @@ Shape = tuple[int, ...]
 TRAINED = ("weight", "bias")
 """Last parts of the names of weights that have a gradient."""
 
+JOINS = ("add", "concat", "mul")
+"""Layers that read the results of branches."""
+
 
 class Illegal(Exception):
     """The language does not allow this layer here."""
@@ -20,10 +23,12 @@ class Illegal(Exception):
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with every argument resolved to a number, as `nin check --json` has it."""
+    """A layer with every argument resolved to numbers, as `nin check --json` has it."""
 
     kind: str
     args: dict[str, int | float | list[int]] = field(default_factory=dict)
+    inputs: tuple[int, ...] = ()
+    """Where in the list of layers those stand whose results it reads."""
 
 
 @dataclass(frozen=True)
@@ -32,83 +37,142 @@ class Facts:
 
     name: str
     kind: str
+    inputs: tuple[str, ...]
     input: Shape
     output: Shape
     params: int
     macs: int
     activation_bytes: int
-    receptive_field: int
+    receptive_field: tuple[int, int]
     weights: dict[str, Shape]
     """Shapes of all tensors in a weights file, running statistics included, by name."""
 
 
-class Chain:
-    """The facts of a chain, layer by layer."""
+class Graph:
+    """The facts of a model, layer by layer in the order of the text."""
 
     def __init__(self) -> None:
         self.facts: list[Facts] = []
+        self.before: list[int | None] = []
+        """Where the layer stands that is before each in its chain: before its word, where it is a join."""
         self._numbers: dict[str, int] = {}
-        self._sees = 1
-        self._jump = 1
+        self._steps: list[tuple[int, int]] = []
+        """How many pixels of the input neighbours are apart, on each axis, behind each layer."""
 
     @property
     def shape(self) -> Shape:
-        """What the next layer reads."""
+        """What the last layer leaves."""
         return self.facts[-1].output
 
-    def copy(self) -> Chain:
-        """A chain that grows on its own."""
-        other = Chain()
-        other.facts = list(self.facts)
-        other._numbers = dict(self._numbers)
-        other._sees, other._jump = self._sees, self._jump
-        return other
-
     def push(self, layer: Layer) -> None:
-        """Appends a layer, or raises `Illegal` and leaves the chain as it was."""
+        """Appends a layer, or raises `Illegal` and leaves the model as it was."""
         kind, args = layer.kind, layer.args
-        if self.facts and self.facts[-1].kind == "softmax":
+        read = [self.facts[index] for index in layer.inputs]
+        if any(facts.kind == "softmax" for facts in read):
             raise Illegal("a layer after softmax")
-        if (kind == "input") != (not self.facts):
+        if (kind == "input") != (not self.facts) or (kind == "input") != (not read):
             raise Illegal("input comes first, and once")
-        source = (args["c"], args["h"], args["w"]) if kind == "input" else self.shape
+        shapes = [facts.output for facts in read] or [(args["c"], args["h"], args["w"])]
+        before = self._common(layer.inputs)
         number = self._numbers.get(kind, 0) + 1
         name = f"{kind}{number}"
-        output, weights, macs, kept = _layer(name, layer, source)
+        if kind in JOINS:
+            output = joined(kind, shapes)
+            weights, macs, kept = {}, 0, prod(output)
+        else:
+            output, weights, macs, kept = _layer(name, layer, shapes[0])
         if min(output) < 1:
             raise Illegal("an empty output")
         self._numbers[kind] = number
-        self._look(layer, source)
+        sees, step = self._look(layer, shapes[0])
+        self._steps.append(step)
+        self.before.append(before)
         trained = (shape for name, shape in weights.items() if name.rsplit(".", 1)[-1] in TRAINED)
         self.facts.append(
             Facts(
                 name=name,
                 kind=kind,
-                input=source,
+                inputs=tuple(facts.name for facts in read),
+                input=shapes[0] if before is None else self.facts[before].output,
                 output=output,
                 params=sum(map(prod, trained)),
                 macs=macs,
                 activation_bytes=4 * kept,
-                receptive_field=self._sees,
+                receptive_field=sees,
                 weights=weights,
             )
         )
 
-    def _look(self, layer: Layer, source: Shape) -> None:
-        """How many input pixels one output pixel sees now, and how far apart neighbours see."""
+    def _common(self, inputs: tuple[int, ...]) -> int | None:
+        """The last layer that the results of all branches come from, or are: what the branches read."""
+        common: set[int] | None = None
+        for at in inputs:
+            walk = set()
+            while at is not None:
+                walk.add(at)
+                at = self.before[at]
+            common = walk if common is None else common & walk
+        return max(common) if common else None
+
+    def _look(self, layer: Layer, source: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many pixels of the input one pixel of the output sees, and how far apart neighbours see: of what is read,
+        the most on each axis, and what the layer adds.
+        """
+
+        def most(pairs: list[tuple[int, int]]) -> tuple[int, int]:
+            return tuple(max(pair[axis] for pair in pairs) for axis in (0, 1)) if pairs else (1, 1)
+
+        sees = most([self.facts[index].receptive_field for index in layer.inputs])
+        step = most([self._steps[index] for index in layer.inputs])
+        window, stride = (1, 1), (1, 1)
         if "kernel" in layer.args:
-            self._sees += (layer.args["kernel"] - 1) * self._jump
-            self._jump *= layer.args["stride"]
+            window, stride = layer.args["kernel"], layer.args["stride"]
         elif layer.kind in ("gap", "fc") and len(source) == 3:
-            self._sees += (max(source[1:]) - 1) * self._jump
+            window = source[1:]
+        return (
+            tuple(seen + (side - 1) * apart for seen, side, apart in zip(sees, window, step, strict=True)),
+            tuple(apart * pixels for apart, pixels in zip(step, stride, strict=True)),
+        )
 
 
 def describe(layers: list[Layer]) -> list[Facts]:
-    """The facts of a whole chain; raises `Illegal`."""
-    chain = Chain()
+    """The facts of a whole model; raises `Illegal`."""
+    graph = Graph()
     for layer in layers:
-        chain.push(layer)
-    return chain.facts
+        graph.push(layer)
+    return graph.facts
+
+
+def checked(layers: list[dict]) -> list[Layer]:
+    """The layers of `nin check --json`; raises `KeyError` if one reads what comes later or is not there."""
+    places: dict[str, int] = {}
+    read = []
+    for layer in layers:
+        read.append(Layer(layer["kind"], layer["args"], tuple(places[name] for name in layer["inputs"])))
+        places[layer["name"]] = len(places)
+    return read
+
+
+def in_a_row(layers: list[Layer]) -> list[Layer]:
+    """Layers each of which reads what the one before it leaves."""
+    return [replace(layer, inputs=(index - 1,) if index else ()) for index, layer in enumerate(layers)]
+
+
+def joined(kind: str, shapes: list[Shape]) -> Shape:
+    """What a join leaves of its branches' results."""
+    first = shapes[0]
+    match kind:
+        case "add" if all(shape == first for shape in shapes):
+            return first
+        case "concat" if all(len(shape) == len(first) and shape[1:] == first[1:] for shape in shapes):
+            return (sum(shape[0] for shape in shapes), *first[1:])
+        case "mul" if all(shape[0] == first[0] for shape in shapes):
+            # A factor a channel goes with anything; among themselves, maps with more than a pixel are of one size.
+            maps = [shape for shape in shapes if len(shape) == 3]
+            large = {shape for shape in maps if shape[1:] != (1, 1)}
+            if len(large) < 2:
+                return large.pop() if large else (maps or shapes)[0]
+    raise Illegal("branches that do not go together")
 
 
 def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Shape], int, int]:
@@ -119,9 +183,9 @@ def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Sha
             return _convolutions(name, layer, source)
         case "maxpool" | "avgpool":
             c, h, w = _map(source)
-            if args["pad"] > args["kernel"] // 2:
+            if any(pad > side // 2 for pad, side in zip(args["pad"], args["kernel"] * 2, strict=True)):
                 raise Illegal("a pool's padding is at most half its kernel")
-            output = (c, *(places(size, args) for size in (h, w)))
+            output = (c, *places((h, w), args))
             return output, {}, 0, prod(output)
         case "batchnorm":
             c = source[0]
@@ -150,16 +214,16 @@ def _convolutions(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[s
     """A `conv`, or the several of an `mlpconv`: k x k, then 1 x 1. All but the first read what the one before left."""
     args = layer.args
     c, h, w = _map(source)
-    h, w = (places(size, args) for size in (h, w))
+    h, w = places((h, w), args)
     weights: dict[str, Shape] = {}
     macs = kept = 0
     for index, channels in enumerate(args["channels"]):
         part = name if layer.kind == "conv" else f"{name}.{f'cccp{index}' if index else 'conv'}"
-        kernel = 1 if index else args["kernel"]
-        weights[f"{part}.weight"] = (channels, c, kernel, kernel)
+        kernel = [1, 1] if index else args["kernel"]
+        weights[f"{part}.weight"] = (channels, c, *kernel)
         if args.get("bias", 1):
             weights[f"{part}.bias"] = (channels,)
-        macs += channels * c * kernel * kernel * h * w
+        macs += channels * c * prod(kernel) * h * w
         kept += channels * h * w
         c = channels
     return (c, h, w), weights, macs, kept
@@ -171,12 +235,19 @@ def _map(shape: Shape) -> Shape:
     return shape
 
 
-def places(size: int, args: dict[str, int]) -> int:
-    """How many places a window has along a side of `size` pixels."""
-    kernel, stride, pad, ceil = args["kernel"], args["stride"], args["pad"], args.get("ceil", 0)
-    room = size + 2 * pad - kernel
+def places(sides: tuple[int, int], args: dict[str, list[int]]) -> tuple[int, int]:
+    """How many places a window has along the height and the width of a map."""
+    kernel, stride, pad = args["kernel"], args["stride"], args["pad"]
+    return tuple(
+        _places(sides[axis], kernel[axis], stride[axis], pad[axis], pad[axis + 2], args.get("ceil", 0))
+        for axis in (0, 1)
+    )
+
+
+def _places(size: int, kernel: int, stride: int, before: int, after: int, ceil: int) -> int:
+    room = size + before + after - kernel
     if room < 0:
         raise Illegal("a window larger than its padded input")
     count = (room + stride - 1 if ceil else room) // stride + 1
     # A last window that would begin beyond the input is dropped.
-    return count - 1 if ceil and (count - 1) * stride >= size + pad else count
+    return count - 1 if ceil and (count - 1) * stride >= size + before else count

@@ -1,4 +1,4 @@
-"""Random models over the whole language, as text. The layers they resolve to are kept beside the text, so that nin's
+"""Random models over the whole language, joins in joins included, as text. The layers they resolve to are kept beside the text, so that nin's
 checker can be held against them.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 from expressions import Binary, Expr, Name, Number, Scope, evaluate, express, number, real
-from facts import Chain, Illegal, Layer, Shape
+from facts import Graph, Illegal, Layer, Shape, places
 from layout import Writer
 from syntax import SIGNATURES, Block, Call, Item, Repeat, Use, Value, expand, mapped, names_in
 
@@ -17,6 +17,8 @@ MACS = 1_500_000
 """Multiply-accumulates of one image, at most."""
 ELEMENTS = 12_000
 """Numbers in one activation, at most."""
+PRODUCTS = 3
+"""Layers `mul`, at most: numbers that are multiplied by themselves grow fast."""
 
 SPATIAL = ("conv", "mlpconv", "maxpool", "avgpool")
 ANYWHERE = ("relu", "leaky_relu", "elu", "dropout", "batchnorm")
@@ -51,6 +53,7 @@ class Generator:
         self.rng.shuffle(self.names)
         # Half of the models do without: whole numbers do not pass it unrounded.
         self.anywhere = ANYWHERE if self.rng.random() < 0.5 else ANYWHERE[:-1]
+        self.joins = self.rng.choice([0.0, 0.15, 0.3, 0.5])
 
     def model(self) -> Model:
         """The model."""
@@ -115,8 +118,8 @@ class Generator:
         """Appends items that fit."""
         for _ in range(count):
             for _ in range(20):
-                item = self._item(_facts(items, scope).shape, scope, depth)
                 try:
+                    item = self._item(_facts(items, scope).shape, scope, depth)
                     _facts([*items, item], scope)
                 except Illegal:
                     continue
@@ -125,6 +128,8 @@ class Generator:
 
     def _item(self, shape: Shape, scope: Scope, depth: int) -> Item:
         rng = self.rng
+        if depth < 3 and rng.random() < self.joins:
+            return self._join(shape, scope, depth)
         draw = rng.random()
         if depth == 3 or draw < 0.7:
             return self._layer(shape, scope)
@@ -147,13 +152,86 @@ class Generator:
 
     def _few(self, shape: Shape, scope: Scope, depth: int) -> list[Item]:
         """One to three items that fit one after the other."""
+        return self._some(shape, scope, self.rng.randint(1, 3), depth)[0] or [Call("relu")]
+
+    def _some(self, shape: Shape, scope: Scope, count: int, depth: int) -> tuple[list[Item], Shape]:
+        """At most so many items that fit one after the other, and what they leave."""
         size = shape if len(shape) == 3 else (shape[0], 1, 1)
         start: list[Item] = [Call("input", {name: Number(n) for name, n in zip("chw", size, strict=True)})]
         if len(shape) == 1:
             start.append(Call("gap"))
         items = [*start]
-        self._grow(items, scope, self.rng.randint(1, 3), depth + 1)
-        return items[len(start) :] or [Call("relu")]
+        self._grow(items, scope, count, depth + 1)
+        return items[len(start) :], _facts(items, scope).shape
+
+    def _join(self, shape: Shape, scope: Scope, depth: int) -> Call:
+        """A join whose branches go together: the first leaves what it likes, the others what goes with it."""
+        rng = self.rng
+        word = rng.choice(["add", "add", "add", "concat", "concat", "mul"])
+        # A branch that leaves things as they are is as likely as all others.
+        lead, target = self._some(shape, scope, rng.choice([0, 0, 0, 1, 1, 2, 3]), depth)
+        branches = [lead]
+        for _ in range(rng.choice([1, 1, 1, 2, 3])):
+            wanted = target
+            if word == "concat":
+                wanted = (rng.choice([target[0], self._channels()]), *target[1:])
+            elif word == "mul" and rng.random() < 0.7:
+                # A factor a channel; sometimes it is the first branch, and the others are the maps.
+                wanted = (target[0],) if rng.random() < 0.7 else (target[0], *(1 for _ in target[1:]))
+            branches.append(self._branch(shape, wanted, scope, depth))
+        rng.shuffle(branches)
+        return Call(word, {}, branches)
+
+    def _branch(self, shape: Shape, wanted: Shape, scope: Scope, depth: int) -> list[Item]:
+        """Items that leave a shape; nothing at all, perhaps, where it is there."""
+        rng = self.rng
+        if shape == wanted and rng.random() < 0.4:
+            return []
+        items, there = self._some(shape, scope, rng.choice([0, 0, 1, 2]), depth)
+        if there != wanted or not items:
+            items += self._fit(there, wanted, scope)
+        if rng.random() < 0.5:
+            word = rng.choice([word for word in self.anywhere if word != "dropout"])
+            items.append(Call(word))
+        return items
+
+    def _fit(self, shape: Shape, wanted: Shape, scope: Scope) -> list[Item]:
+        """Layers that make one shape of another; raises `Illegal` if none is found."""
+        rng = self.rng
+
+        def whole(value: int) -> Expr:
+            return express(rng, value, scope)
+
+        if len(wanted) == 1:
+            pooled = [Call("gap")] if len(shape) == 3 and rng.random() < 0.7 else []
+            if pooled and shape[0] == wanted[0] and rng.random() < 0.5:
+                return pooled
+            return [*pooled, Call("fc", {"n": whole(wanted[0])})]
+        if len(shape) == 1:
+            raise Illegal("no map is made of a vector")
+        word = rng.choice(["conv", "conv", "mlpconv", "maxpool", "avgpool"] if shape[0] == wanted[0] else ["conv"])
+        pool = word in ("maxpool", "avgpool")
+        windows = []
+        for kernel in (1, 2, 3, 5, *sorted({*shape[1:]})):
+            for pad in range(kernel // 2 + 1 if pool else 4):
+                for stride in range(1, 5):
+                    for ceil in (0, 1) if pool else (0,):
+                        args = {"kernel": [kernel] * 2, "pad": [pad] * 4, "stride": [stride] * 2, "ceil": ceil}
+                        try:
+                            if places(shape[1:], args) == wanted[1:]:
+                                windows.append((kernel, pad, stride, ceil))
+                        except Illegal:
+                            pass
+        if not windows:
+            raise Illegal("no window fits")
+        kernel, pad, stride, ceil = rng.choice(windows)
+        window = {"stride": whole(stride), "pad": whole(pad)}
+        if pool:
+            return [Call(word, {"k": whole(kernel), **window, "round": ["floor", "ceil"][ceil]})]
+        args = {"kernel": whole(kernel), **window}
+        if word == "mlpconv":
+            return [Call(word, {"channels": [whole(self._channels()), whole(wanted[0])], **args})]
+        return [Call(word, {"c": whole(wanted[0]), "bias": whole(rng.randint(0, 1)), **args})]
 
     def _layer(self, shape: Shape, scope: Scope) -> Call:
         """A layer that may fit."""
@@ -269,13 +347,14 @@ class Generator:
         return Use(block, args)
 
 
-def _facts(items: list[Item], scope: Scope) -> Chain:
-    """The chain so far; `Illegal` if it breaks a rule or is too large for the oracle."""
-    chain = Chain()
-    macs = 0
+def _facts(items: list[Item], scope: Scope) -> Graph:
+    """The model so far; `Illegal` if it breaks a rule or is too large for the oracle."""
+    graph = Graph()
+    macs = products = 0
     for layer in expand(items, scope):
-        chain.push(layer)
-        macs += chain.facts[-1].macs
-        if macs > MACS or prod(chain.shape) > ELEMENTS:
+        graph.push(layer)
+        macs += graph.facts[-1].macs
+        products += layer.kind == "mul"
+        if macs > MACS or prod(graph.shape) > ELEMENTS or products > PRODUCTS:
             raise Illegal("too large for the oracle")
-    return chain
+    return graph

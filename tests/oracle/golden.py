@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from case import Case, Drawn
-from facts import Layer, describe
+from facts import checked, describe
 from nin import MODEL, Nin, Variant
 from training import Settings, Start, descend, trainable
 
@@ -73,6 +73,26 @@ MODELS = {
             softmax
         >
     """,
+    # Every join, of maps, of vectors and of both, one in another; values with several readers; strides that match.
+    "branches": """
+        block down(c) <
+            add
+                < conv(c, stride = 2, bias = 0) batchnorm relu conv(c) >
+                < avgpool(2, round = ceil) conv(c, kernel = 1) >
+            relu
+        >
+        model Branches <
+            input(2, 9, 7)
+            conv(5)
+            concat < > < add < > < conv(5, kernel = 1) > < > > < mul < > < gap fc(5) > >
+            down(6)
+            mul < > < maxpool(3, stride = 1, pad = 1) >
+            gap
+            concat < fc(3) leaky_relu > < >
+            fc(4)
+            softmax
+        >
+    """,
 }
 BATCH = 9
 SEED = 3
@@ -92,7 +112,7 @@ def write_golden(nin: Nin, folder: Path, work: Path) -> None:
         text = dedent(indented).lstrip()
         variant = Variant(work / MODEL)
         variant.file.write_text(text)
-        layers = [Layer(layer["kind"], layer["args"]) for layer in nin.check(variant)["layers"]]
+        layers = checked(nin.check(variant)["layers"])
         case = Case(variant, layers, describe(layers), BATCH, SEED, draws=100)
         fresh = work / "fresh.safetensors"
         nin.init(variant, case.seed, fresh)

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 
 from expressions import Expr, Number, express, number, written
-from syntax import SIGNATURES, Block, Call, Item, Repeat, Use, Value
+from facts import JOINS, Graph, Layer
+from syntax import SIDES, SIGNATURES, Block, Call, Item, Repeat, Use, Value
 
 COMMENTS = ("// a comment", "/* a comment */", "/* one /* in */ another */")
 
@@ -44,6 +45,8 @@ class Writer:
 
     def _chain(self, items: list[Item], depth: int) -> str:
         rng = self.rng
+        if not items and rng.random() < 0.7:
+            return rng.choice(["< >", "<>", "<\n>", "< /* as it is */ >"])
         text = "<"
         for item in items:
             if rng.random() < 0.06:
@@ -60,7 +63,11 @@ class Writer:
             case Use():
                 return self._call(item.block.name, list(item.block.params), item.args)
             case Call():
-                return self._call(item.word, [name for name, _ in SIGNATURES[item.word]], item.args)
+                text = self._call(item.word, [name for name, _ in SIGNATURES[item.word]], item.args)
+                for branch in item.branches:
+                    text += self.rng.choice([" ", "", "\n" + "    " * (depth + 2), " /* and */ ", " // and\n"])
+                    text += self._chain(branch, depth + 2)
+                return text
 
     def _call(self, word: str, order: list[str], args: dict[str, Value]) -> str:
         """A call: some arguments by position, the others in any order by name."""
@@ -95,3 +102,40 @@ class Writer:
 
     def _list(self, words: list[str]) -> str:
         return ", ".join(words) + self.rng.choice(["", "", "", ","])
+
+
+def resolved(layers: list[Layer]) -> str:
+    """A model of these layers, as a bare chain."""
+    graph = Graph()
+    for layer in layers:
+        graph.push(layer)
+
+    def chain(at: int | None, before: int | None) -> str:
+        """The chain that reads what `before` leaves, and leaves what `at` does."""
+        words = []
+        while at != before:
+            layer, source = layers[at], graph.before[at]
+            branches = "".join(f" {chain(branch, source)}" for branch in layer.inputs if layer.kind in JOINS)
+            words.append(_resolved(layer) + branches)
+            at = source
+        return "".join(["<\n", *(f"{word}\n" for word in reversed(words)), ">"])
+
+    return chain(len(layers) - 1, None) + "\n"
+
+
+def _resolved(layer: Layer) -> str:
+    args = dict(layer.args)
+    if layer.kind == "input":
+        return "input({c}, {h}, {w})".format(**args)
+    words = [str(x) for x in args.pop("channels", [])]
+    for name in SIDES:
+        if name in args:
+            first, *others = args[name]
+            if any(other != first for other in others):
+                raise ValueError(f"the oracle cannot write {name} of {args[name]}")
+            args[name] = first
+    if "ceil" in args:
+        args["round"] = "ceil" if args.pop("ceil") else "floor"
+        words.append(str(args.pop("kernel")))
+    words += [f"{name} = {x}" for name, x in args.items()]
+    return f"{layer.kind}({', '.join(words)})" if words else layer.kind

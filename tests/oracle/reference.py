@@ -1,12 +1,14 @@
-"""Any model in PyTorch, from the resolved layers of `nin check --json` and nothing else.
+"""Any model in PyTorch, from the resolved layers of `nin check --json` and nothing else: a graph, by what each reads.
 
 Every ReLU and every maximum is a *switch*: it decides which way a gradient goes. The decisions of a run can be taken
-down and given to another run, so that two precisions can be compared, and so that one decision can be turned round.
+down and given to another run, so that two precisions can be compared; and one decision can be turned round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +23,9 @@ SHAKE = 1e-6
 
 ROUNDINGS = 4
 """A switch is close if it is nearer than this many times what rounding to float32 moved the tensor it is in."""
+
+NUDGE = 1e-9
+"""How far beyond zero a ReLU's operand is put that is turned round, of the largest in its tensor."""
 
 WINOGRAD_ROUNDINGS = 16
 """The same where convolutions may go by Winograd's algorithm, which rounds more."""
@@ -45,7 +50,7 @@ class Flip:
     place: tuple[int, ...]
     decision: int
     along: tuple[Flip, ...] = ()
-    """Maxima that go with it."""
+    """Other windows of the same pool that the same pixel wins with it."""
 
 
 @dataclass
@@ -57,8 +62,8 @@ class Convolution:
     input: torch.Tensor
     kernel: torch.Tensor
     bias: torch.Tensor | None
-    stride: int
-    pad: int
+    stride: list[int]
+    pad: list[int]
     output: torch.Tensor
 
 
@@ -73,6 +78,8 @@ class Run:
     normalised: dict[str, torch.Tensor]
     """What each `batchnorm` reads, by its name."""
     convolutions: list[Convolution]
+    results: list[torch.Tensor]
+    """What each layer leaves."""
 
 
 def forward(
@@ -83,29 +90,50 @@ def forward(
     *,
     training: bool = False,
     decisions: list[torch.Tensor] | None = None,
+    flips: Sequence[Flip] = (),
     shake: torch.Generator | None = None,
 ) -> Run:
     """Runs a model without dropout. Training means the batch's statistics; inference the running ones.
 
-    `names` are the layers' names, which begin those of their weights; `decisions` those of another run's switches.
-    To shake a run is to move whatever it rounds by about `SHAKE`, forward and backward.
+    `names` are the layers' names, which begin those of their weights; `decisions` those of another run's switches, all
+    of them; `flips` some that go another way, and what comes after them decides for itself. To shake a run is to move
+    whatever it rounds by about `SHAKE`, forward and backward.
     """
     switches: list[Switch] = []
     normalised: dict[str, torch.Tensor] = {}
     convolutions: list[Convolution] = []
 
     def decide(layer: Layer | None, operand: torch.Tensor, natural) -> torch.Tensor:
-        given = None if decisions is None else decisions[len(switches)]
-        switches.append(Switch(layer, operand.detach(), natural() if given is None else given))
-        return switches[-1].decision
+        index = len(switches)
+        decision = natural() if decisions is None else decisions[index]
+        if turned := [one for flip in flips for one in (flip, *flip.along) if one.switch == index and layer]:
+            decision = decision.clone()
+            for flip in turned:
+                decision[flip.place] = flip.decision
+        switches.append(Switch(layer, operand.detach(), decision))
+        return decision
 
-    def conv(x: torch.Tensor, name: str, stride: int, pad: int) -> torch.Tensor:
+    def nudged(x: torch.Tensor) -> torch.Tensor:
+        """The operand of the next ReLU, a little beyond zero where that is turned round: so are the zeros made of it,
+        and the ties with it."""
+        if turned := [flip for flip in flips if flip.switch == len(switches)]:
+            shift = torch.zeros_like(x)
+            for flip in turned:
+                beyond = NUDGE if flip.decision else -NUDGE
+                shift[flip.place] = beyond * x.detach().abs().max() - x.detach()[flip.place]
+            x = x + shift
+        return x
+
+    def conv(x: torch.Tensor, name: str, stride: list[int], pad: list[int]) -> torch.Tensor:
+        if pad[:2] != pad[2:]:
+            raise ValueError(f"the oracle knows no padding of {pad}")
         kernel, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
-        output = F.conv2d(x, kernel, bias, stride, pad)
+        output = F.conv2d(x, kernel, bias, stride, pad[:2])
         convolutions.append(Convolution(name, x, kernel, bias, stride, pad, output))
         return output
 
     def relu(x: torch.Tensor, slope: float = 0.0) -> torch.Tensor:
+        x = nudged(x)
         return torch.where(decide(None, x, lambda: x > 0), x, slope * x)
 
     def rounded(x: torch.Tensor) -> torch.Tensor:
@@ -115,10 +143,12 @@ def forward(
             x.register_hook(lambda gradient: _shaken(gradient, shake))
         return _shaken(x, shake)
 
-    x = images
+    results: list[torch.Tensor] = []
     scores = None
     for layer, name in zip(layers, names, strict=True):
         args = layer.args
+        read = [results[index] for index in layer.inputs]
+        x = read[0] if read else images
         match layer.kind:
             case "input" | "dropout":
                 pass
@@ -127,19 +157,19 @@ def forward(
             case "mlpconv":
                 x = relu(rounded(conv(x, f"{name}.conv", args["stride"], args["pad"])))
                 for index in range(1, len(args["channels"])):
-                    x = relu(rounded(conv(x, f"{name}.cccp{index}", 1, 0)))
+                    x = relu(rounded(conv(x, f"{name}.cccp{index}", [1, 1], [0] * 4)))
             case "maxpool":
                 places = decide(layer, x, lambda x=x, layer=layer: winners(x, layer))
                 x = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
             case "avgpool":
-                window = (args["kernel"], args["stride"], args["pad"])
-                x = rounded(F.avg_pool2d(x, *window, ceil_mode=bool(args["ceil"]), count_include_pad=False))
+                x = rounded(F.avg_pool2d(x, **_window(args), count_include_pad=False))
             case "relu":
                 x = relu(x)
             case "leaky_relu":
                 x = rounded(relu(x, args["slope"]))
             case "elu":
                 # Below 0 alone: what is above must not overflow, not even on the way to a gradient of zero.
+                x = nudged(x)
                 positive = decide(None, x, lambda x=x: x > 0)
                 x = rounded(torch.where(positive, x, args["alpha"] * torch.expm1(torch.where(positive, 0.0, x))))
             case "batchnorm":
@@ -151,9 +181,17 @@ def forward(
                 x = rounded(F.linear(x.flatten(1), weights[f"{name}.weight"], weights.get(f"{name}.bias")))
             case "softmax":
                 scores, x = x, x.softmax(1)
+            case "add":
+                # In the order of the text.
+                x = rounded(functools.reduce(operator.add, read))
+            case "mul":
+                x = rounded(functools.reduce(operator.mul, _scaling(read)))
+            case "concat":
+                x = torch.cat(read, 1)
             case kind:
                 raise ValueError(f"the oracle knows no layer `{kind}`")
-    return Run(x if scores is None else scores, x, switches, normalised, convolutions)
+        results.append(x)
+    return Run(x if scores is None else scores, x, switches, normalised, convolutions, results)
 
 
 def _shaken(x: torch.Tensor, shake: torch.Generator) -> torch.Tensor:
@@ -162,9 +200,22 @@ def _shaken(x: torch.Tensor, shake: torch.Generator) -> torch.Tensor:
 
 def winners(x: torch.Tensor, pool: Layer) -> torch.Tensor:
     """The places in their planes of what a max pool takes."""
-    args = pool.args
-    window = {"kernel_size": args["kernel"], "stride": args["stride"], "padding": args["pad"]}
-    return F.max_pool2d(x, **window, ceil_mode=bool(args["ceil"]), return_indices=True)[1]
+    return F.max_pool2d(x, **_window(pool.args), return_indices=True)[1]
+
+
+def _window(args: dict) -> dict:
+    """A pool's window as PyTorch takes it."""
+    if args["pad"][:2] != args["pad"][2:]:
+        raise ValueError(f"the oracle knows no padding of {args['pad']}")
+    window = {"kernel_size": args["kernel"], "stride": args["stride"], "padding": args["pad"][:2]}
+    return window | {"ceil_mode": bool(args["ceil"])}
+
+
+def _scaling(operands: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The operands of a `mul`, vectors as maps of one pixel where there is a map."""
+    if all(x.dim() == 2 for x in operands):
+        return operands
+    return [x if x.dim() == 4 else x[:, :, None, None] for x in operands]
 
 
 def _batchnorm(
@@ -222,11 +273,12 @@ def differentiate(
     images: torch.Tensor,
     labels: torch.Tensor,
     decisions: list[torch.Tensor] | None = None,
+    flips: Sequence[Flip] = (),
     shake: torch.Generator | None = None,
 ) -> Step:
     """The mean cross entropy of a training step without dropout, and its gradient for every trained weight."""
     leaves = {name: x.detach().clone().requires_grad_() for name, x in trained(weights).items()}
-    run = forward(layers, names, weights | leaves, images, training=True, decisions=decisions, shake=shake)
+    run = forward(layers, names, weights | leaves, images, training=True, decisions=decisions, flips=flips, shake=shake)
     loss = F.cross_entropy(run.scores, labels)
     found = torch.autograd.grad(loss, list(leaves.values())) if leaves else ()
     return Step(loss.item(), dict(zip(leaves, found, strict=True)), run.switches)
@@ -248,44 +300,24 @@ def close_switches(wide: list[Switch], narrow: list[Switch], roundings: int) -> 
         if switch.layer is None:
             close = (x != 0) & (x.abs() < band)
             for place in close.nonzero().tolist():
-                on = not switch.decision[tuple(place)]
-                pool = wide[index + 1] if on and index + 1 < len(wide) else None
-                along = _won(index + 1, pool, tuple(place)) if pool and pool.operand.shape == x.shape else ()
-                flips.append(Flip(index, tuple(place), int(on), along))
+                flips.append(Flip(index, tuple(place), int(not switch.decision[tuple(place)])))
         else:
             flips += _close_winners(index, switch, band)
     return flips
 
 
-def _won(index: int, pool: Switch, place: tuple[int, ...]) -> tuple[Flip, ...]:
-    """The windows of zeros alone, if this is a max pool, in which a pixel wins once its ReLU lets it through."""
-    if pool.layer is None:
-        return ()
-    args = pool.layer.args
-    image, channel, *pixel = place
-    width = pool.operand.shape[3]
-
-    def windows(at: int, count: int) -> list[int]:
-        return [i for i in range(count) if 0 <= at - (i * args["stride"] - args["pad"]) < args["kernel"]]
-
-    rows, columns = (windows(at, count) for at, count in zip(pixel, pool.decision.shape[2:], strict=True))
-    won = [(image, channel, row, column) for row in rows for column in columns]
-    plane = pool.operand[image, channel].flatten()
-    return tuple(Flip(index, at, pixel[0] * width + pixel[1]) for at in won if plane[pool.decision[at]] == 0)
-
-
 def _close_winners(index: int, switch: Switch, band: float) -> list[Flip]:
     """Pixels that nearly win a window of a pool: from one and the same pixel they win all windows that see both."""
     x, args = switch.operand, switch.layer.args
-    kernel, stride, pad = args["kernel"], args["stride"], args["pad"]
+    kernel, stride, (top, left, *_) = args["kernel"], args["stride"], args["pad"]
     (h, w), (rows, columns) = x.shape[2:], switch.decision.shape[2:]
     best = x.flatten(2).gather(2, switch.decision.flatten(2)).view(switch.decision.shape)
     won: dict[tuple[int, ...], list[Flip]] = {}
-    for i in range(kernel):
-        for j in range(kernel):
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
             # The pixel that stands at tap (i, j) of each window, where there is one.
-            row = torch.arange(rows) * stride - pad + i
-            column = torch.arange(columns) * stride - pad + j
+            row = torch.arange(rows) * stride[0] - top + i
+            column = torch.arange(columns) * stride[1] - left + j
             real = ((row >= 0) & (row < h))[:, None] & ((column >= 0) & (column < w))
             place = row.clamp(0, h - 1)[:, None] * w + column.clamp(0, w - 1)
             lead = best - x.flatten(2)[:, :, place.flatten()].view(best.shape)
@@ -295,13 +327,3 @@ def _close_winners(index: int, switch: Switch, band: float) -> list[Flip]:
                 pixels = (*at[:2], int(switch.decision[flip.place]), flip.decision)
                 won.setdefault(pixels, []).append(flip)
     return [replace(first, along=tuple(others)) for first, *others in won.values()]
-
-
-def flipped(switches: list[Switch], flips: list[Flip]) -> list[torch.Tensor]:
-    """The decisions of a run with some turned round."""
-    decisions = [switch.decision for switch in switches]
-    for flip in [one for flip in flips for one in (flip, *flip.along)]:
-        if decisions[flip.switch] is switches[flip.switch].decision:
-            decisions[flip.switch] = decisions[flip.switch].clone()
-        decisions[flip.switch][flip.place] = flip.decision
-    return decisions

@@ -21,7 +21,7 @@ import torch
 from safetensors.numpy import load_file
 
 import images
-from facts import Layer, describe
+from facts import checked, describe
 from nin import MODEL, WEIGHTS, Nin, Variant, Way
 from training import Settings, Start, descend, metrics
 
@@ -29,8 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 """Of the loss."""
 BATCH = 128
-MODELS = {"mnist": "nin-mnist", "cifar10": "nin-cifar10"}
-"""The network of each data set; the recipe is `fast-` with its name."""
+MODELS = {
+    "mnist": {"nin-mnist": "fast-mnist"},
+    "cifar10": {"nin-cifar10": "fast-cifar10", "resnet20-cifar10": None},
+}
+"""The networks of each data set, and their recipes; `None` is what `nin train` does without one."""
+DEFAULTS = {"momentum": 0.9, "weight_decay": 1e-4, "clip": 5.0, "last_layer": {"lr": 0.1}}
+"""What docs/training.md says of a setting that a recipe does not name."""
 
 
 def main() -> int:
@@ -40,19 +45,21 @@ def main() -> int:
     wrong = []
     for data in args.data:
         with tempfile.TemporaryDirectory(prefix="nin-steps-") as folder:
-            wrong += compare(nin, data, args, Path(folder))
+            for model in args.models or MODELS[data.partition(":")[0]]:
+                wrong += compare(nin, data, model, args, Path(folder))
     print(f"off by more than {TOLERANCE}: {', '.join(wrong)}" if wrong else "all agree")
     return int(bool(wrong))
 
 
-def compare(nin: Nin, data: str, args: argparse.Namespace, folder: Path) -> list[str]:
+def compare(nin: Nin, data: str, name: str, args: argparse.Namespace, folder: Path) -> list[str]:
     """Prints a model's table; what is off by too much."""
     kind = data.partition(":")[0]
-    model = ROOT / "models" / f"{MODELS[kind]}.nin"
+    model = ROOT / "models" / f"{name}.nin"
     variant = Variant(folder / MODEL)
     variant.file.write_text(re.sub(r"\bdropout\([^)]*\)", "", model.read_text()))
-    layers = [Layer(layer["kind"], layer["args"]) for layer in nin.check(variant)["layers"]]
-    recipe = tomllib.loads((ROOT / "recipes" / f"fast-{kind}.toml").read_text())
+    layers = checked(nin.check(variant)["layers"])
+    named = MODELS[kind][name]
+    recipe = tomllib.loads((ROOT / "recipes" / f"{named}.toml").read_text()) if named else {}
     batch, labels = images.first(data, BATCH)
     mean, deviation = batch.mean((0, 2, 3), np.float64), batch.std((0, 2, 3), np.float64)
     for part in ("train", "test"):
@@ -62,14 +69,15 @@ def compare(nin: Nin, data: str, args: argparse.Namespace, folder: Path) -> list
     nin.init(variant, args.seed, folder / WEIGHTS)
     columns = {}
     for algo in args.algos:
-        run = folder / f"run-{algo}"
+        run = folder / f"run-{name}-{algo}"
         # The loss after a step is that before the next.
         options = ["--epochs", str(args.steps + 1), "--seed", str(args.seed)]
         nin.train(variant, folder, run, Way(args.isa, algo), *options)
         columns[f"nin {algo}"], rates = metrics(run)
     shape = (1, -1, 1, 1)
     start = Start(load_file(folder / WEIGHTS), (batch - mean.reshape(shape)) / deviation.reshape(shape), labels)
-    settings = Settings(recipe["momentum"], recipe["weight_decay"], recipe["clip"], recipe["last_layer"]["lr"])
+    told = DEFAULTS | recipe
+    settings = Settings(told["momentum"], told["weight_decay"], told["clip"], told["last_layer"]["lr"])
     names = [layer.name for layer in describe(layers)]
     wide, narrow = (
         descend(layers, names, start, settings, rates, dtype)["losses"] for dtype in (torch.float64, torch.float32)
@@ -77,7 +85,7 @@ def compare(nin: Nin, data: str, args: argparse.Namespace, folder: Path) -> list
     print(f"{model.stem}, the first {BATCH} images of {kind}, seed {args.seed}, {args.isa}\n")
     largest = table({"PyTorch float32": narrow.tolist()} | columns, wide, rates)
     # A NaN is within nothing.
-    return [f"{name} on {kind}" for name in columns if not largest[name] <= TOLERANCE]
+    return [f"{column} of {name}" for column in columns if not largest[column] <= TOLERANCE]
 
 
 def write_recipe(recipe: dict, mean: np.ndarray, deviation: np.ndarray, file: Path) -> None:
@@ -109,6 +117,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Holds the losses of nin's first steps against PyTorch's.")
     add = parser.add_argument
     add("data", nargs="+", metavar="KIND:DIR", help="mnist:DIR or cifar10:DIR")
+    models = sorted({name for models in MODELS.values() for name in models})
+    add("--models", nargs="+", choices=models, metavar="NAME", help="[default: all of the data set]")
     add("--steps", type=int, default=20, metavar="N", help="[default: 20]")
     add("--seed", type=int, default=1, metavar="S", help="of the weights [default: 1]")
     add("--lr", type=float, default=0.02, metavar="X", help="the schedule's peak [default: 0.02]")

@@ -1,13 +1,13 @@
-"""Models as they are written: calls, repetitions and blocks, and the layers they stand for."""
+"""Models as they are written: calls with their branches, repetitions and blocks, and the layers they stand for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from expressions import Binary, Expr, Name, Number, Scope, evaluate, real
-from facts import Illegal, Layer
+from facts import JOINS, Illegal, Layer
 
-LAYERS = 40
+LAYERS = 60
 """Layers of a model, at most."""
 
 SIGNATURES: dict[str, list[tuple[str, object]]] = {
@@ -24,6 +24,9 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "gap": [],
     "fc": [("n", None), ("bias", 1)],
     "softmax": [],
+    "add": [],
+    "concat": [],
+    "mul": [],
 }
 """The arguments of each layer in order of position, with their defaults; `None` is required."""
 
@@ -33,10 +36,11 @@ Value = Expr | str | list[Expr]
 
 @dataclass
 class Call:
-    """A layer as written."""
+    """A layer as written, with the chains behind it that are its branches."""
 
     word: str
     args: dict[str, Value] = field(default_factory=dict)
+    branches: list[list[Item]] = field(default_factory=list)
 
 
 @dataclass
@@ -68,31 +72,45 @@ Item = Call | Repeat | Use
 
 
 def expand(items: list[Item], scope: Scope) -> list[Layer]:
-    """Replaces blocks and repetitions by what they stand for. An argument out of its range is `Illegal`."""
+    """Replaces blocks, repetitions and branches by what they stand for, in the order of the text: a join comes where it
+    closes. An argument out of its range is `Illegal`.
+    """
     layers: list[Layer] = []
+    _expand(items, scope, layers, None)
+    return layers
+
+
+def _expand(items: list[Item], scope: Scope, layers: list[Layer], before: int | None) -> int | None:
+    """Appends the layers of a chain that reads what `before` leaves; the one whose result the chain leaves."""
     for item in items:
         match item:
             case Call():
-                layers.append(_resolve(item, scope))
+                branches = [_expand(branch, scope, layers, before) for branch in item.branches]
+                if (item.word in JOINS) != (len(branches) > 1) or None in branches:
+                    raise Illegal("a join has two branches or more, and something before it; others have none")
+                inputs = tuple(branches) or (() if before is None else (before,))
+                layers.append(_resolve(item, scope, inputs))
+                before = len(layers) - 1
             case Repeat():
                 count = evaluate(item.count, scope)
                 if count < 1:
                     raise Illegal("repeated less than once")
-                layers += expand(item.items, scope) * count
+                for _ in range(count):
+                    before = _expand(item.items, scope, layers, before)
             case Use():
                 inner = {}
                 for name, default in item.block.params.items():
                     value = evaluate(item.args[name], scope) if name in item.args else default.value
                     # A parameter is whole or real as its default is.
                     inner[name] = float(value) if default is not None and real(default.value) else value
-                layers += expand(item.block.items, inner)
+                before = _expand(item.block.items, inner, layers, before)
         if len(layers) > LAYERS:
             raise Illegal("too long for the oracle")
-    return layers
+    return before
 
 
-def _resolve(call: Call, scope: Scope) -> Layer:
-    """A layer's arguments as numbers, defaults filled in."""
+def _resolve(call: Call, scope: Scope, inputs: tuple[int, ...]) -> Layer:
+    """A layer with its arguments as numbers, defaults filled in."""
     values: dict[str, object] = {}
     for name, default in SIGNATURES[call.word]:
         match call.args.get(name, default):
@@ -121,7 +139,10 @@ def _resolve(call: Call, scope: Scope) -> Layer:
             raise Illegal(f"{name} = {value}")
         if not whole:
             values[name] = float(value)
-    return Layer(call.word, values)
+    for name, sides in SIDES.items():
+        if name in values:
+            values[name] = [values[name]] * sides
+    return Layer(call.word, values, inputs)
 
 
 KEYS = {
@@ -143,6 +164,8 @@ RANGES = {
 }
 """Least and most of the arguments that do not begin at 1."""
 REALS = ("p", "slope", "eps", "momentum")
+SIDES = {"kernel": 2, "stride": 2, "pad": 4}
+"""Arguments of windows, which are written as one number for all sides."""
 
 
 def mapped(item: Item, change) -> Item:
@@ -158,7 +181,8 @@ def mapped(item: Item, change) -> Item:
                         args[name] = value
                     case _:
                         args[name] = change(value)
-            return Call(item.word, args)
+            branches = [[mapped(inner, change) for inner in branch] for branch in item.branches]
+            return Call(item.word, args, branches)
         case Repeat():
             return Repeat(change(item.count), [mapped(inner, change) for inner in item.items])
         case Use():

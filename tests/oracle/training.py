@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 import reference
 from case import SHAKES
 from closeness import Disagreement, Expected, Numbers, distances
-from facts import Facts, Layer
+from facts import JOINS, Facts, Layer
 from nin import WEIGHTS, Nin, Variant, Way
 
 IMAGES = 24
@@ -175,9 +175,11 @@ def descend(
 
 
 def last_under_relu(layers: list[Layer], names: list[str]) -> str | None:
-    """The name before `.weight` of the model's last convolution, if a ReLU stands on it; an `fc` is a convolution."""
+    """The name before `.weight` of the model's last convolution, if a ReLU stands on it and no join comes after it; an
+    `fc` is a convolution.
+    """
     weighted = [index for index, layer in enumerate(layers) if layer.kind in ("conv", "mlpconv", "fc")]
-    if not weighted:
+    if not weighted or any(layer.kind in JOINS for layer in layers[weighted[-1] :]):
         return None
     index = weighted[-1]
     if layers[index].kind == "mlpconv":
