@@ -2,10 +2,12 @@
 
 use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::Graph;
+use nin_runtime::Hyper;
 use nin_runtime::compile::Purpose;
-use nin_runtime::compiler::Isa;
 use nin_runtime::compiler::plan::Algo;
+use nin_runtime::compiler::{Isa, dropout};
 use nin_runtime::oracle::{self, Inputs};
+use nin_runtime::run::exec::StepParams;
 use proptest::prelude::*;
 
 use crate::close::{self, Judged, TOLERANCE, check_loss};
@@ -71,6 +73,89 @@ fn an_elu_is_exact_to_its_last_bits() {
             }
             let same = first.get_or_insert_with(|| output.clone());
             assert!(same.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa}");
+        }
+    }
+}
+
+/// Numbers of one image for every instruction set: nothing is left to chance.
+fn alone(isa: Isa) -> Setting {
+    Setting { batch: 1, images: 1, threads: 1, isa, algo: Algo::Auto, seed: 0 }
+}
+
+/// Random models are compared where no two maxima are close. Here all are equal: a kernel of zeros leaves the bias. Where
+/// that is minus infinity nothing is larger either, and the first pixel of each window, not of the map, takes the gradient.
+#[test]
+fn the_first_of_equal_maxima_takes_the_gradient() {
+    let graph = graph("< input(1, 2, 4) conv(7, kernel = 1) maxpool(2) gap >");
+    let mut data = Data::draw(&graph, 1, 0);
+    data.images = Array4::from_shape_fn((1, 1, 2, 4), |at| (1 << (4 * at.2 + at.3)) as f32);
+    // A channel of a vector, and one of the rest.
+    for (isa, label) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 6)]) {
+        for level in [1.0, f32::NEG_INFINITY] {
+            let mut values = data.weights.values_mut();
+            values.next().expect("a kernel").fill(0.0);
+            let bias = values.next().expect("a bias");
+            bias.fill(0.0);
+            bias[label] = level;
+            drop(values);
+            let mut session = alone(isa).session(&graph, Purpose::Training, &data.weights);
+            let (_, found) =
+                session.gradients(data.images.view(), &[label as u32]).expect("gradients");
+            // Each of two windows has half of the gradient; they begin with pixels 0 and 2 of the first row.
+            let probability = if level == 1.0 { 1.0 / (1.0 + 6.0 * f64::exp(-1.0)) } else { 0.0 };
+            let expected = (probability - 1.0) * (1.0 + 4.0) / 2.0;
+            let found = f64::from(found.tensors()[0].values[label]);
+            assert!((found - expected).abs() < 1e-5, "{isa}, {level}: {found} for {expected}");
+        }
+    }
+}
+
+/// A hash that is the threshold survives. It is one in sixteen millions, so the probability is made for it.
+#[test]
+fn dropout_keeps_what_is_at_the_threshold() {
+    const ELEMENTS: u32 = 7;
+    let (seed, step) = (3, 5);
+    let key = dropout::image_key(dropout::layer_key(seed, step, 0), 0);
+    for (isa, at) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 6)]) {
+        // The largest threshold at which the element survives is its hash.
+        let hash = (0..dropout::BITS).rev().fold(0, |hash, bit| {
+            let larger = hash | 1 << bit;
+            if dropout::keeps(key, at, larger) { larger } else { hash }
+        });
+        let text = format!("< input(7, 1, 1) dropout({hash} / 16777216.0) fc(2, bias = 0) >");
+        let graph = graph(&text);
+        let data = Data::draw(&graph, 1, 1);
+        let mut session = alone(isa).session(&graph, Purpose::Training, &data.weights);
+        let hyper = [Hyper { lr: 1.0, momentum: 0.0, decay: 0.0 }];
+        let params = StepParams { step, seed, hyper: &hyper, ..StepParams::default() };
+        let images = Array4::ones((1, 7, 1, 1));
+        session.step(images.view(), &[0], &params).expect("a step");
+        // The momentum is the gradient, which is zero of what was dropped.
+        let gradient = session.momentum().expect("a program for training");
+        for element in 0..ELEMENTS {
+            let kept = gradient.tensors()[0].values[element as usize] != 0.0;
+            assert_eq!(kept, dropout::keeps(key, element, hash), "{isa}: {text}, {element}");
+        }
+    }
+}
+
+/// Powers of logits themselves would be infinite, or all zero.
+#[test]
+fn a_softmax_takes_logits_of_any_size() {
+    let graph = graph("< input(2, 1, 1) gap softmax >");
+    let data = Data::draw(&graph, 1, 0);
+    for isa in Isa::available() {
+        let mut session = alone(isa).session(&graph, Purpose::Inference, &data.weights);
+        for (logits, expected) in [
+            ([1000.0, 1000.0], [0.5, 0.5]),
+            ([-1000.0, -1000.0], [0.5, 0.5]),
+            ([1000.0, 0.0], [1.0, 0.0]),
+        ] {
+            let images = Array4::from_shape_vec((1, 2, 1, 1), logits.to_vec()).unwrap();
+            let found = session.forward(images.view()).expect("an output");
+            let apart =
+                found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
+            assert!(apart.fold(0.0, f32::max) < 1e-6, "{isa}: {found} of {logits:?}");
         }
     }
 }

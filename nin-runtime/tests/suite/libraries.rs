@@ -198,6 +198,54 @@ fn libraries_compute_the_bits_of_sessions() {
     }
 }
 
+/// Denormals that come in are zeros in a library too, whatever the caller's setting: as large as weights may be, nothing comes
+/// of them.
+#[test]
+fn denormals_of_callers_are_zeros() {
+    let graph = graph("< input(1, 4, 4) conv(3) avgpool(2) gap >");
+    let mut weights = Weights::zeros(&graph);
+    weights.values_mut().next().expect("a kernel").fill(1e30);
+    let images = ndarray::Array4::from_elem((2, 1, 4, 4), f32::MIN_POSITIVE / 4.0);
+    let data = Data { weights, images, labels: vec![0; 2] };
+    let folder = tempfile::tempdir().unwrap();
+    for (isa, embedded) in Isa::available().flat_map(|isa| [(isa, true), (isa, false)]) {
+        let library = library(&graph, embedded.then_some(&data.weights), &[isa], &Algos::default());
+        let file = folder.path().join(format!("{isa}.{embedded}.so"));
+        fs::write(&file, library.shared_library().unwrap()).unwrap();
+        let found = by_library(&graph, &file, &data, (embedded, Side::Last));
+        assert_eq!(found, [0; 6], "{isa}, embedded: {embedded}");
+    }
+}
+
+/// Whoever has a header alone: images of bytes are planes one after the other, and a step's settings lie as the code reads them.
+#[test]
+fn headers_say_what_lies_where() {
+    if !has_cc() {
+        return;
+    }
+    let graph = graph("< input(2, 1, 3) conv(2, kernel = 1) gap softmax >");
+    let normalisation = Normalisation { mean: vec![0.0, 0.5], deviation: vec![1.0, 0.25] };
+    let about = About { normalisation: Some(normalisation), classes: Vec::new() };
+    let options = options(&[Isa::Portable], 1, &Algos::default());
+    let library = Library::compile(&graph, Contents::Training, &about, &options).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("net.h"), library.header()).unwrap();
+    let program = "#include \"net.h\"\n\
+        static const uint8_t bytes[NET_IMAGE] = { 0, 51, 255, 0, 51, 255 };\n\
+        int main(void) {\n\
+            float image[NET_IMAGE];\n\
+            net_normalise(bytes, image);\n\
+            if (image[1] != 0.2f || image[3] != -2 || image[5] != 2) return 1;\n\
+            if (offsetof(struct net_settings, seed) != sizeof(void *)) return 2;\n\
+            return offsetof(struct net_settings, step) == sizeof(void *) + 8 ? 0 : 3;\n}\n";
+    let (source, made) = (folder.path().join("main.c"), folder.path().join("program"));
+    fs::write(&source, program).unwrap();
+    let built = Command::new("cc").args([&source, Path::new("-o"), &made]).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let run = Command::new(made).status().unwrap();
+    assert_eq!(run.code(), Some(0));
+}
+
 /// Random models: the bits of a session's, and nothing outside the callers' memory.
 fn check_library(text: &str, setting: Setting) -> Result<(), String> {
     let graph = graph(text);

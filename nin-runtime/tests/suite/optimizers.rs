@@ -96,6 +96,33 @@ fn every_rule_moves_weights_as_it_is_defined() {
     }
 }
 
+/// At the first step both running means are corrected to the gradient alone, so that a weight moves by the rate itself. What
+/// corrects them is the share as it is rounded: close to 1, as given, it would be off by a hundredth of what is left of it.
+#[test]
+fn the_first_step_of_adam_is_the_rate() {
+    const RATE: f32 = 0.25;
+    let squares = Squares { squares: 0.999_99, epsilon: 0.0 };
+    let (graph, mut session, data) = start();
+    let hyper = vec![Hyper { lr: RATE, momentum: 0.9, decay: 0.0 }; graph.weights().len()];
+    let (_, gradients) = session.gradients(data.images.view(), &data.labels).unwrap();
+    let optimizer = Optimizer::Adam(squares);
+    let params = StepParams { hyper: &hyper, optimizer, ..StepParams::default() };
+    session.step(data.images.view(), &data.labels, &params).unwrap();
+    let moved = wide(&data.weights).into_iter().zip(wide(&session.weights())).zip(wide(&gradients));
+    let mut compared = 0;
+    for ((before, after), gradients) in moved {
+        for ((before, after), g) in before.iter().zip(after).zip(gradients) {
+            // Squares of smaller ones are no normal floats.
+            if g.abs() > 1e-12 {
+                let found = (before - after) * g.signum();
+                assert!((found - f64::from(RATE)).abs() < 1e-5, "{found} for {g:e}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100);
+}
+
 /// The loss against a spread label is the mix of the losses against each class, and so is its gradient.
 #[test]
 fn spread_labels_mix_the_losses_of_all_classes() {

@@ -1,4 +1,4 @@
-//! How batches are cut.
+//! How batches are cut, and where prepared weights lie.
 
 use super::*;
 use crate::compile::{self, Purpose};
@@ -28,4 +28,84 @@ fn a_batch_has_as_many_slices_as_memory_leaves() {
     for (batch, slices) in [(1, 1), (8, 1), (9, 2), (64, 8), (1000, 8)] {
         assert_eq!(planned(10, batch).slices, slices, "a batch of {batch}");
     }
+}
+
+/// Models whose convolutions are prepared in every form, with panels of which the last is cut off; of the second, a kernel is
+/// larger than all that a run works in.
+const PREPARED: [&str; 3] = [
+    "model M < input(3, 14, 14) conv(50) batchnorm relu conv(33, kernel = 5) relu conv(21, stride = 2) batchnorm gap fc(7) >",
+    "model M < input(96, 3, 3) conv(16) gap >",
+    "model M < input(9, 12, 12) batchnorm conv(33, bias = 0) batchnorm conv(3, kernel = 1) gap batchnorm fc(50) >",
+];
+
+/// Plans of models for this CPU's instruction sets: for an image and for a batch, for inference and for training.
+fn plans(texts: &[&str]) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for text in texts {
+        let model = Model::from_text("m.nin", text, &[]).unwrap();
+        for (isa, algo) in Isa::available().flat_map(|isa| Algo::ALL.map(|algo| (isa, algo))) {
+            let target = Target::host(isa).unwrap();
+            for (batch, purpose) in [(1, Purpose::Inference), (128, Purpose::Training)] {
+                let (registers, algos) = (target.registers(), &algo.into());
+                let demand = Demand { batch, registers, algos };
+                plans.push(compile::planned(model.graph(), purpose, demand));
+            }
+        }
+    }
+    plans
+}
+
+/// Where a prepared kernel lies, and whether what it is made in is within the arena.
+fn room(plan: &Plan, kernel: &PreparedKernel, panels: &[usize]) -> Vec<Range<usize>> {
+    match kernel {
+        PreparedKernel::Panels(offsets) => {
+            offsets.iter().zip(panels).map(|(&offset, floats)| offset..offset + floats).collect()
+        }
+        PreparedKernel::Spectrum(spectrum) => {
+            let PreparedSpectrum { offset, stride, panel, scratch } = *spectrum;
+            let most = scratch + crate::compiler::kernel::Transform::SCRATCH;
+            assert!(panel < scratch && most <= plan.preparing_floats, "{spectrum:?}");
+            assert!(plan.preparing_floats <= plan.arena());
+            // At least as many frequencies as a tile of three inputs has.
+            std::iter::once(offset..offset + 9 * stride).collect()
+        }
+    }
+}
+
+/// Whole panels, biases with them: a strip is written to its full width.
+#[test]
+fn prepared_weights_lie_apart() {
+    for plan in plans(&PREPARED) {
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        for conv in &plan.convs {
+            let panels = |of: &crate::compiler::geometry::Correlation, cols: usize| {
+                of.outputs.div_ceil(cols) * of.panel(cols)
+            };
+            let cols = conv.tile(Product::Forward).cols;
+            let forward = panels(&conv.geometry.forward(), cols);
+            taken.extend(room(&plan, conv.prepared(Product::Forward), &[forward]));
+            let padded = conv.geometry.cout.next_multiple_of(cols);
+            taken.extend(conv.bias_panels.map(|offset| offset..offset + padded));
+            if let Some(kernel) = &conv.product(Product::InputGrad).kernel {
+                let cols = conv.tile(Product::InputGrad).cols;
+                let phases = conv.geometry.input_grad();
+                let floats: Vec<usize> =
+                    phases.iter().map(|phase| panels(&phase.correlation, cols)).collect();
+                taken.extend(room(&plan, kernel, &floats));
+            }
+        }
+        for (norm, rows) in plan.free_norms() {
+            taken.push(rows..rows + norm.affine(Affine::Shift) + norm.channels);
+        }
+        taken.sort_by_key(|range| range.start);
+        assert!(taken.windows(2).all(|pair| pair[0].end <= pair[1].start), "{taken:?}");
+        assert!(taken.last().is_none_or(|last| last.end <= plan.prepared_floats));
+    }
+}
+
+/// Where a kernel takes more room than a run does, it is what the arena is made for.
+#[test]
+fn a_kernel_can_take_more_room_than_a_run() {
+    let of_kernel = |plan: &Plan| plan.preparing_floats > plan.inference.arena;
+    assert!(plans(&PREPARED[1..2]).iter().any(of_kernel));
 }
