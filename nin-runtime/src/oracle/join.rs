@@ -30,7 +30,7 @@ pub(super) fn multiply<T: NdFloat>(factors: &[ArrayView4<'_, T>]) -> Array4<T> {
     factors.iter().fold(ones, |product, factor| product * factor)
 }
 
-/// The gradient of a factor of so many pixels, from the other factors.
+/// The gradient of a factor with these rows and columns, from the other factors.
 pub(super) fn multiply_grad<T: NdFloat>(
     grad: ArrayView4<'_, T>,
     others: &[ArrayView4<'_, T>],

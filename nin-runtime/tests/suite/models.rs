@@ -346,7 +346,7 @@ impl Chain {
         })
     }
 
-    /// Goes on with so many channels.
+    /// Appends a layer if that is needed for this number of channels.
     fn match_channels(&mut self, channels: usize) -> Option<()> {
         match self.shape {
             shape if shape.channels() == channels => {}
@@ -357,7 +357,7 @@ impl Chain {
         Some(())
     }
 
-    /// A convolution to so many channels and no fewer.
+    /// A convolution to exactly this number of channels.
     fn exactly(&mut self, channels: usize, kernel: usize, stride: usize) -> Option<()> {
         let window = Window::square(kernel, stride, kernel / 2);
         let found = self.spend(channels, window)?;
