@@ -377,6 +377,13 @@ impl Graph {
         }
     }
 
+    /// The channel of a node's value that the first channel of one of its inputs becomes, if it puts their channels one after the
+    /// other.
+    pub fn first_channel(&self, id: NodeId, input: usize) -> usize {
+        let before = &self.node(id).inputs[..input];
+        before.iter().map(|&id| self.node(id).shape.channels()).sum()
+    }
+
     /// The weight with this id.
     pub fn weight(&self, id: WeightId) -> &Weight {
         &self.weights[id.index()]

@@ -8,6 +8,7 @@ pub mod autodiff;
 mod checked;
 pub mod codegen;
 pub mod dropout;
+mod elem;
 pub mod fuse;
 pub mod geometry;
 mod isa;
@@ -17,4 +18,5 @@ pub mod plan;
 pub mod winograd;
 
 pub use checked::Checked;
+pub use elem::Elem;
 pub use isa::Isa;

@@ -25,6 +25,7 @@ mod math;
 mod micro;
 mod norm;
 mod pack;
+mod pixels;
 mod pool;
 mod rectify;
 mod scope;

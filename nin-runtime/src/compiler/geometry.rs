@@ -55,15 +55,15 @@ pub struct TileRun {
     pub groups: Vec<Group>,
 }
 
-/// Splits `0..total` into tiles of at most `rows` rows and merges neighbours that sum the same.
+/// Splits rows into tiles of at most `rows` rows and merges neighbours that sum the same.
 fn tile_runs(
-    total: usize,
+    all: Range<usize>,
     rows: usize,
     groups: impl Fn(Range<usize>) -> Vec<Group>,
 ) -> Vec<TileRun> {
     let mut runs: Vec<TileRun> = Vec::new();
-    for first in (0..total).step_by(rows) {
-        let rows = rows.min(total - first);
+    for first in all.clone().step_by(rows) {
+        let rows = rows.min(all.end - first);
         let groups = groups(first..first + rows);
         match runs.last_mut() {
             Some(run) if run.rows == rows && run.groups == groups => run.count += 1,
@@ -85,11 +85,11 @@ pub struct Correlation {
     pub inputs: usize,
     /// Channels written.
     pub outputs: usize,
-    /// Element of the output map that output (0, 0) is, channel 0.
+    /// The pixel of the output map that output (0, 0) is.
     pub origin: usize,
-    /// From one row of outputs to the next, in elements.
-    pub pitch: usize,
-    /// From one output to the next, in elements.
+    /// From one row of outputs to the next, in pixels of the output map.
+    pub row: usize,
+    /// From one output to the next, in pixels of the output map.
     pub step: usize,
 }
 
@@ -99,9 +99,10 @@ impl Correlation {
         self.y.taps * self.x.taps * self.inputs * cols
     }
 
-    /// The horizontal tiles of one row of outputs. A pixel pointer stands at its first tap, in padding or not.
-    pub fn tiles(&self, shape: TileShape) -> Vec<TileRun> {
-        tile_runs(self.x.outputs, shape.rows, |pixels| {
+    /// The horizontal tiles of one row of outputs, over an input with so many elements from one pixel to the next. A pixel pointer
+    /// stands at its first tap, in padding or not.
+    pub fn tiles(&self, shape: TileShape, pitch: usize) -> Vec<TileRun> {
+        tile_runs(0..self.x.outputs, shape.rows, |pixels| {
             let mut groups: Vec<Group> = Vec::new();
             for tap in 0..self.x.taps {
                 let real = self.x.real_outputs(tap);
@@ -110,14 +111,15 @@ impl Correlation {
                 if rows.is_empty() {
                     continue;
                 }
-                let at = tap * self.inputs;
+                let at = tap * pitch;
                 match groups.last_mut() {
+                    // Without a gap between them, the channels of neighbouring taps are one run.
                     Some(last) if last.rows == rows && last.a as usize + last.k == at => {
                         last.k += self.inputs;
                     }
                     _ => groups.push(Group {
                         a: at as i64,
-                        b: (at * shape.cols) as i64,
+                        b: (tap * self.inputs * shape.cols) as i64,
                         k: self.inputs,
                         rows,
                     }),
@@ -195,8 +197,8 @@ impl ConvGeometry {
             inputs: self.cin,
             outputs: self.cout,
             origin: 0,
-            pitch: self.output.1 * self.cout,
-            step: self.cout,
+            row: self.output.1,
+            step: 1,
         }
     }
 
@@ -213,9 +215,9 @@ impl ConvGeometry {
                     x,
                     inputs: self.cout,
                     outputs: self.cin,
-                    origin: (py * self.input.1 + px) * self.cin,
-                    pitch: self.stride * self.input.1 * self.cin,
-                    step: self.stride * self.cin,
+                    origin: py * self.input.1 + px,
+                    row: self.stride * self.input.1,
+                    step: self.stride,
                 };
                 phases.push(GradPhase { correlation, first_tap: (ky, kx) });
             }
@@ -240,13 +242,40 @@ impl ConvGeometry {
         (axis, residue)
     }
 
-    /// Row tiles of the kernel gradient for one kernel row: rows are `(kx, input channel)`, which are contiguous in a
-    /// row of the input; k are the output pixels of a row that meet real input there.
-    pub fn kernel_grad_tiles(&self, shape: TileShape) -> Vec<TileRun> {
+    /// Row tiles of the kernel gradient for one kernel row: rows are `(kx, input channel)`; k are the output pixels of a row that
+    /// meet real input there. From one pixel to the next there are so many elements of the input and of the output's gradient.
+    pub fn kernel_grad_tiles(
+        &self,
+        shape: TileShape,
+        (input, grad): (usize, usize),
+    ) -> Vec<TileRun> {
+        if self.kernel.1 == 1 || input == self.cin {
+            return self.kernel_grad_rows(shape, 0..self.kernel.1 * self.cin, (input, grad));
+        }
+        // Between the channels of two taps lie others: no tile has rows of both.
+        let taps = 0..self.kernel.1;
+        let of_tap = |tap: usize| {
+            let rows = tap * self.cin..(tap + 1) * self.cin;
+            let mut runs = self.kernel_grad_rows(shape, rows, (input, grad));
+            let gap = (tap * (input - self.cin)) as i64;
+            let groups = runs.iter_mut().flat_map(|run| &mut run.groups);
+            groups.for_each(|group| group.a += gap);
+            runs
+        };
+        taps.flat_map(of_tap).collect()
+    }
+
+    /// The tiles of some rows; a row that lies as far behind the first row of the input as its number says.
+    fn kernel_grad_rows(
+        &self,
+        shape: TileShape,
+        all: Range<usize>,
+        (input, grad): (usize, usize),
+    ) -> Vec<TileRun> {
         let x = self.forward().x;
-        let a_k = (self.stride * self.cin) as i64;
+        let a_k = (self.stride * input) as i64;
         let stretches = self.stretches(&x);
-        tile_runs(self.kernel.1 * self.cin, shape.rows, |rows| {
+        tile_runs(all, shape.rows, |rows| {
             let clip = |row: usize| row.clamp(rows.start, rows.end) - rows.start;
             let mut groups: Vec<Group> = Vec::new();
             for outputs in &stretches {
@@ -256,7 +285,7 @@ impl ConvGeometry {
                     continue;
                 }
                 let a = outputs.start as i64 * a_k;
-                let b = (outputs.start * self.cout) as i64;
+                let b = (outputs.start * grad) as i64;
                 let k = outputs.len();
                 match groups.last_mut() {
                     Some(last) if last.rows == active && last.a + last.k as i64 * a_k == a => {
@@ -325,7 +354,7 @@ mod tests {
             let mut met = Vec::new();
             for phase in conv.input_grad().iter().take(stride.min(size)) {
                 let axis = phase.correlation.x;
-                let first = (phase.correlation.origin / conv.cin) % size;
+                let first = phase.correlation.origin % size;
                 for t in 0..axis.outputs {
                     for j in axis.real_taps(t) {
                         let tap = phase.first_tap.1 + stride * (axis.taps - 1 - j);
@@ -343,7 +372,7 @@ mod tests {
     /// A 5-wide window on 32 pixels: two border tiles and six alike.
     #[test]
     fn borders_are_separate_tiles() {
-        let runs = geometry(32, 5, 1, 2).forward().tiles(SHAPE);
+        let runs = geometry(32, 5, 1, 2).forward().tiles(SHAPE, 3);
         let counts: Vec<(usize, usize)> = runs.iter().map(|run| (run.first, run.count)).collect();
         assert_eq!(counts, [(0, 1), (4, 6), (28, 1)]);
         assert_eq!(runs[1].groups, [Group { a: 0, b: 0, k: 15, rows: 0..4 }]);
@@ -358,7 +387,7 @@ mod tests {
         for (size, kernel, stride, pad) in [(7, 3, 1, 1), (8, 5, 2, 2), (9, 11, 3, 5)] {
             let conv = geometry(size, kernel, stride, pad);
             let mut sums = vec![0; conv.kernel.1 * conv.cin];
-            for run in conv.kernel_grad_tiles(SHAPE) {
+            for run in conv.kernel_grad_tiles(SHAPE, (conv.cin, conv.cout)) {
                 for tile in 0..run.count {
                     for group in &run.groups {
                         for row in group.rows.clone() {

@@ -38,7 +38,7 @@ pub use cut::Run;
 pub(crate) use cut::{product, product_of};
 use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
-pub use places::Places;
+pub use places::{Places, View};
 use prepared::Room;
 pub use prepared::{PreparedKernel, PreparedSpectrum};
 pub use rivals::Rivals;
@@ -181,7 +181,7 @@ pub struct Pass {
     pub phases: Vec<Phase>,
     /// Parts, in order: together they are the pass over one image.
     pub parts: Vec<Part>,
-    /// Which buffer each tensor lies in.
+    /// Where each tensor lies.
     pub places: Places,
     /// Tensors in the arena or in the store.
     pub buffers: Vec<Buffer>,
@@ -486,9 +486,13 @@ pub struct Part {
 
 impl Pass {
     /// Where a tensor lies.
+    pub fn view(&self, tensor: Tensor) -> View {
+        self.places.view(tensor).expect("only activations lie in buffers (a bug in nin)")
+    }
+
+    /// The buffer that a tensor lies in.
     pub fn buffer(&self, tensor: Tensor) -> &Buffer {
-        let key = self.places.buffer(tensor);
-        self.room(key.expect("only activations lie in the arena (a bug in nin)"))
+        self.room(self.view(tensor).buffer)
     }
 
     /// Where something lies.
@@ -499,7 +503,42 @@ impl Pass {
 
     /// Whether what a stage writes lies where its first operand does.
     pub fn is_in_place(&self, stage: &Stage) -> bool {
-        self.places.buffer(stage.reads[0]) == self.places.buffer(stage.writes)
+        self.places.view(stage.reads[0]) == self.places.view(stage.writes)
+    }
+
+    /// Whether nothing is left to do for a stage, because what it passes on lies where it is wanted.
+    pub fn is_done(&self, graph: &Graph, stage: &Stage) -> bool {
+        let op = graph.node(stage.node).op;
+        match stage.op {
+            StageOp::Forward { .. } if op == Op::Concat => {
+                (0..stage.reads.len()).all(|input| self.is_joined(graph, stage, input))
+            }
+            StageOp::InputGrad { input, mask: None, .. } if op == Op::Concat => {
+                let first = graph.first_channel(stage.node, input);
+                self.is_slice(stage.writes, stage.reads[0], first)
+            }
+            StageOp::InputGrad { mask: None, .. } if op == Op::Add => self.is_in_place(stage),
+            StageOp::Import
+            | StageOp::Forward { .. }
+            | StageOp::Statistics
+            | StageOp::Loss
+            | StageOp::InputGrad { .. }
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => false,
+        }
+    }
+
+    /// Whether one of the values that a concatenation joins was made where it is wanted.
+    pub fn is_joined(&self, graph: &Graph, stage: &Stage, input: usize) -> bool {
+        let first = graph.first_channel(stage.node, input);
+        self.is_slice(stage.reads[input], stage.writes, first)
+    }
+
+    /// Whether a tensor lies where another one has its channels from `first` on.
+    pub fn is_slice(&self, tensor: Tensor, of: Tensor, first: usize) -> bool {
+        let (view, of) = (self.view(tensor), self.view(of));
+        view == View { channel: of.channel + first, ..of }
     }
 }
 

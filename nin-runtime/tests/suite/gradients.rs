@@ -274,6 +274,8 @@ fn concatenations() {
         "< input(2, 4, 5) conv(3) concat < > < batchnorm relu conv(2) > concat < > < batchnorm relu conv(2) > gap >",
         "< input(2, 4, 5) conv(3) relu concat < maxpool(3, stride = 1, pad = 1) > < > < avgpool(3, stride = 1, pad = 1) > conv(2) gap >",
         "< input(2, 4, 5) conv(3) concat < relu > < elu(0.7) dropout(0.3) > < > dropout(0.4) fc(3) >",
+        "< input(2, 4, 5) conv(3) relu concat < > < > < conv(2, kernel = 1) concat < > < relu > > < > gap >",
+        "< input(2, 4, 5) conv(3) relu add < fc(3) > < concat < > < conv(2) > leaky_relu(0.1) gap fc(3) > softmax >",
         "< input(2, 4, 5) conv(3) relu concat < gap > < maxpool(2) gap > < fc(2) > relu fc(3) >",
         "< input(2, 4, 5) concat < conv(2) concat < > < conv(2) relu > > < conv(3) > batchnorm relu gap >",
     ]);

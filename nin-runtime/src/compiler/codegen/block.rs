@@ -14,6 +14,7 @@ use super::emitter::Emitter;
 use super::grad::GradOperands;
 use super::join::Factor;
 use super::loss::{self, LossOperands};
+use super::pixels::Pixels;
 use super::pool;
 use super::scope::Scope;
 use super::{context, join, layout, norm};
@@ -151,15 +152,15 @@ impl Scope<'_> {
                 }
                 Op::Relu => {
                     let value = self.worked_on(e, stage, image);
-                    elementwise::relu(e, value, shape.elements());
+                    elementwise::relu(e, value, shape);
                 }
                 Op::LeakyRelu { slope } => {
                     let value = self.worked_on(e, stage, image);
-                    elementwise::leaky_relu(e, value, slope, shape.elements());
+                    elementwise::leaky_relu(e, value, slope, shape);
                 }
                 Op::Elu { alpha } => {
                     let value = self.worked_on(e, stage, image);
-                    elementwise::elu(e, value, alpha, shape.elements());
+                    elementwise::elu(e, value, alpha, shape);
                 }
                 Op::Dropout { p, index } => {
                     let value = self.worked_on(e, stage, image);
@@ -179,13 +180,9 @@ impl Scope<'_> {
                 Op::Add => {
                     let inputs = self.inputs(e, stage, image);
                     let output = at(e, stage.writes);
-                    join::add(e, &inputs, output, shape.elements(), relu);
+                    join::add(e, &inputs, output, shape, relu);
                 }
-                Op::Concat => {
-                    let parts = self.parts(e, stage, image);
-                    let output = at(e, stage.writes);
-                    join::concat(e, shape, &parts, output);
-                }
+                Op::Concat => self.concat(e, stage, image),
                 Op::Mul => {
                     let factors = self.factors(e, stage.node, &stage.reads, image);
                     let output = at(e, stage.writes);
@@ -219,14 +216,8 @@ impl Scope<'_> {
                 let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
-                conv::kernel_grad(
-                    e,
-                    conv.tile(Product::KernelGrad),
-                    &conv.geometry,
-                    input,
-                    grad,
-                    kernel,
-                );
+                let tile = conv.tile(Product::KernelGrad);
+                conv::kernel_grad(e, tile, &conv.geometry, [input, grad], kernel);
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
@@ -240,9 +231,8 @@ impl Scope<'_> {
 
     /// One stage on all images of the chunk: tensors are matrices with a row an image.
     fn on_chunk(&self, e: &mut Emitter<'_>, stage: &Stage) {
-        let zero = e.int(0);
         let shape = self.shape(stage.node);
-        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, zero);
+        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.images(e, tensor);
         match stage.op {
             StageOp::Forward { relu, add, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => {
@@ -323,7 +313,8 @@ impl Scope<'_> {
                     conv.tile(Product::KernelGrad),
                     sizes,
                     (self.count, 1),
-                    [input, grad, kernel],
+                    [input, grad],
+                    kernel,
                 );
             }
             StageOp::BiasGrad => {
@@ -358,7 +349,7 @@ impl Scope<'_> {
             let pixels = band.rows * shape.width();
             let input = self.row(e, stage.reads[0], band.image, band.lo);
             let output = self.row(e, stage.writes, band.image, band.lo);
-            let addend = self.addend(e, stage, band);
+            let addend = added(stage).map(|add| self.row(e, add, band.image, band.lo));
             let operands = self.forward_operands(e, conv, input, output, addend);
             let sizes = (geometry.cin, geometry.cout);
             return conv::multiply(
@@ -371,29 +362,29 @@ impl Scope<'_> {
             );
         }
         let input = self.image(e, stage.reads[0], band.image);
-        // A band's buffer holds its rows alone; row 0 of the image would lie before it.
-        let output = self.row(e, stage.writes, band.image, band.lo);
-        let above = e.mul(band.lo, -((4 * shape.width() * shape.channels()) as i64));
-        let output = e.b.ins().iadd(output, above);
-        let addend = self.addend(e, stage, band).map(|addend| e.b.ins().iadd(addend, above));
+        let output = self.map_of_band(e, stage.writes, band);
+        let addend = added(stage).map(|addend| self.map_of_band(e, addend, band));
         let operands = self.forward_operands(e, conv, input, output, addend);
         let rows = (band.lo, band.hi);
         conv::correlate(e, conv.tile(Product::Forward), &geometry.forward(), rows, operands, relu);
     }
 
-    /// Where the first row of a band of what a stage adds lies.
-    pub(super) fn addend(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) -> Option<Value> {
-        let StageOp::Forward { add: Some(add), .. } = stage.op else { return None };
-        Some(self.row(e, add, band.image, band.lo))
+    /// The map of which a band is asked for. A band's buffer holds its rows alone: row 0 of the image would lie before it.
+    pub(super) fn map_of_band(&self, e: &mut Emitter<'_>, tensor: Tensor, band: Band) -> Pixels {
+        let map = self.row(e, tensor, band.image, band.lo);
+        let node = self.pass.view(tensor).buffer.node().expect("a map's (a bug in nin)");
+        let row = self.shape(node).width() * map.pitch * map.elem.bytes();
+        let above = e.mul(band.lo, -(row as i64));
+        Pixels { at: e.sum(map.at, above), ..map }
     }
 
     pub(super) fn forward_operands(
         &self,
         e: &mut Emitter<'_>,
         conv: &ConvPlan,
-        input: Value,
-        output: Value,
-        addend: Option<Value>,
+        input: Pixels,
+        output: Pixels,
+        addend: Option<Pixels>,
     ) -> Operands {
         let panels = self.prepared(e, conv.prepared(Product::Forward).panels()[0]);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
@@ -415,15 +406,15 @@ impl Scope<'_> {
             Op::Conv { .. } => self.conv_input_grad(e, (stage.node, image), operands),
             Op::Relu => {
                 let value = at(e, stage.reads[1]);
-                elementwise::relu_grad(e, operands, value, shape.elements());
+                elementwise::relu_grad(e, operands, value, shape);
             }
             Op::LeakyRelu { slope } => {
                 let value = at(e, stage.reads[1]);
-                elementwise::leaky_relu_grad(e, operands, value, slope, shape.elements());
+                elementwise::leaky_relu_grad(e, operands, value, slope, shape);
             }
             Op::Elu { alpha } => {
                 let value = at(e, stage.reads[1]);
-                elementwise::elu_grad(e, operands, value, alpha, shape.elements());
+                elementwise::elu_grad(e, operands, value, alpha, shape);
             }
             Op::Dropout { p, index } => {
                 self.drop_grad(e, (p, index), image, operands, self.pass.is_in_place(stage), shape);
@@ -440,14 +431,16 @@ impl Scope<'_> {
             }
             Op::GlobalAvgPool => pool::global_average_grad(e, read, operands),
             Op::Add => {
-                if operands.mask.is_some() || !self.pass.is_in_place(stage) {
-                    join::add_grad(e, operands, shape.elements());
+                if !self.pass.is_done(self.graph, stage) {
+                    join::pass_on(e, operands, shape);
                 }
             }
             Op::Concat => {
-                let before = &self.graph.node(stage.node).inputs[..input];
-                let first = before.iter().map(|&id| self.shape(id).channels()).sum();
-                join::concat_grad(e, (shape, first), read, operands);
+                if !self.pass.is_done(self.graph, stage) {
+                    let first = self.graph.first_channel(stage.node, input);
+                    let grad = operands.grad.skip(e, first as i64);
+                    join::pass_on(e, GradOperands { grad, ..operands }, read);
+                }
             }
             Op::Mul => {
                 let others = self.factors(e, stage.node, &stage.reads[1..], image);
@@ -458,15 +451,22 @@ impl Scope<'_> {
     }
 
     /// Where the values that a stage reads lie.
-    fn inputs(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Vec<Value> {
+    fn inputs(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Vec<Pixels> {
         stage.reads.iter().map(|&tensor| self.image(e, tensor, image)).collect()
     }
 
-    /// The same, with the channels of each.
-    fn parts(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Vec<(usize, Value)> {
-        let inputs = &self.graph.node(stage.node).inputs;
-        let channels = inputs.iter().map(|&id| self.shape(id).channels());
-        channels.zip(self.inputs(e, stage, image)).collect()
+    /// Copies what does not lie there yet to its channels of a concatenation.
+    fn concat(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) {
+        for (input, &part) in stage.reads.iter().enumerate() {
+            if self.pass.is_joined(self.graph, stage, input) {
+                continue;
+            }
+            let first = self.graph.first_channel(stage.node, input);
+            let shape = self.shape(self.graph.node(stage.node).inputs[input]);
+            let [from, to] = [part, stage.writes].map(|tensor| self.image(e, tensor, image));
+            let to = to.skip(e, first as i64);
+            elementwise::copy(e, from, to, shape);
+        }
     }
 
     /// Values that are multiplied with each other to one of a node's shape.
@@ -483,7 +483,7 @@ impl Scope<'_> {
                 unreachable!("{tensor} is no value (a bug in nin)")
             };
             let is_whole = self.shape(id).pixels() == shape.pixels();
-            Factor { at: self.image(e, tensor, image), is_whole }
+            Factor { map: self.image(e, tensor, image), is_whole }
         };
         values.iter().map(factor).collect()
     }
@@ -531,14 +531,13 @@ impl Scope<'_> {
     }
 
     fn loss(&self, e: &mut Emitter<'_>, stage: &Stage) {
-        let zero = e.int(0);
         let field = |e: &mut Emitter<'_>, offset: usize| {
             let base = context::load(e, I64, self.context, offset);
             e.at(base, self.first, 1)
         };
         let operands = LossOperands {
-            logits: self.image(e, stage.reads[0], zero),
-            grad: self.image(e, stage.writes, zero),
+            logits: self.images(e, stage.reads[0]),
+            grad: self.images(e, stage.writes),
             labels: field(e, offset_of!(Context, labels)),
             losses: field(e, offset_of!(Context, results)),
             correct: field(e, offset_of!(Context, correct)),
@@ -551,12 +550,12 @@ impl Scope<'_> {
 
     /// What an op that changes numbers where they are is to work on: its operand, copied to the value's place if that is
     /// another one.
-    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Value {
+    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Pixels {
         let (operand, value) = (stage.reads[0], stage.writes);
         let to = self.image(e, value, image);
         if !self.pass.is_in_place(stage) {
             let from = self.image(e, operand, image);
-            elementwise::copy(e, from, to, self.shape(stage.node).elements());
+            elementwise::copy(e, from, to, self.shape(stage.node));
         }
         to
     }
@@ -567,7 +566,7 @@ impl Scope<'_> {
         e: &mut Emitter<'_>,
         (p, index): (f64, u32),
         image: Value,
-        tensor: Value,
+        tensor: Pixels,
         shape: Shape,
     ) {
         let (on, mask, image) = self.dropout(e, (p, index), image);
@@ -575,7 +574,7 @@ impl Scope<'_> {
         // `on` is 0 or 1: a loop of no or one turn.
         e.range(zero, on, 1, |e, _| {
             let in_place = GradOperands::in_place(tensor);
-            elementwise::drop_elements(e, mask, image, in_place, shape.elements());
+            elementwise::drop_elements(e, mask, image, in_place, shape);
         });
     }
 
@@ -595,9 +594,9 @@ impl Scope<'_> {
         let (on, mask, image) = self.dropout(e, dropout, image);
         let (zero, one) = (e.int(0), e.int(1));
         e.range(zero, on, 1, |e, _| {
-            elementwise::drop_elements(e, mask, image, operands, shape.elements());
+            elementwise::drop_elements(e, mask, image, operands, shape);
         });
-        e.range(on, one, 1, |e, _| join::add_grad(e, operands, shape.elements()));
+        e.range(on, one, 1, |e, _| join::pass_on(e, operands, shape));
     }
 
     /// Whether the step asks for dropout (0 or 1), what a dropout's mask is hashed from, and the image's number in the batch.
@@ -616,4 +615,10 @@ impl Scope<'_> {
         let image = e.b.ins().iadd(self.first, image);
         (on, Mask { p, index, seed, step }, image)
     }
+}
+
+/// The value that a stage adds to its own.
+pub(super) fn added(stage: &Stage) -> Option<Tensor> {
+    let StageOp::Forward { add, .. } = stage.op else { return None };
+    add
 }

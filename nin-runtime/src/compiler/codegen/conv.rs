@@ -4,27 +4,28 @@
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::{Emitter, columns};
+use super::pixels::Pixels;
 use crate::compiler::geometry::{ConvGeometry, Correlation, TileRun};
 use crate::compiler::kernel::{Epilogue, Group, Init, Kernel, Tile, TileShape};
 
 /// Pixels of a band of a kernel gradient: about as many of a cache line of either operand stay in the first-level cache.
 const KERNEL_GRAD_PIXELS: usize = 64;
 
-/// Addresses a correlation works on.
+/// What a correlation works on.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
-    /// Pixel (0, 0) of the map that is read.
-    pub(super) input: Value,
+    /// The map that is read.
+    pub(super) input: Pixels,
     /// The first panel of packed weights.
     pub(super) panels: Value,
-    /// Where pixel (0, 0) of the map that is written lies, or would lie.
-    pub(super) output: Value,
+    /// The map that is written; its first pixel may lie before what there is of it.
+    pub(super) output: Pixels,
     /// Bias, padded to panels.
     pub(super) bias: Option<Value>,
-    /// Mask, laid out as the output.
-    pub(super) mask: Option<Value>,
-    /// What is added to the output, laid out as it; then there is no mask.
-    pub(super) addend: Option<Value>,
+    /// Mask, of the output's shape.
+    pub(super) mask: Option<Pixels>,
+    /// What is added to the output, of its shape; then there is no mask.
+    pub(super) addend: Option<Pixels>,
     /// Whether it adds to what is there; then there is no bias.
     pub(super) accumulates: bool,
 }
@@ -44,9 +45,13 @@ impl Operands {
         add.into_iter().chain(relu).chain(self.mask.map(|_| Epilogue::Mask)).collect()
     }
 
-    /// What the epilogue reads beside the output.
-    fn beside(&self) -> Option<Value> {
-        self.mask.or(self.addend)
+    fn reads_beside(&self) -> bool {
+        self.mask.or(self.addend).is_some()
+    }
+
+    /// What the epilogue reads beside the output; the output, if nothing.
+    fn beside(&self) -> Pixels {
+        self.mask.or(self.addend).unwrap_or(self.output)
     }
 }
 
@@ -83,8 +88,10 @@ pub(super) fn correlate(
     operands: Operands,
     relu: bool,
 ) {
-    let Correlation { y, x, inputs, .. } = *correlation;
-    let runs = correlation.tiles(shape);
+    let Correlation { y, x, inputs, step, .. } = *correlation;
+    let Operands { input, output, .. } = operands;
+    let beside = operands.beside();
+    let runs = correlation.tiles(shape, input.pitch);
     let one_row = y.outputs == 1;
     panels(e, correlation.outputs, shape.cols, |e, panel, cols| {
         let weights = e.at(operands.panels, panel, correlation.panel(shape.cols));
@@ -94,37 +101,31 @@ pub(super) fn correlate(
             let first = e.add(scaled, y.offset);
             let (tap, segments) = real_taps(e, first, y.taps, y.inputs);
             let at = e.b.ins().iadd(first, tap);
-            let a = e.at(operands.input, at, x.inputs * inputs);
-            let a = e.floats(a, x.offset * inputs as i64);
+            let a = input.pixels(e, at, x.inputs).skip_pixels(e, x.offset);
             let b = e.at(weights, tap, x.taps * inputs * shape.cols);
-            let place = |e: &mut Emitter<'_>, base: Value| {
-                let base = e.at(base, row, correlation.pitch);
-                let base = e.at(base, panel, shape.cols);
-                e.floats(base, correlation.origin as i64)
+            let place = |e: &mut Emitter<'_>, map: Pixels| {
+                let map = map.pixels(e, row, correlation.row);
+                map.elements(e, panel, shape.cols).skip_pixels(e, correlation.origin as i64)
             };
-            let c = place(e, operands.output);
-            let mask = operands.beside().map(|beside| place(e, beside));
+            let c = place(e, output);
+            let d = if operands.reads_beside() { place(e, beside) } else { c };
             for run in &runs {
                 let tile = Tile {
                     rows: run.rows,
                     cols,
-                    a_row: (x.stride * inputs) as i64,
+                    a_row: (x.stride * input.pitch) as i64,
                     a_k: 1,
-                    a_segment: (x.inputs * inputs) as i64,
+                    a_segment: (x.inputs * input.pitch) as i64,
                     b_k: shape.cols as i64,
                     b_segment: (x.taps * inputs * shape.cols) as i64,
-                    c_row: correlation.step as i64,
+                    c_row: (step * output.pitch) as i64,
+                    beside_row: (step * d.pitch) as i64,
                     groups: run.groups.clone(),
                     init: operands.init(),
                     epilogue: operands.epilogue(relu),
                 };
-                tiles(
-                    e,
-                    run,
-                    &tile,
-                    [a, b, c, bias.unwrap_or(c), mask.unwrap_or(c), segments],
-                    [x.stride * inputs, correlation.step],
-                );
+                let bias = bias.unwrap_or(c.at);
+                tiles(e, run, &tile, [a.at, b, c.at, bias, d.at, segments]);
             }
         };
         if one_row {
@@ -148,24 +149,20 @@ fn real_taps(e: &mut Emitter<'_>, first: Value, taps: usize, inputs: usize) -> (
     (tap, count)
 }
 
-/// Calls a run's tile at each of its places. `arguments` are those of the row's first tile (A, B, C, bias, mask,
-/// segments); `steps` are the floats from one row of a tile to the next in A and in C.
-fn tiles(
-    e: &mut Emitter<'_>,
-    run: &TileRun,
-    tile: &Tile,
-    arguments: [Value; 6],
-    [a_step, c_step]: [usize; 2],
-) {
+/// Calls a run's tile at each of its places. `arguments` are those of the row's first tile (A, B, C, bias, mask, segments).
+fn tiles(e: &mut Emitter<'_>, run: &TileRun, tile: &Tile, arguments: [Value; 6]) {
     let kernel = Kernel::Tile(tile.clone());
     let masked = tile.epilogue.iter().any(|epilogue| *epilogue != Epilogue::Relu);
     e.count(run.count, |e, index| {
         let row = e.mul(index, run.rows as i64);
         let row = e.add(row, run.first as i64);
         let [a, b, c, bias, mask, segments] = arguments;
-        let a = e.at(a, row, a_step);
-        let c = e.at(c, row, c_step);
-        let mask = if masked { e.at(mask, row, c_step) } else { c };
+        let mut rows = |base: Value, row_elements: i64| {
+            let bytes = e.mul(row, 4 * row_elements);
+            e.sum(base, bytes)
+        };
+        let (a, c) = (rows(a, tile.a_row), rows(c, tile.c_row));
+        let mask = if masked { rows(mask, tile.beside_row) } else { c };
         e.call(&kernel, &[a, b, c, bias, mask, segments]);
     });
 }
@@ -179,15 +176,18 @@ pub(super) fn multiply(
     operands: Operands,
     relu: bool,
 ) {
+    let Operands { input, output, .. } = operands;
+    let beside = operands.beside();
     let tile = |rows: usize, cols: usize| Tile {
         rows,
         cols,
-        a_row: inputs as i64,
+        a_row: input.pitch as i64,
         a_k: 1,
         a_segment: 0,
         b_k: shape.cols as i64,
         b_segment: 0,
-        c_row: outputs as i64,
+        c_row: output.pitch as i64,
+        beside_row: beside.pitch as i64,
         groups: vec![Group { a: 0, b: 0, k: inputs, rows: 0..rows }],
         init: operands.init(),
         epilogue: operands.epilogue(relu),
@@ -195,14 +195,14 @@ pub(super) fn multiply(
     panels(e, outputs, shape.cols, |e, panel, cols| {
         let b = e.at(operands.panels, panel, inputs * shape.cols);
         let bias = operands.bias.map(|bias| e.at(bias, panel, shape.cols));
-        let c = e.at(operands.output, panel, shape.cols);
-        let mask = operands.beside().map(|beside| e.at(beside, panel, shape.cols));
+        let c = output.elements(e, panel, shape.cols);
+        let d = if operands.reads_beside() { beside.elements(e, panel, shape.cols) } else { c };
         let one = e.int(1);
         let run = |e: &mut Emitter<'_>, row: Value, rows: usize| {
-            let a = e.at(operands.input, row, inputs);
-            let c = e.at(c, row, outputs);
-            let mask = mask.map_or(c, |mask| e.at(mask, row, outputs));
-            e.call(&Kernel::Tile(tile(rows, cols)), &[a, b, c, bias.unwrap_or(c), mask, one]);
+            let (a, c) = (input.pixel(e, row), c.pixel(e, row));
+            let d = if operands.reads_beside() { d.pixel(e, row) } else { c };
+            let bias = bias.unwrap_or(c.at);
+            e.call(&Kernel::Tile(tile(rows, cols)), &[a.at, b, c.at, bias, d.at, one]);
         };
         let zero = e.int(0);
         match rows {
@@ -231,17 +231,16 @@ pub(super) fn kernel_grad(
     e: &mut Emitter<'_>,
     shape: TileShape,
     geometry: &ConvGeometry,
-    input: Value,
-    grad: Value,
+    [input, grad]: [Pixels; 2],
     kernel: Value,
 ) {
     let ConvGeometry { cin, cout, stride, .. } = *geometry;
     let (height, width) = geometry.input;
     let (rows, cols) = geometry.output;
-    let runs = geometry.kernel_grad_tiles(shape);
+    let runs = geometry.kernel_grad_tiles(shape, (input.pitch, grad.pitch));
     let band = (KERNEL_GRAD_PIXELS / cols).clamp(1, rows);
     panels(e, cout, shape.cols, |e, panel, columns| {
-        let grad = e.at(grad, panel, shape.cols);
+        let grad = grad.elements(e, panel, shape.cols);
         let kernel = e.at(kernel, panel, shape.cols);
         e.count(rows.div_ceil(band), |e, number| {
             let lo = e.mul(number, band as i64);
@@ -258,25 +257,25 @@ pub(super) fn kernel_grad(
                 let first = e.mul(above, stride as i64);
                 let first = e.b.ins().iadd(first, tap);
                 let first = e.add(first, -(geometry.pad as i64));
-                let a = e.at(input, first, width * cin);
-                let a = e.floats(a, -((geometry.pad * cin) as i64));
-                let b = e.at(grad, above, cols * cout);
+                let a = input.pixels(e, first, width).skip_pixels(e, -(geometry.pad as i64));
+                let b = grad.pixels(e, above, cols);
                 let c = e.at(kernel, tap, geometry.kernel.1 * cin * cout);
                 for run in &runs {
                     let tile = Tile {
                         rows: run.rows,
                         cols: columns,
                         a_row: 1,
-                        a_k: (stride * cin) as i64,
-                        a_segment: (stride * width * cin) as i64,
-                        b_k: cout as i64,
-                        b_segment: (cols * cout) as i64,
+                        a_k: (stride * input.pitch) as i64,
+                        a_segment: (stride * width * input.pitch) as i64,
+                        b_k: grad.pitch as i64,
+                        b_segment: (cols * grad.pitch) as i64,
                         c_row: cout as i64,
+                        beside_row: cout as i64,
                         groups: run.groups.clone(),
                         init: Init::Load,
                         epilogue: Vec::new(),
                     };
-                    tiles(e, run, &tile, [a, b, c, c, c, segments], [1, cout]);
+                    tiles(e, run, &tile, [a.at, b.at, c, c, c, segments]);
                 }
             });
         });
@@ -298,11 +297,12 @@ pub(super) fn kernel_grad_of_rows(
     shape: TileShape,
     (inputs, outputs): (usize, usize),
     (count, rows): (Value, usize),
-    [input, grad, kernel]: [Value; 3],
+    [input, grad]: [Pixels; 2],
+    kernel: Value,
 ) {
     let k = rows;
     panels(e, outputs, shape.cols, |e, panel, cols| {
-        let b = e.at(grad, panel, shape.cols);
+        let b = grad.elements(e, panel, shape.cols);
         let c = e.at(kernel, panel, shape.cols);
         let run = |first: usize, rows: usize, count: usize| TileRun {
             first,
@@ -319,16 +319,17 @@ pub(super) fn kernel_grad_of_rows(
                 rows: run.rows,
                 cols,
                 a_row: 1,
-                a_k: inputs as i64,
-                a_segment: (k * inputs) as i64,
-                b_k: outputs as i64,
-                b_segment: (k * outputs) as i64,
+                a_k: input.pitch as i64,
+                a_segment: (k * input.pitch) as i64,
+                b_k: grad.pitch as i64,
+                b_segment: (k * grad.pitch) as i64,
                 c_row: outputs as i64,
+                beside_row: outputs as i64,
                 groups: run.groups.clone(),
                 init: Init::Load,
                 epilogue: Vec::new(),
             };
-            tiles(e, run, &tile, [input, b, c, c, c, count], [1, outputs]);
+            tiles(e, run, &tile, [input.at, b.at, c, c, c, count]);
         }
     });
 }
@@ -338,7 +339,7 @@ pub(super) fn bias_grad(
     e: &mut Emitter<'_>,
     channels: usize,
     count: Value,
-    grad: Value,
+    grad: Pixels,
     bias: Value,
 ) {
     for (ty, offsets) in columns(channels) {
@@ -351,9 +352,9 @@ pub(super) fn bias_grad(
         let sums: Vec<_> = offsets.iter().map(|offset| start(e, offset)).collect();
         let zero = e.int(0);
         e.range(zero, count, 1, |e, row| {
-            let row = e.at(grad, row, channels);
+            let row = grad.pixel(e, row);
             for (&offset, &sum) in offsets.iter().zip(&sums) {
-                let value = e.load(ty, row, offset);
+                let value = row.load(e, ty, offset);
                 let before = e.b.use_var(sum);
                 let after = e.b.ins().fadd(before, value);
                 e.b.def_var(sum, after);

@@ -3,10 +3,11 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
-use super::block::Band;
+use super::block::{Band, added};
 use super::conv::{self, Operands};
 use super::emitter::Emitter;
 use super::grad::GradOperands;
+use super::pixels::Pixels;
 use super::scope::Scope;
 use super::winograd::{self, Finish, Grid, SpectrumRows};
 use crate::compiler::fuse::Stage;
@@ -127,9 +128,9 @@ impl Scope<'_> {
         let multiply = |e: &mut Emitter<'_>, first: Value, rows: usize| {
             let (input, output) = (e.at(operand.0, first, inputs), e.at(result.0, first, outputs));
             let operands = Operands {
-                input,
+                input: Pixels::dense(input, inputs),
                 panels,
-                output,
+                output: Pixels::dense(output, outputs),
                 bias: None,
                 mask: None,
                 addend: None,
@@ -164,10 +165,10 @@ impl Scope<'_> {
     ) {
         let product = Product::KernelGrad;
         let spectra = [Spectrum::Operand(product), Spectrum::Grad, Spectrum::Result(product)];
-        let operands = spectra.map(|spectrum| {
+        let [input, grad, sums] = spectra.map(|spectrum| {
             let layout = conv.spectrum(spectrum, self.plan.chunk);
             let at = self.spectrum(e, conv, spectrum);
-            e.at(at, frequency, layout.stride)
+            Pixels::dense(e.at(at, frequency, layout.stride), layout.channels)
         });
         let rows = conv.spectrum(Spectrum::Operand(product), self.plan.chunk).rows;
         let sizes = (conv.geometry.cin, conv.geometry.cout);
@@ -176,7 +177,8 @@ impl Scope<'_> {
             conv.tile(Product::KernelGrad),
             sizes,
             (images, rows),
-            operands,
+            [input, grad],
+            sums.at,
         );
     }
 
@@ -192,13 +194,9 @@ impl Scope<'_> {
         let conv = self.plan.conv(stage.node);
         let product = Product::Forward;
         let unit = winograd.size.outputs as i64;
-        let shape = self.shape(stage.node);
-        // A band's buffer holds its rows alone; row 0 of the image would lie before it.
-        let output = self.row(e, stage.writes, band.image, band.lo);
-        let above = e.mul(band.lo, -((4 * shape.width() * shape.channels()) as i64));
-        let output = e.b.ins().iadd(output, above);
+        let output = self.map_of_band(e, stage.writes, band);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
-        let addend = self.addend(e, stage, band).map(|addend| e.b.ins().iadd(addend, above));
+        let addend = added(stage).map(|addend| self.map_of_band(e, addend, band));
         let finish = Finish { bias, mask: None, addend, relu, accumulates: false };
         let result = self.rows(e, conv, Spectrum::Result(product), band.image);
         let lo = e.b.ins().udiv_imm_u(band.lo, unit);

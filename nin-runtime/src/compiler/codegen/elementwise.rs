@@ -1,59 +1,58 @@
-//! Ops that make a float of the same float alone: ReLU, leaky ReLU, ELU and dropout, and their gradients.
+//! Ops that make a number of the same number alone: ReLU, leaky ReLU, ELU and dropout, and their gradients.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::shape::Shape;
 
 use super::emitter::{Emitter, LANES};
 use super::grad::GradOperands;
 use super::math;
+use super::pixels::{Pixels, each_number};
 use super::rectify::{masked, rectified, where_positive};
 use crate::compiler::dropout;
 
-/// Puts `rule(x)` in the place of every float `x`.
+/// Puts `rule(x)` in the place of every number `x`.
 fn rewrite(
     e: &mut Emitter<'_>,
-    value: Value,
-    floats: usize,
+    value: Pixels,
+    shape: Shape,
     mut rule: impl FnMut(&mut Emitter<'_>, Value) -> Value,
 ) {
-    e.lanes(floats, |e, ty, i| {
-        let at = e.at(value, i, 1);
-        let x = e.load(ty, at, 0);
+    each_number(e, shape, [value], |e, ty, _, [here]| {
+        let x = here.load(e, ty, 0);
         let y = rule(e, x);
-        e.store(y, at, 0);
+        here.store(e, y, 0);
     });
 }
 
-/// Contributes `rule(g, y)` for every float `g` of a gradient, where the value it is the gradient of is `y`.
+/// Contributes `rule(g, y)` for every number `g` of a gradient, where the value it is the gradient of is `y`.
 fn contribute(
     e: &mut Emitter<'_>,
     operands: GradOperands,
-    value: Value,
-    floats: usize,
+    value: Pixels,
+    shape: Shape,
     mut rule: impl FnMut(&mut Emitter<'_>, Value, Value) -> Value,
 ) {
-    e.lanes(floats, |e, ty, i| {
-        let (at, value) = (e.at(operands.grad, i, 1), e.at(value, i, 1));
-        let (g, y) = (e.load(ty, at, 0), e.load(ty, value, 0));
-        let g = rule(e, g, y);
-        operands.leave(e, ty, g, i);
+    operands.contribute(e, shape, value, |e, ty, (_, g), value| {
+        let y = value.load(e, ty, 0);
+        rule(e, g, y)
     });
 }
 
-/// `max(x, 0)` over `floats` floats. NaN stays NaN.
-pub(super) fn relu(e: &mut Emitter<'_>, value: Value, floats: usize) {
-    rewrite(e, value, floats, rectified);
+/// `max(x, 0)` of every number. NaN stays NaN.
+pub(super) fn relu(e: &mut Emitter<'_>, value: Pixels, shape: Shape) {
+    rewrite(e, value, shape, rectified);
 }
 
 /// Zeroes a gradient where the ReLU's value is not positive.
-pub(super) fn relu_grad(e: &mut Emitter<'_>, operands: GradOperands, value: Value, floats: usize) {
-    contribute(e, operands, value, floats, masked);
+pub(super) fn relu_grad(e: &mut Emitter<'_>, operands: GradOperands, value: Pixels, shape: Shape) {
+    contribute(e, operands, value, shape, masked);
 }
 
-/// `x`, but `slope * x` where `x < 0`, over `floats` floats. NaN stays NaN.
-pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Value, slope: f64, floats: usize) {
-    rewrite(e, value, floats, |e, x| {
+/// `x`, but `slope * x` where `x < 0`, of every number. NaN stays NaN.
+pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Pixels, slope: f64, shape: Shape) {
+    rewrite(e, value, shape, |e, x| {
         let ty = e.b.func.dfg.value_type(x);
         let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
         let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
@@ -66,11 +65,11 @@ pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Value, slope: f64, floats: 
 pub(super) fn leaky_relu_grad(
     e: &mut Emitter<'_>,
     operands: GradOperands,
-    value: Value,
+    value: Pixels,
     slope: f64,
-    floats: usize,
+    shape: Shape,
 ) {
-    contribute(e, operands, value, floats, |e, g, y| {
+    contribute(e, operands, value, shape, |e, g, y| {
         let ty = e.b.func.dfg.value_type(g);
         let slope = e.float(ty, slope as f32);
         let scaled = e.b.ins().fmul(g, slope);
@@ -78,9 +77,9 @@ pub(super) fn leaky_relu_grad(
     });
 }
 
-/// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`, over `floats` floats. NaN stays NaN.
-pub(super) fn elu(e: &mut Emitter<'_>, value: Value, alpha: f64, floats: usize) {
-    rewrite(e, value, floats, |e, x| {
+/// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`, of every number. NaN stays NaN.
+pub(super) fn elu(e: &mut Emitter<'_>, value: Pixels, alpha: f64, shape: Shape) {
+    rewrite(e, value, shape, |e, x| {
         let ty = e.b.func.dfg.value_type(x);
         let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
         let saturated = where_positive(e, x, zero, x);
@@ -94,11 +93,11 @@ pub(super) fn elu(e: &mut Emitter<'_>, value: Value, alpha: f64, floats: usize) 
 pub(super) fn elu_grad(
     e: &mut Emitter<'_>,
     operands: GradOperands,
-    value: Value,
+    value: Pixels,
     alpha: f64,
-    floats: usize,
+    shape: Shape,
 ) {
-    contribute(e, operands, value, floats, |e, g, y| {
+    contribute(e, operands, value, shape, |e, g, y| {
         let ty = e.b.func.dfg.value_type(g);
         let alpha = e.float(ty, alpha as f32);
         let slope = e.b.ins().fadd(y, alpha);
@@ -107,12 +106,11 @@ pub(super) fn elu_grad(
     });
 }
 
-/// Copies `floats` floats.
-pub(super) fn copy(e: &mut Emitter<'_>, from: Value, to: Value, floats: usize) {
-    e.lanes(floats, |e, ty, i| {
-        let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
-        let x = e.load(ty, from, 0);
-        e.store(x, to, 0);
+/// Copies every number of a map.
+pub(super) fn copy(e: &mut Emitter<'_>, from: Pixels, to: Pixels, shape: Shape) {
+    each_number(e, shape, [from, to], |e, ty, _, [from, to]| {
+        let x = from.load(e, ty, 0);
+        to.store(e, x, 0);
     });
 }
 
@@ -137,18 +135,15 @@ pub(super) fn drop_elements(
     mask: Mask,
     image: Value,
     operands: GradOperands,
-    floats: usize,
+    shape: Shape,
 ) {
     let key = image_key(e, mask, image);
-    e.lanes(floats, |e, ty, i| {
-        let at = e.at(operands.grad, i, 1);
-        let x = e.load(ty, at, 0);
+    operands.contribute(e, shape, operands.grad, |e, ty, (i, x), _| {
         let keep = keeps(e, ty, key, i, dropout::threshold(mask.p));
         let scale = e.float(ty, dropout::scale(mask.p));
         let scaled = e.b.ins().fmul(x, scale);
         let zero = e.float(ty, 0.0);
-        let y = e.choose(keep, scaled, zero);
-        operands.leave(e, ty, y, i);
+        e.choose(keep, scaled, zero)
     });
 }
 

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 
 use super::functions::Functions;
 use super::target::Target;
+use crate::compiler::Elem;
 use crate::compiler::kernel::Kernel;
 
 /// Lanes of the widest vector CLIF has on every target.
@@ -84,6 +85,11 @@ impl<'f> Emitter<'f> {
         if constant == 0 { a } else { self.b.ins().iadd_imm_s(a, constant) }
     }
 
+    /// `a + b`.
+    pub(super) fn sum(&mut self, a: Value, b: Value) -> Value {
+        self.b.ins().iadd(a, b)
+    }
+
     /// `a * constant`.
     pub(super) fn mul(&mut self, a: Value, constant: i64) -> Value {
         if constant == 1 { a } else { self.b.ins().imul_imm_s(a, constant) }
@@ -91,7 +97,13 @@ impl<'f> Emitter<'f> {
 
     /// The address of float `index * scale` behind `base`.
     pub(super) fn at(&mut self, base: Value, index: Value, scale: usize) -> Value {
-        let bytes = self.mul(index, i64::try_from(4 * scale).expect("sizes fit 63 bits"));
+        self.element(base, index, scale, Elem::F32)
+    }
+
+    /// The address of element `index * scale` behind `base`.
+    pub(super) fn element(&mut self, base: Value, index: Value, scale: usize, elem: Elem) -> Value {
+        let bytes = scale * elem.bytes();
+        let bytes = self.mul(index, i64::try_from(bytes).expect("sizes fit 63 bits"));
         self.b.ins().iadd(base, bytes)
     }
 

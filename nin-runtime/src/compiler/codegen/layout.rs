@@ -5,10 +5,21 @@ use cranelift_codegen::ir::types::F32;
 use nin_dsl::shape::Shape;
 
 use super::emitter::Emitter;
+use super::pixels::Pixels;
 
 /// One image from `[C, H, W]` to channels last.
-pub(super) fn import(e: &mut Emitter<'_>, shape: Shape, planes: Value, pixels: Value) {
-    transpose(e, (shape.channels(), shape.pixels()), planes, pixels);
+pub(super) fn import(e: &mut Emitter<'_>, shape: Shape, planes: Value, map: Pixels) {
+    if map.is_dense(shape) {
+        return transpose(e, (shape.channels(), shape.pixels()), planes, map.at);
+    }
+    e.count(shape.pixels(), |e, pixel| {
+        let (from, to) = (e.at(planes, pixel, 1), map.pixel(e, pixel));
+        e.count(shape.channels(), |e, channel| {
+            let source = e.at(from, channel, shape.pixels());
+            let value = e.load(F32, source, 0);
+            to.channel(e, channel).store(e, value, 0);
+        });
+    });
 }
 
 /// One image from channels last to `[C, H, W]`.

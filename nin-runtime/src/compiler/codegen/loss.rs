@@ -6,6 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
 use super::math::{exp, log};
+use super::pixels::Pixels;
 
 /// The largest of `classes` floats and its index, the first of equals.
 fn largest(e: &mut Emitter<'_>, row: Value, classes: usize) -> (Value, Value) {
@@ -83,12 +84,12 @@ pub(super) fn softmax(
     e: &mut Emitter<'_>,
     classes: usize,
     count: Value,
-    input: Value,
-    output: Value,
+    input: Pixels,
+    output: Pixels,
 ) {
     let zero = e.int(0);
     e.range(zero, count, 1, |e, image| {
-        let (from, to) = (e.at(input, image, classes), e.at(output, image, classes));
+        let (from, to) = (input.pixel(e, image).at, output.pixel(e, image).at);
         let (largest, _) = largest(e, from, classes);
         let sum = exponentials(e, classes, from, largest, to);
         let one = e.float(F32, 1.0);
@@ -97,12 +98,12 @@ pub(super) fn softmax(
     });
 }
 
-/// What the loss of `count` rows reads and writes; each address is the first row's.
+/// What the loss of `count` rows reads and writes, from the first row on.
 pub(super) struct LossOperands {
     /// Logits.
-    pub(super) logits: Value,
+    pub(super) logits: Pixels,
     /// Their gradient, to be written.
-    pub(super) grad: Value,
+    pub(super) grad: Pixels,
     /// Labels (u32).
     pub(super) labels: Value,
     /// The loss of each image, to be written.
@@ -125,8 +126,8 @@ pub(super) fn cross_entropy(
 ) {
     let zero = e.int(0);
     e.range(zero, count, 1, |e, image| {
-        let logits = e.at(operands.logits, image, classes);
-        let grad = e.at(operands.grad, image, classes);
+        let logits = operands.logits.pixel(e, image).at;
+        let grad = operands.grad.pixel(e, image).at;
         let label = e.at(operands.labels, image, 1);
         let label = e.b.ins().uload32(Emitter::mem(), label, 0);
         let (largest, index) = largest(e, logits, classes);

@@ -16,22 +16,23 @@ use super::affine::AffineRows;
 use super::context;
 use super::emitter::{Emitter, columns};
 use super::grad::GradOperands;
+use super::pixels::Pixels;
 use super::rectify::{masked, rectified};
 use super::slices::sum_of_slices;
 use super::strip::Strip;
 use crate::compiler::abi::Context;
 use crate::compiler::plan::{Affine, Gather, NormPlan, Plan, Row};
 
-/// Runs `body` for each of `pixels` pixels with the addresses of their channels.
+/// Runs `body` for each pixel of maps.
 fn pixels<const N: usize>(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
-    tensors: [Value; N],
-    body: impl FnOnce(&mut Emitter<'_>, [Value; N]),
+    maps: [Pixels; N],
+    body: impl FnOnce(&mut Emitter<'_>, [Pixels; N]),
 ) {
     e.count(norm.pixels, |e, pixel| {
-        let at = tensors.map(|tensor| e.at(tensor, pixel, norm.channels));
-        body(e, at);
+        let here = maps.map(|map| map.pixel(e, pixel));
+        body(e, here);
     });
 }
 
@@ -57,7 +58,7 @@ pub(super) fn statistics(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     images: Value,
-    x: Value,
+    x: Pixels,
     [means, squares]: [Value; 2],
 ) {
     let images = e.b.ins().fcvt_from_sint(F32, images);
@@ -71,7 +72,7 @@ pub(super) fn statistics(
         let sums = zeros(e, ty, offsets.len());
         pixels(e, norm, [x], |e, [x]| {
             for (&sum, &offset) in sums.iter().zip(&offsets) {
-                let x = e.load(ty, x, offset);
+                let x = x.load(e, ty, offset);
                 add_to(e, sum, x);
             }
         });
@@ -84,7 +85,7 @@ pub(super) fn statistics(
         let sums = zeros(e, ty, offsets.len());
         pixels(e, norm, [x], |e, [x]| {
             for ((&sum, &offset), &mean) in sums.iter().zip(&offsets).zip(&new) {
-                let x = e.load(ty, x, offset);
+                let x = x.load(e, ty, offset);
                 let deviation = e.b.ins().fsub(x, mean);
                 let before = e.b.use_var(sum);
                 let after = e.mul_add(deviation, deviation, before);
@@ -126,8 +127,8 @@ pub(super) fn normalise(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     rows: AffineRows,
-    (addend, relu): (Option<Value>, bool),
-    [x, y]: [Value; 2],
+    (addend, relu): (Option<Pixels>, bool),
+    [x, y]: [Pixels; 2],
 ) {
     for (ty, offsets) in columns(norm.channels) {
         let load = |e: &mut Emitter<'_>, row: Value| -> Vec<Value> {
@@ -136,17 +137,17 @@ pub(super) fn normalise(
         let (mean, factor, shift) = (load(e, rows.mean), load(e, rows.factor), load(e, rows.shift));
         pixels(e, norm, [x, y, addend.unwrap_or(y)], |e, [x, y, d]| {
             for (index, &offset) in offsets.iter().enumerate() {
-                let x = e.load(ty, x, offset);
+                let x = x.load(e, ty, offset);
                 let deviation = e.b.ins().fsub(x, mean[index]);
                 let mut value = e.mul_add(deviation, factor[index], shift[index]);
                 if addend.is_some() {
-                    let d = e.load(ty, d, offset);
+                    let d = d.load(e, ty, offset);
                     value = e.b.ins().fadd(value, d);
                 }
                 if relu {
                     value = rectified(e, value);
                 }
-                e.store(value, y, offset);
+                y.store(e, value, offset);
             }
         });
     }
@@ -157,7 +158,7 @@ pub(super) fn scale_grad(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     statistics: Value,
-    [grad, x]: [Value; 2],
+    [grad, x]: [Pixels; 2],
     scale: Value,
 ) {
     for (ty, offsets) in columns(norm.channels) {
@@ -165,7 +166,7 @@ pub(super) fn scale_grad(
         let sums = zeros(e, ty, offsets.len());
         pixels(e, norm, [grad, x], |e, [grad, x]| {
             for (index, &offset) in offsets.iter().enumerate() {
-                let (dy, x) = (e.load(ty, grad, offset), e.load(ty, x, offset));
+                let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
                 let deviation = e.b.ins().fsub(x, means[index]);
                 let before = e.b.use_var(sums[index]);
                 let after = e.mul_add(dy, deviation, before);
@@ -187,7 +188,7 @@ pub(super) fn input_grad(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     statistics: Value,
-    x: Value,
+    x: Pixels,
     operands: GradOperands,
 ) {
     let GradOperands { grad, result, .. } = operands;
@@ -196,8 +197,9 @@ pub(super) fn input_grad(
         let (means, factors) = (load(Row::Affine(Affine::Mean)), load(Row::Affine(Affine::Factor)));
         let (grad_means, slopes) = (load(Row::GradMean), load(Row::GradSlope));
         pixels(e, norm, [grad, x, result], |e, [grad, x, result]| {
+            let here = GradOperands { result, ..operands };
             for (index, &offset) in offsets.iter().enumerate() {
-                let (dy, x) = (e.load(ty, grad, offset), e.load(ty, x, offset));
+                let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
                 let (dy, back) =
                     (e.b.ins().fsub(dy, grad_means[index]), e.b.ins().fsub(means[index], x));
                 let sum = e.mul_add(back, slopes[index], dy);
@@ -205,7 +207,7 @@ pub(super) fn input_grad(
                 if operands.mask.is_some() {
                     value = masked(e, value, x);
                 }
-                operands.store(e, ty, value, (result, offset));
+                here.store(e, ty, value, offset);
             }
         });
     }

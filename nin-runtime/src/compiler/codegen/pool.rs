@@ -8,7 +8,7 @@ use nin_dsl::shape::{Shape, Window};
 
 use super::emitter::Emitter;
 use super::grad::GradOperands;
-use super::rectify::masked;
+use super::pixels::{self, Pixels};
 
 /// How a window becomes one number.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) struct Pool {
 }
 
 /// The real pixels under one window, as run-time values.
-struct Pixels {
+struct Covered {
     rows: (Value, Value),
     columns: (Value, Value),
 }
@@ -43,7 +43,7 @@ fn windows(
     e: &mut Emitter<'_>,
     pool: &Pool,
     (lo, hi): (Value, Value),
-    mut body: impl FnMut(&mut Emitter<'_>, Value, &Pixels),
+    mut body: impl FnMut(&mut Emitter<'_>, Value, &Covered),
 ) {
     let Window { kernel, stride, pad } = pool.window;
     let clip = |e: &mut Emitter<'_>, o: Value, kernel: usize, inputs: usize| {
@@ -59,7 +59,7 @@ fn windows(
             let columns = clip(e, x, kernel.1, pool.input.width());
             let row = e.mul(y, pool.output.width() as i64);
             let pixel = e.b.ins().iadd(row, x);
-            body(e, pixel, &Pixels { rows, columns });
+            body(e, pixel, &Covered { rows, columns });
         });
     });
 }
@@ -68,7 +68,7 @@ fn windows(
 fn under(
     e: &mut Emitter<'_>,
     pool: &Pool,
-    pixels: &Pixels,
+    pixels: &Covered,
     mut body: impl FnMut(&mut Emitter<'_>, Value),
 ) {
     e.range(pixels.rows.0, pixels.rows.1, 1, |e, y| {
@@ -81,7 +81,7 @@ fn under(
 }
 
 /// `1 / (pixels under the window)`, in every lane of `ty`.
-fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Pixels) -> Value {
+fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Covered) -> Value {
     let rows = e.b.ins().isub(pixels.rows.1, pixels.rows.0);
     let columns = e.b.ins().isub(pixels.columns.1, pixels.columns.0);
     let count = e.b.ins().imul(rows, columns);
@@ -121,23 +121,23 @@ pub(super) fn forward(
     e: &mut Emitter<'_>,
     pool: &Pool,
     rows: (Value, Value),
-    input: Value,
-    output: Value,
+    input: Pixels,
+    output: Pixels,
 ) {
     let channels = pool.input.channels();
     windows(e, pool, rows, |e, pixel, pixels| {
-        let written = e.at(output, pixel, channels);
+        let written = output.pixel(e, pixel);
         e.vectors(channels, |e, ty, channel, vectors| {
-            let from = e.at(input, channel, 1);
+            let from = input.channel(e, channel);
             let start = match pool.reduce {
                 Reduce::Max => e.float(ty, f32::NEG_INFINITY),
                 Reduce::Mean => e.float(ty, 0.0),
             };
             let results = variables(e, start, vectors);
             under(e, pool, pixels, |e, pixel| {
-                let at = e.at(from, pixel, channels);
+                let at = from.pixel(e, pixel);
                 for (index, &result) in results.iter().enumerate() {
-                    let value = e.load(ty, at, offset(ty, index));
+                    let value = at.load(e, ty, offset(ty, index));
                     let before = e.b.use_var(result);
                     let after = match pool.reduce {
                         Reduce::Max => {
@@ -150,13 +150,13 @@ pub(super) fn forward(
                 }
             });
             let share = (pool.reduce == Reduce::Mean).then(|| per_pixel(e, ty, pixels));
-            let at = e.at(written, channel, 1);
+            let at = written.channel(e, channel);
             for (index, &result) in results.iter().enumerate() {
                 let mut result = e.b.use_var(result);
                 if let Some(share) = share {
                     result = e.b.ins().fmul(result, share);
                 }
-                e.store(result, at, offset(ty, index));
+                at.store(e, result, offset(ty, index));
             }
         });
     });
@@ -168,22 +168,22 @@ pub(super) fn forward(
 pub(super) fn input_grad(
     e: &mut Emitter<'_>,
     pool: &Pool,
-    input: Option<Value>,
+    input: Option<Pixels>,
     operands: GradOperands,
 ) {
     let channels = pool.input.channels();
     if !operands.accumulates {
-        zero(e, operands.result, pool.input.elements());
+        pixels::zero(e, pool.input, operands.result);
     }
     let rows = (e.int(0), e.size(pool.output.height()));
     windows(e, pool, rows, |e, pixel, pixels| {
-        let grad = e.at(operands.grad, pixel, channels);
+        let grad = operands.grad.pixel(e, pixel);
         e.vectors(channels, |e, ty, channel, vectors| {
-            let at = e.at(grad, channel, 1);
+            let at = grad.channel(e, channel);
             let mut grads: Vec<Value> =
-                (0..vectors).map(|index| e.load(ty, at, offset(ty, index))).collect();
+                (0..vectors).map(|index| at.load(e, ty, offset(ty, index))).collect();
             let winners = input.map(|input| {
-                let from = e.at(input, channel, 1);
+                let from = input.channel(e, channel);
                 winners(e, pool, pixels, (ty, vectors), from)
             });
             if winners.is_none() {
@@ -191,25 +191,18 @@ pub(super) fn input_grad(
                 grads.iter_mut().for_each(|grad| *grad = e.b.ins().fmul(*grad, share));
             }
             let none = e.float(ty, 0.0);
-            let result = e.at(operands.result, channel, 1);
-            let mask = operands.mask.map(|mask| e.at(mask, channel, 1));
+            // Every window adds to what others have left.
+            let result = GradOperands { accumulates: true, ..operands }.at_channel(e, channel);
             under(e, pool, pixels, |e, pixel| {
                 let here = lane_index(e, ty, pixel);
-                let (at, mask_at) =
-                    (e.at(result, pixel, channels), mask.map(|mask| e.at(mask, pixel, channels)));
+                let at = result.at_pixel(e, pixel);
                 for (index, &grad) in grads.iter().enumerate() {
                     let mut part = grad;
                     if let Some(winners) = &winners {
                         let won = e.b.ins().icmp(IntCC::Equal, here, winners[index]);
                         part = e.choose(won, part, none);
                     }
-                    if let Some(at) = mask_at {
-                        let value = e.load(ty, at, offset(ty, index));
-                        part = masked(e, part, value);
-                    }
-                    let before = e.load(ty, at, offset(ty, index));
-                    let after = e.b.ins().fadd(before, part);
-                    e.store(after, at, offset(ty, index));
+                    at.leave(e, ty, part, offset(ty, index));
                 }
             });
         });
@@ -220,9 +213,9 @@ pub(super) fn input_grad(
 fn winners(
     e: &mut Emitter<'_>,
     pool: &Pool,
-    pixels: &Pixels,
+    pixels: &Covered,
     (ty, vectors): (Type, usize),
-    from: Value,
+    from: Pixels,
 ) -> Vec<Value> {
     let lowest = e.float(ty, f32::NEG_INFINITY);
     let bests = variables(e, lowest, vectors);
@@ -232,10 +225,10 @@ fn winners(
     let first = lane_index(e, ty, first);
     let indices = variables(e, first, vectors);
     under(e, pool, pixels, |e, pixel| {
-        let at = e.at(from, pixel, pool.input.channels());
+        let at = from.pixel(e, pixel);
         let here = lane_index(e, ty, pixel);
         for (number, (&best, &index)) in bests.iter().zip(&indices).enumerate() {
-            let value = e.load(ty, at, offset(ty, number));
+            let value = at.load(e, ty, offset(ty, number));
             let before = e.b.use_var(best);
             let wins = wins(e, value, before);
             let after = e.choose(wins, value, before);
@@ -269,16 +262,15 @@ pub(super) fn zero(e: &mut Emitter<'_>, address: Value, floats: usize) {
 }
 
 /// The mean of each channel over all pixels of one image.
-pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Value, output: Value) {
+pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Pixels, output: Pixels) {
     let channels = shape.channels();
     e.lanes(channels, |e, ty, channel| {
-        let from = e.at(input, channel, 1);
+        let from = input.channel(e, channel);
         let sum = e.b.declare_var(ty);
         let start = e.float(ty, 0.0);
         e.b.def_var(sum, start);
         e.count(shape.pixels(), |e, pixel| {
-            let at = e.at(from, pixel, channels);
-            let value = e.load(ty, at, 0);
+            let value = from.pixel(e, pixel).load(e, ty, 0);
             let before = e.b.use_var(sum);
             let after = e.b.ins().fadd(before, value);
             e.b.def_var(sum, after);
@@ -286,8 +278,7 @@ pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Value, ou
         let total = e.b.use_var(sum);
         let share = e.float(ty, 1.0 / shape.pixels() as f32);
         let mean = e.b.ins().fmul(total, share);
-        let at = e.at(output, channel, 1);
-        e.store(mean, at, 0);
+        output.channel(e, channel).store(e, mean, 0);
     });
 }
 
@@ -295,13 +286,12 @@ pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Value, ou
 pub(super) fn global_average_grad(e: &mut Emitter<'_>, shape: Shape, operands: GradOperands) {
     let channels = shape.channels();
     e.count(shape.pixels(), |e, pixel| {
-        let here = operands.at_pixel(e, pixel, channels);
+        let here = operands.at_pixel(e, pixel);
         e.lanes(channels, |e, ty, channel| {
-            let at = e.at(operands.grad, channel, 1);
-            let grad = e.load(ty, at, 0);
+            let grad = operands.grad.channel(e, channel).load(e, ty, 0);
             let share = e.float(ty, 1.0 / shape.pixels() as f32);
             let part = e.b.ins().fmul(grad, share);
-            here.leave(e, ty, part, channel);
+            here.at_channel(e, channel).leave(e, ty, part, 0);
         });
     });
 }

@@ -11,6 +11,7 @@ use nin_dsl::shape::Shape;
 use super::affine::AffineRows;
 use super::context;
 use super::emitter::Emitter;
+use super::pixels::Pixels;
 use super::pool::{Pool, Reduce};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
@@ -84,8 +85,9 @@ impl Scope<'_> {
     }
 
     /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
-    pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Value {
-        let buffer = self.pass.buffer(tensor);
+    pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Pixels {
+        let view = self.pass.view(tensor);
+        let buffer = self.pass.room(view.buffer);
         let (memory, image) = match buffer.extent {
             Extent::Band(_) => (self.arena, None),
             Extent::Image => (self.shared, None),
@@ -95,8 +97,16 @@ impl Scope<'_> {
                 (store, Some(e.b.ins().iadd(self.first, image)))
             }
         };
-        let base = e.floats(memory, buffer.offset as i64);
-        image.map_or(base, |image| e.at(base, image, buffer.image))
+        let base = e.floats(memory, (buffer.offset + view.channel) as i64);
+        let at = image.map_or(base, |image| e.at(base, image, buffer.image));
+        Pixels { at, pitch: view.pitch, elem: view.elem }
+    }
+
+    /// Where a tensor of all images of the chunk lies, each of which is a pixel.
+    pub(super) fn images(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Pixels {
+        let zero = e.int(0);
+        let image = self.pass.room(self.pass.view(tensor).buffer).image;
+        Pixels { pitch: image, ..self.image(e, tensor, zero) }
     }
 
     /// Where row `row`, the first of a band, of an image of a tensor lies.
@@ -106,15 +116,14 @@ impl Scope<'_> {
         tensor: Tensor,
         image: Value,
         row: Value,
-    ) -> Value {
-        let buffer = self.pass.buffer(tensor);
+    ) -> Pixels {
+        let buffer = self.pass.room(self.pass.view(tensor).buffer);
         let base = self.image(e, tensor, image);
         match buffer.extent {
             Extent::Band(_) => base,
             Extent::Image | Extent::Chunk | Extent::Batch => {
                 let node = buffer.key.node().expect("a map's (a bug in nin)");
-                let shape = self.shape(node);
-                e.at(base, row, shape.width() * shape.channels())
+                base.pixels(e, row, self.shape(node).width())
             }
         }
     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
+use super::pixels::Pixels;
 use crate::compiler::geometry::Axis;
 use crate::compiler::kernel::{Epilogue, Init, Kernel, Transform};
 use crate::compiler::plan::SpectrumLayout;
@@ -126,7 +127,7 @@ pub(super) fn transform(
     grid: &Grid,
     role: Role,
     range: (Value, Value),
-    map: Value,
+    map: Pixels,
     scratch: Value,
     spectrum: SpectrumRows,
 ) {
@@ -135,14 +136,15 @@ pub(super) fn transform(
         let transform = Transform {
             map: Map { size, role },
             channels,
-            from: [(grid.width * channels) as i64, channels as i64],
+            from: [(grid.width * map.pitch) as i64, map.pitch as i64],
             real: [y.real.clone(), x.real.clone()],
             to: spectrum.strides(size),
+            beside: spectrum.strides(size),
             wanted: [size.inputs(); 2],
             init: Init::Zero,
             epilogue: Vec::new(),
         };
-        let from = e.at(map, position, channels);
+        let from = map.pixel(e, position).at;
         let to = e.at(spectrum.at, number, channels);
         e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
     });
@@ -153,10 +155,10 @@ pub(super) fn transform(
 pub(super) struct Finish {
     /// Bias of each channel.
     pub(super) bias: Option<Value>,
-    /// Mask, laid out as the map.
-    pub(super) mask: Option<Value>,
-    /// What is added to it, laid out as the map; then there is no mask.
-    pub(super) addend: Option<Value>,
+    /// Mask, of the map's shape.
+    pub(super) mask: Option<Pixels>,
+    /// What is added to it, of the map's shape; then there is no mask.
+    pub(super) addend: Option<Pixels>,
     /// Whether it is rectified.
     pub(super) relu: bool,
     /// Whether it is added to what is there; then there is no bias.
@@ -169,7 +171,7 @@ pub(super) fn inverse(
     grid: &Grid,
     range: (Value, Value),
     spectrum: SpectrumRows,
-    (map, scratch): (Value, Value),
+    (map, scratch): (Pixels, Value),
     finish: Finish,
 ) {
     let (size, channels) = (grid.size, spectrum.layout.channels);
@@ -182,23 +184,26 @@ pub(super) fn inverse(
         None if finish.accumulates => Init::Load,
         None => Init::Zero,
     };
+    let beside = finish.mask.or(finish.addend).unwrap_or(map);
+    let strides = |map: Pixels| [(grid.width * map.pitch) as i64, map.pitch as i64];
     grid.each(e, range, spectrum.first, |e, [y, x], number, position| {
         let transform = Transform {
             map: Map { size, role: Role::Output },
             channels,
             from: spectrum.strides(size),
             real: [0..size.inputs(), 0..size.inputs()],
-            to: [(grid.width * channels) as i64, channels as i64],
+            to: strides(map),
+            beside: strides(beside),
             wanted: [y.real.end, x.real.end],
             init,
             epilogue: epilogue.clone(),
         };
         let from = e.at(spectrum.at, number, channels);
-        let to = e.at(map, position, channels);
-        let beside = finish.mask.or(finish.addend);
-        let mask = beside.map_or(to, |beside| e.at(beside, position, channels));
+        let to = map.pixel(e, position).at;
+        let is_read = finish.mask.or(finish.addend).is_some();
+        let beside = if is_read { beside.pixel(e, position).at } else { to };
         let bias = finish.bias.unwrap_or(to);
-        e.call(&Kernel::Transform(transform), &[from, scratch, to, bias, mask]);
+        e.call(&Kernel::Transform(transform), &[from, scratch, to, bias, beside]);
     });
 }
 
@@ -216,6 +221,7 @@ pub(super) fn transform_kernel(
         from: [(size.taps * channels) as i64, channels as i64],
         real: [0..size.taps, 0..size.taps],
         to: [size.inputs() as i64 * stride, stride],
+        beside: [size.inputs() as i64 * stride, stride],
         wanted: [size.inputs(); 2],
         init: Init::Zero,
         epilogue: Vec::new(),
@@ -238,6 +244,7 @@ pub(super) fn kernel_grad(
         from: [size.inputs() as i64 * stride, stride],
         real: [0..size.inputs(), 0..size.inputs()],
         to: [(size.taps * channels) as i64, channels as i64],
+        beside: [(size.taps * channels) as i64, channels as i64],
         wanted: [size.taps; 2],
         init: Init::Zero,
         epilogue: Vec::new(),

@@ -45,9 +45,9 @@ pub enum Init {
 pub enum Epilogue {
     /// `max(c, 0)`.
     Relu,
-    /// Zero where the mask, laid out as C, is not positive.
+    /// Zero where the mask is not positive.
     Mask,
-    /// `c + d`, where `d`, laid out as C, stands in the mask's place: a tile has one of the two.
+    /// `c + d`, where `d` stands in the mask's place: a tile has one of the two.
     Add,
 }
 
@@ -75,6 +75,8 @@ pub struct Tile {
     pub b_segment: i64,
     /// From one row of C to the next.
     pub c_row: i64,
+    /// From one row of what the epilogue reads beside C to the next; as of C if it reads nothing.
+    pub beside_row: i64,
     /// Runs of k within a segment.
     pub groups: Vec<Group>,
     /// What the sums start from.
@@ -105,6 +107,9 @@ impl fmt::Display for Tile {
         write!(f, "tile f32 {}x{}", self.rows, self.cols)?;
         write!(f, " a {}/{}/{}", self.a_row, self.a_k, self.a_segment)?;
         write!(f, " b {}/{} c {}", self.b_k, self.b_segment, self.c_row)?;
+        if self.beside_row != self.c_row {
+            write!(f, " beside {}", self.beside_row)?;
+        }
         for Group { a, b, k, rows } in &self.groups {
             write!(f, " [{}..{} k {k} @{a}/{b}]", rows.start, rows.end)?;
         }
@@ -136,6 +141,8 @@ pub struct Transform {
     pub real: [Range<usize>; 2],
     /// From one row of positions that are written to the next, and from one position to the next.
     pub to: [i64; 2],
+    /// The same of what the epilogue reads beside the result; as `to` if it reads nothing.
+    pub beside: [i64; 2],
     /// Rows, and positions of a row, that are written, from the first on.
     pub wanted: [usize; 2],
     /// What a result starts from.
@@ -175,6 +182,9 @@ impl fmt::Display for Transform {
         write!(f, " [{}..{}, {}..{}]", y.start, y.end, x.start, x.end)?;
         write!(f, " @{}/{}", self.from[0], self.from[1])?;
         write!(f, " to {}x{} @{}/{}", self.wanted[0], self.wanted[1], self.to[0], self.to[1])?;
+        if self.beside != self.to {
+            write!(f, " beside @{}/{}", self.beside[0], self.beside[1])?;
+        }
         write!(f, " {:?}", self.init)?;
         self.epilogue.iter().try_for_each(|epilogue| write!(f, " {epilogue:?}"))
     }

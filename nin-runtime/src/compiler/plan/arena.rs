@@ -83,7 +83,7 @@ fn touched_by(
 ) -> Vec<(BufferKey, Extent)> {
     let conv = |node: NodeId| convs.iter().find(|conv| conv.node == node);
     let spectrum = |node, spectrum, extent| (BufferKey::Spectrum(node, spectrum), extent);
-    let keys = |tensor| places.buffer(tensor);
+    let keys = |tensor| places.view(tensor).map(|view| view.buffer);
     let whole = if block.domain == Domain::Chunk { Extent::Chunk } else { Extent::Image };
     let of_products = |product| match product {
         Product::KernelGrad => {
@@ -283,8 +283,8 @@ fn tensors(
             run += 1;
         }
     }
-    if let Some(key) = result.and_then(|result| places.buffer(result)) {
-        touch(key, (blocks.len(), run), Extent::Chunk);
+    if let Some(view) = result.and_then(|result| places.view(result)) {
+        touch(view.buffer, (blocks.len(), run), Extent::Chunk);
     }
     buffers
 }

@@ -6,8 +6,9 @@ use nin_dsl::graph::Graph;
 
 use super::{
     Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
-    PreparedKernel, Product, ProductPlan, Spectrum, Step, Winograd, product_of,
+    PreparedKernel, Product, ProductPlan, Spectrum, Step, View, Winograd, product_of,
 };
+use crate::compiler::autodiff::Tensor;
 use crate::compiler::geometry::ConvGeometry;
 
 impl Plan {
@@ -190,6 +191,16 @@ impl Pass {
         for buffer in &self.buffers {
             writeln!(text, "    {buffer}")?;
         }
+        let stages = self.blocks.iter().flat_map(|planned| &planned.block.stages);
+        for stage in stages.filter(|stage| !stage.accumulates()) {
+            let (Tensor::Value(node) | Tensor::Grad(node)) = stage.writes else { continue };
+            let View { buffer, channel, pitch, .. } = self.view(stage.writes);
+            let channels = graph.node(node).shape.channels();
+            if channels < pitch {
+                let end = channel + channels;
+                writeln!(text, "    {} is channels {channel} to {end} of {buffer}", stage.writes)?;
+            }
+        }
         Ok(())
     }
 }
@@ -203,14 +214,20 @@ impl fmt::Display for Gather {
     }
 }
 
+impl fmt::Display for BufferKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BufferKey::Value(id) => write!(f, "{id}"),
+            BufferKey::Grad(id) => write!(f, "d{id}"),
+            BufferKey::Spectrum(id, spectrum) => write!(f, "{spectrum}{id}"),
+            BufferKey::Scratch => f.write_str("scratch"),
+        }
+    }
+}
+
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = match self.key {
-            BufferKey::Value(id) => id.to_string(),
-            BufferKey::Grad(id) => format!("d{id}"),
-            BufferKey::Spectrum(id, spectrum) => format!("{spectrum}{id}"),
-            BufferKey::Scratch => "scratch".to_owned(),
-        };
+        let key = self.key.to_string();
         let extent = match self.extent {
             Extent::Band(_) if self.key.node().is_none() => "band".to_owned(),
             Extent::Band(rows) => format!("{rows} rows"),

@@ -1,14 +1,28 @@
-//! Which tensors share a buffer: what works in place is decided here, once, for everything that asks later.
+//! Where tensors lie: what works in place and what is a part of something wider is decided here, once, for everything that asks
+//! later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::BufferKey;
-use crate::compiler::Checked;
 use crate::compiler::autodiff::{Tensor, saved};
+use crate::compiler::{Checked, Elem};
 
-/// The buffer of every value and gradient, the same for all passes over a graph.
+/// Where a tensor lies: some channels of every pixel of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The buffer.
+    pub buffer: BufferKey,
+    /// The channel of the buffer that is the tensor's first.
+    pub channel: usize,
+    /// From one pixel to the next, in elements: the channels of the buffer.
+    pub pitch: usize,
+    /// What its numbers are stored as.
+    pub elem: Elem,
+}
+
+/// The view of every value and gradient, the same for all passes over a graph.
 ///
 /// An op may overwrite what it reads if nobody else reads it: neither another node, nor a rule of the backward pass.
 ///
@@ -23,27 +37,127 @@ use crate::compiler::autodiff::{Tensor, saved};
 ///
 /// A gradient that only one node contributes to becomes its operand's where it lies, whatever becomes of the values; that of a sum
 /// becomes its last operand's, once the others have theirs.
+///
+/// What is concatenated is made where the concatenation has it, and others read it there: nothing is copied. The gradient of a
+/// concatenation becomes those of its parts where it lies, if it is the first to contribute to them; others then add to it. What
+/// is concatenated twice lies in the first place, and is copied to the second. A convolution whose window is all of a map reads
+/// it as one vector, so that map has no gaps between its pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
-    values: Vec<NodeId>,
-    grads: Vec<NodeId>,
+    values: Vec<View>,
+    grads: Vec<View>,
 }
 
 impl Places {
     /// Those of a graph.
     pub fn of(checked: &Checked<'_>) -> Places {
         let (graph, readers) = (checked.graph(), checked.readers());
-        Places { values: values(graph, readers), grads: grads(graph, readers) }
+        let values = Homes { of: values(graph, readers), widened: BTreeMap::new() };
+        let grads = Homes { of: grads(graph, readers), widened: BTreeMap::new() };
+        let any = |_: NodeId, _: usize| true;
+        let first = |concat: NodeId, input: usize| contributes_first(graph, readers, concat, input);
+        Places {
+            values: values.widened(graph, readers, any).views(graph, BufferKey::Value),
+            grads: grads.widened(graph, readers, first).views(graph, BufferKey::Grad),
+        }
     }
 
-    /// The buffer of a tensor; `None` for what does not lie in the arena.
-    pub fn buffer(&self, tensor: Tensor) -> Option<BufferKey> {
+    /// Where a tensor lies; `None` for what does not lie in the arena.
+    pub fn view(&self, tensor: Tensor) -> Option<View> {
         match tensor {
-            Tensor::Value(id) => Some(BufferKey::Value(self.values[id.index()])),
-            Tensor::Grad(id) => Some(BufferKey::Grad(self.grads[id.index()])),
+            Tensor::Value(id) => Some(self.values[id.index()]),
+            Tensor::Grad(id) => Some(self.grads[id.index()]),
             Tensor::WeightGrad(_) | Tensor::Statistics(_) | Tensor::Labels | Tensor::Loss => None,
         }
     }
+}
+
+#[cfg(test)]
+impl Places {
+    /// Has two values lie where the other did: a mistake, unless they are alike.
+    pub(super) fn exchange(&mut self, values: [Tensor; 2]) {
+        let [Tensor::Value(a), Tensor::Value(b)] = values else { panic!("{values:?}") };
+        self.values.swap(a.index(), b.index());
+    }
+}
+
+/// Which node's tensor each node's shares room with, and which of those rooms are parts of wider ones.
+struct Homes {
+    /// By node.
+    of: Vec<NodeId>,
+    /// The concatenation that a home is a part of, and the channel it begins at there.
+    widened: BTreeMap<NodeId, (NodeId, usize)>,
+}
+
+impl Homes {
+    /// Makes homes parts of concatenations, wherever `allowed` agrees that an input of one lies there.
+    fn widened(
+        mut self,
+        graph: &Graph,
+        readers: &Readers,
+        allowed: impl Fn(NodeId, usize) -> bool,
+    ) -> Homes {
+        for id in graph.ids().filter(|&id| graph.node(id).op == Op::Concat) {
+            for (input, &part) in graph.node(id).inputs.iter().enumerate() {
+                let home = self.of[part.index()];
+                let has_gaps =
+                    |id: NodeId| self.of[id.index()] != home || allows_gaps(graph, readers, id);
+                if allowed(id, input)
+                    && !self.widened.contains_key(&home)
+                    && graph.ids().all(has_gaps)
+                {
+                    self.widened.insert(home, (id, graph.first_channel(id, input)));
+                }
+            }
+        }
+        self
+    }
+
+    /// The view of every node's tensor.
+    fn views(&self, graph: &Graph, buffer: fn(NodeId) -> BufferKey) -> Vec<View> {
+        let view = |id: NodeId| {
+            let (mut home, mut channel) = (self.of[id.index()], 0);
+            while let Some(&(concat, first)) = self.widened.get(&home) {
+                channel += first;
+                home = self.of[concat.index()];
+            }
+            let pitch = graph.node(home).shape.channels();
+            View { buffer: buffer(home), channel, pitch, elem: Elem::F32 }
+        };
+        graph.ids().map(view).collect()
+    }
+}
+
+/// Whether all that reads a value, and makes its gradient, walks pixel by pixel.
+fn allows_gaps(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
+    let shape = graph.node(id).shape;
+    let walks = |&reader: &NodeId| match graph.node(reader).op {
+        Op::Conv { window, .. } => {
+            window.pad > 0 || window.kernel != (shape.height(), shape.width())
+        }
+        Op::Input
+        | Op::Relu
+        | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. }
+        | Op::Softmax
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => true,
+    };
+    shape.pixels() == 1 || readers.of_value(id).iter().all(walks)
+}
+
+/// Whether a concatenation is the first to contribute to the gradient of one of its inputs: the last of the input's readers, by
+/// the first of the places that it has it in.
+fn contributes_first(graph: &Graph, readers: &Readers, concat: NodeId, input: usize) -> bool {
+    let inputs = &graph.node(concat).inputs;
+    let part = inputs[input];
+    readers.of_value(part).last() == Some(&concat) && !inputs[..input].contains(&part)
 }
 
 /// The node whose value's buffer each value lies in.
@@ -55,14 +169,15 @@ fn values(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
     for id in graph.ids() {
         let node = graph.node(id);
         let is_elu = |id: NodeId| matches!(graph.node(id).op, Op::Elu { .. });
-        let taken = node.inputs.iter().copied().find(|&input| {
-            readers.only(input) == Some(id)
-                && if node.op == Op::Add {
-                    !needed.contains(&homes[input.index()])
-                } else {
-                    works_in_place(node.op) && !is_elu(input)
-                }
-        });
+        let may_take = |input: NodeId| {
+            let kept = if node.op == Op::Add {
+                any_part(graph, readers, &homes, input, &|home| needed.contains(&home))
+            } else {
+                !works_in_place(node.op) || any_part(graph, readers, &homes, input, &is_elu)
+            };
+            readers.only(input) == Some(id) && !kept
+        };
+        let taken = node.inputs.iter().copied().find(|&input| may_take(input));
         let home = taken.map_or(id, |input| homes[input.index()]);
         homes.push(home);
         if kept.contains(&id) {
@@ -70,6 +185,23 @@ fn values(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
         }
     }
     homes
+}
+
+/// Whether something holds for a value, for what it shares its room with, or for what a concatenation has there; or somebody else
+/// reads that.
+fn any_part(
+    graph: &Graph,
+    readers: &Readers,
+    homes: &[NodeId],
+    value: NodeId,
+    holds: &impl Fn(NodeId) -> bool,
+) -> bool {
+    let home = homes[value.index()];
+    let of_part = |&part: &NodeId| {
+        readers.only(part) != Some(home) || any_part(graph, readers, homes, part, holds)
+    };
+    let is_joined = graph.node(home).op == Op::Concat;
+    holds(value) || holds(home) || is_joined && graph.node(home).inputs.iter().any(of_part)
 }
 
 /// The nodes whose values some rule of the backward pass reads.
@@ -125,3 +257,6 @@ fn works_in_place(op: Op) -> bool {
         | Op::Mul => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use nin_dsl::graph::{Graph, Op, Role};
+use nin_dsl::graph::{Graph, NodeId, Op, Role};
 
 use super::{Buffer, BufferKey, Extent, Gather, Pass, Phase, Plan};
 use crate::compiler::autodiff::Tensor;
@@ -33,6 +33,7 @@ impl<'a> Planned<'a> {
 ///
 /// - every tensor that a stage reads was written, is whole, and is still where it was written;
 /// - every tensor has a place, and no two that hold something at the same time overlap;
+/// - what is joined without a copy is where it is joined;
 /// - what overwrites a tensor is the last to read it, but for masks, which find the signs they look for;
 /// - sums over the batch are gathered between the phase that leaves them and the phase that reads them;
 /// - every trained weight has one gradient, and every block belongs to a phase.
@@ -51,13 +52,8 @@ fn check(graph: &Graph, plan: &Plan) {
     for pass in [Some(&plan.inference), plan.training.as_ref()].into_iter().flatten() {
         phases(pass);
         places(pass);
-        let mut walk = Walk {
-            graph,
-            pass,
-            holds: BTreeMap::new(),
-            sums: BTreeMap::new(),
-            whole: BTreeSet::new(),
-        };
+        let mut walk =
+            Walk { graph, pass, holds: Vec::new(), sums: BTreeMap::new(), whole: BTreeSet::new() };
         for (number, phase) in pass.phases.iter().enumerate() {
             walk.phase(number, phase);
         }
@@ -124,12 +120,44 @@ fn gradients(graph: &Graph, pass: &Pass) {
     }
 }
 
+/// Channels of a buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Region {
+    buffer: BufferKey,
+    channels: Range<usize>,
+}
+
+impl Region {
+    fn overlaps(&self, other: &Region) -> bool {
+        self.buffer == other.buffer
+            && self.channels.start < other.channels.end
+            && other.channels.start < self.channels.end
+    }
+
+    /// Whether all of another region lies in it.
+    fn holds(&self, other: &Region) -> bool {
+        self.buffer == other.buffer
+            && self.channels.start <= other.channels.start
+            && other.channels.end <= self.channels.end
+    }
+
+    /// What of it lies outside of another region.
+    fn without(&self, other: &Region) -> impl Iterator<Item = Region> + use<> {
+        let Range { start, end } = self.channels;
+        let rest = [start..other.channels.start.min(end), other.channels.end.max(start)..end];
+        let buffer = self.buffer;
+        rest.into_iter()
+            .filter(|channels| !channels.is_empty())
+            .map(move |channels| Region { buffer, channels })
+    }
+}
+
 /// A walk over the stages of a pass, in order.
 struct Walk<'a> {
     graph: &'a Graph,
     pass: &'a Pass,
-    /// What each buffer holds.
-    holds: BTreeMap<BufferKey, Tensor>,
+    /// What buffers hold: channels of one, and the tensor there.
+    holds: Vec<(Region, Tensor)>,
     /// The phase that each sum over the batch was left in.
     sums: BTreeMap<Tensor, usize>,
     /// Gradients that somebody has read: nothing may be added to them.
@@ -148,25 +176,127 @@ impl Walk<'_> {
     fn stage(&mut self, stage: &Stage, (phase, block): (usize, usize)) {
         for (position, &tensor) in stage.reads.iter().enumerate() {
             let signs_alone = position == 1 && reads_signs(self.graph, stage);
-            self.read(tensor, signs_alone, (phase, block));
+            match self.slice(stage).filter(|_| position == 0) {
+                Some(part) => self.read_region(tensor, &part, false, block),
+                None => self.read(tensor, signs_alone, (phase, block)),
+            }
         }
         if let Some(beside) = stage.beside() {
             let is_mask = matches!(stage.op, StageOp::InputGrad { .. });
             self.read(beside, is_mask, (phase, block));
         }
+        if self.graph.node(stage.node).op == Op::Concat {
+            self.parts(stage);
+        }
         self.write(stage, (phase, block));
     }
 
-    fn read(&mut self, tensor: Tensor, signs_alone: bool, (phase, block): (usize, usize)) {
-        let Some(key) = self.pass.places.buffer(tensor) else {
-            return self.read_sum(tensor, phase);
+    /// What a concatenation joins, or what its gradient is passed on to, lies in what is joined without a copy, or somewhere else
+    /// altogether.
+    fn parts(&self, stage: &Stage) {
+        let inputs = &self.graph.node(stage.node).inputs;
+        let (whole, parts, tensor): (_, _, fn(NodeId) -> Tensor) = match stage.op {
+            StageOp::Forward { .. } => (stage.writes, stage.reads.clone(), Tensor::Value),
+            StageOp::InputGrad { .. } => (stage.reads[0], vec![stage.writes], Tensor::Grad),
+            StageOp::Import
+            | StageOp::Statistics
+            | StageOp::Loss
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::ScaleGrad => return,
         };
-        self.live(key, block);
-        let held = self.holds.get(&key);
-        let found = held
-            .is_some_and(|&held| held == tensor || signs_alone && self.keeps_signs(tensor, held));
-        assert!(found, "block {block} reads {tensor}, but there is {held:?} (a bug in nin)");
+        let Some(room) = self.region(whole) else { return };
+        let joined = inputs.iter().enumerate().filter(|&(input, &id)| {
+            self.pass.is_slice(tensor(id), whole, self.graph.first_channel(stage.node, input))
+        });
+        let joined: Vec<Region> =
+            joined.map(|(input, _)| self.slice_of(stage.node, &room, input)).collect();
+        for part in parts {
+            let Some(lies) = self.region(part) else { continue };
+            let is_right = !lies.overlaps(&room) || joined.iter().any(|slice| slice.holds(&lies));
+            assert!(is_right, "{part} is in the way of {whole} (a bug in nin)");
+        }
+    }
+
+    /// The channels of an input of a concatenation that lies in a region.
+    fn slice_of(&self, concat: NodeId, whole: &Region, input: usize) -> Region {
+        let first = whole.channels.start + self.graph.first_channel(concat, input);
+        let channels = self.graph.node(self.graph.node(concat).inputs[input]).shape.channels();
+        Region { channels: first..first + channels, ..whole.clone() }
+    }
+
+    /// What a stage reads of a gradient, if that is the gradient of what was put one after the other: some of its channels. Others
+    /// may be those of other parts by now.
+    fn slice(&self, stage: &Stage) -> Option<Region> {
+        let StageOp::InputGrad { input, .. } = stage.op else { return None };
+        let is_joined = self.graph.node(stage.node).op == Op::Concat;
+        let whole = self.region(stage.reads[0]).filter(|_| is_joined)?;
+        Some(self.slice_of(stage.node, &whole, input))
+    }
+
+    /// Where a tensor lies.
+    fn region(&self, tensor: Tensor) -> Option<Region> {
+        let view = self.pass.places.view(tensor)?;
+        let (Tensor::Value(id) | Tensor::Grad(id)) = tensor else { return None };
+        let channels = view.channel..view.channel + self.graph.node(id).shape.channels();
+        Some(Region { buffer: view.buffer, channels })
+    }
+
+    fn read(&mut self, tensor: Tensor, signs_alone: bool, (phase, block): (usize, usize)) {
+        match self.region(tensor) {
+            Some(region) => self.read_region(tensor, &region, signs_alone, block),
+            None => self.read_sum(tensor, phase),
+        }
+    }
+
+    /// All of a region must hold what is read.
+    fn read_region(&mut self, tensor: Tensor, region: &Region, signs_alone: bool, block: usize) {
+        self.live(region.buffer, block);
+        let mut found = 0;
+        for (held, at) in self.holds.iter().filter(|(held, _)| held.overlaps(region)) {
+            let is_there = self.is_there(tensor, *at, region, signs_alone);
+            assert!(is_there, "block {block} reads {tensor}, but there is {at} (a bug in nin)");
+            let Range { start, end } = region.channels;
+            found += held.channels.end.min(end) - held.channels.start.max(start);
+        }
+        assert_eq!(found, region.channels.len(), "{tensor} is not there (a bug in nin)");
         self.whole.insert(tensor);
+    }
+
+    /// Whether a tensor's numbers, or their signs, are those of what a region holds now.
+    fn is_there(&self, tensor: Tensor, held: Tensor, region: &Region, signs_alone: bool) -> bool {
+        if tensor == held {
+            return true;
+        }
+        let (Tensor::Value(of), Tensor::Value(at)) = (tensor, held) else { return false };
+        if at < of {
+            return false;
+        }
+        match self.graph.node(at).op {
+            // The part that lies there.
+            Op::Concat => {
+                let whole = self.region(held).expect("a value lies somewhere (a bug in nin)");
+                let mut parts = self.graph.node(at).inputs.iter().enumerate();
+                parts.any(|(input, &part)| {
+                    self.slice_of(at, &whole, input).holds(region)
+                        && self.is_there(tensor, Tensor::Value(part), region, signs_alone)
+                })
+            }
+            // Signs outlast what works in place, where the gradient is not zero.
+            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => {
+                let operand = Tensor::Value(self.graph.operand(at));
+                signs_alone && self.is_there(tensor, operand, region, signs_alone)
+            }
+            Op::Input
+            | Op::Conv { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::BatchNorm { .. }
+            | Op::Softmax
+            | Op::Add
+            | Op::Mul => false,
+        }
     }
 
     /// Statistics and gradients of weights are read once they are gathered.
@@ -207,48 +337,33 @@ impl Walk<'_> {
 
     fn write(&mut self, stage: &Stage, (phase, block): (usize, usize)) {
         let tensor = stage.writes;
-        let Some(key) = self.pass.places.buffer(tensor) else {
+        let Some(region) = self.region(tensor) else {
             self.sums.insert(tensor, phase);
             return;
         };
-        self.live(key, block);
-        let before = self.holds.insert(key, tensor);
+        self.live(region.buffer, block);
         if stage.accumulates() {
-            assert_eq!(before, Some(tensor), "nothing to add to in {tensor} (a bug in nin)");
+            let held = (region.clone(), tensor);
+            assert!(self.holds.contains(&held), "nothing to add to in {tensor} (a bug in nin)");
             assert!(
                 !self.whole.contains(&tensor),
                 "{tensor} is read before it is whole (a bug in nin)"
             );
         }
+        let before = std::mem::take(&mut self.holds);
+        for (held, at) in before {
+            match held.overlaps(&region) {
+                true => self.holds.extend(held.without(&region).map(|rest| (rest, at))),
+                false => self.holds.push((held, at)),
+            }
+        }
+        self.holds.push((region, tensor));
     }
 
     /// A buffer that is touched lives.
     fn live(&self, key: BufferKey, block: usize) {
         let buffer = self.pass.room(key);
         assert!(buffer.live.contains(&block), "{buffer} is touched in {block} (a bug in nin)");
-    }
-
-    /// Whether a tensor's signs are those of what took its place, where its own gradient is not zero.
-    fn keeps_signs(&self, tensor: Tensor, held: Tensor) -> bool {
-        let (Tensor::Value(of), Tensor::Value(mut at)) = (tensor, held) else { return false };
-        while at > of {
-            match self.graph.node(at).op {
-                Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => {
-                    at = self.graph.operand(at);
-                }
-                Op::Input
-                | Op::Conv { .. }
-                | Op::MaxPool { .. }
-                | Op::AvgPool { .. }
-                | Op::GlobalAvgPool
-                | Op::BatchNorm { .. }
-                | Op::Softmax
-                | Op::Add
-                | Op::Concat
-                | Op::Mul => return false,
-            }
-        }
-        at == of
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use nin_dsl::graph::{Graph, NodeId, Op, WeightId};
 
-use super::{Algorithm, Part, Pass, Plan, PlannedBlock, Product, Reach, Spectrum, Step, cut};
+use super::{Algorithm, Part, Pass, Plan, Product, Reach, Spectrum, Step, cut};
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 
@@ -32,6 +32,8 @@ impl Moved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Operand {
     Tensor(Tensor),
+    /// The channels of a concatenation that a value was copied to.
+    Copy(NodeId),
     /// A weight, or what was prepared of it for the direct algorithm, which is as large.
     Weight(WeightId),
     /// A convolution's kernel, prepared in Winograd's domain for a product.
@@ -79,10 +81,27 @@ impl Operands {
     }
 
     /// A stage that reads tensors as they lie.
-    fn whole(&mut self, graph: &Graph, stage: &Stage) {
+    fn whole(&mut self, graph: &Graph, pass: &Pass, stage: &Stage) {
+        if pass.is_done(graph, stage) {
+            return;
+        }
+        if graph.node(stage.node).op == Op::Concat && matches!(stage.op, StageOp::Forward { .. }) {
+            return self.copies(graph, pass, stage);
+        }
         self.reads(stage.reads.iter().copied().map(Operand::Tensor));
         self.reads(weights(graph, stage).map(Operand::Weight));
         self.result(stage);
+    }
+
+    /// A concatenation, of which some values are copied.
+    fn copies(&mut self, graph: &Graph, pass: &Pass, stage: &Stage) {
+        let inputs = graph.node(stage.node).inputs.iter().zip(&stage.reads).enumerate();
+        for (input, (&id, &tensor)) in inputs {
+            if !pass.is_joined(graph, stage, input) {
+                self.reads([Operand::Tensor(tensor)]);
+                self.writes(Operand::Copy(id));
+            }
+        }
     }
 
     /// A product of a convolution in Winograd's domain, between the transforms.
@@ -157,7 +176,7 @@ impl Plan {
 
     /// What a part of a pass moves for one image if it is called with so many.
     pub fn moved(&self, graph: &Graph, pass: &Pass, part: Part, images: usize) -> Moved {
-        let operands = self.operands(graph, &pass.blocks[part.block], part);
+        let operands = self.operands(graph, pass, part);
         let calls = if part.together { 1 } else { images };
         let bytes = |operands: &BTreeSet<Operand>| {
             let floats = |&operand: &Operand| {
@@ -172,7 +191,8 @@ impl Plan {
         Moved { read: bytes(&operands.read), written: bytes(&operands.written) }
     }
 
-    fn operands(&self, graph: &Graph, planned: &PlannedBlock, part: Part) -> Operands {
+    fn operands(&self, graph: &Graph, pass: &Pass, part: Part) -> Operands {
+        let planned = &pass.blocks[part.block];
         let stages = &planned.block.stages;
         let reach = |stage: &Stage| {
             let product = cut::product(stage.op).filter(|_| planned.block.domain == Domain::Image);
@@ -181,15 +201,15 @@ impl Plan {
         };
         let mut all = Operands::default();
         match part.step.map(|step| &planned.steps[step]) {
-            None => stages.iter().for_each(|stage| all.whole(graph, stage)),
+            None => stages.iter().for_each(|stage| all.whole(graph, pass, stage)),
             Some(Step::Whole(number)) => match reach(&stages[*number]) {
-                None => all.whole(graph, &stages[*number]),
+                None => all.whole(graph, pass, &stages[*number]),
                 Some(_) => all.back(graph, &stages[*number]),
             },
             Some(Step::Banded { stages: range, .. }) => {
                 let first = &stages[range.start];
                 match reach(first) {
-                    None => all.whole(graph, first),
+                    None => all.whole(graph, pass, first),
                     Some(Reach::Image | Reach::Chunk) => all.back(graph, first),
                     Some(Reach::Band) => {
                         let operand = Spectrum::Operand(cut::product_of(first.op));
@@ -199,7 +219,9 @@ impl Plan {
                         all.back(graph, first);
                     }
                 }
-                stages[range.start + 1..range.end].iter().for_each(|stage| all.whole(graph, stage));
+                stages[range.start + 1..range.end]
+                    .iter()
+                    .for_each(|stage| all.whole(graph, pass, stage));
             }
             Some(Step::Transform { stage, spectrum }) => {
                 let stage = &stages[*stage];
@@ -213,7 +235,7 @@ impl Plan {
 
     fn floats(&self, graph: &Graph, operand: Operand) -> Floats {
         match operand {
-            Operand::Tensor(Tensor::Value(id) | Tensor::Grad(id)) => {
+            Operand::Tensor(Tensor::Value(id) | Tensor::Grad(id)) | Operand::Copy(id) => {
                 Floats::OfImage(graph.node(id).shape.elements())
             }
             Operand::Tensor(Tensor::Labels | Tensor::Loss) => Floats::OfImage(1),

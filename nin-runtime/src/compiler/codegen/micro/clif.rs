@@ -160,13 +160,13 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
                     e.choose(negative, zero, *sum)
                 }
                 Epilogue::Add => {
-                    let addend =
-                        e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
+                    let at = tile.beside_row * row as i64 + lane(vector);
+                    let addend = e.load(F32X4, arguments.mask, at);
                     e.b.ins().fadd(*sum, addend)
                 }
                 Epilogue::Mask => {
-                    let mask =
-                        e.load(F32X4, arguments.mask, tile.c_row * row as i64 + lane(vector));
+                    let at = tile.beside_row * row as i64 + lane(vector);
+                    let mask = e.load(F32X4, arguments.mask, at);
                     let positive = e.b.ins().fcmp(FloatCC::GreaterThan, mask, zero);
                     e.choose(positive, *sum, zero)
                 }

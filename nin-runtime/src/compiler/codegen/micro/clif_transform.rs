@@ -18,6 +18,7 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
     let fused = transform.is_fused();
     let [from_y, from_x] = transform.from;
     let [to_y, to_x] = transform.to;
+    let [beside_y, beside_x] = transform.beside;
     let [real_y, real_x] = transform.real.clone();
     // From one row of scratch to the next.
     let pitch = (real_x.len() * LANES) as i64;
@@ -34,12 +35,12 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
         });
         e.count(transform.wanted[0], |e, y| {
             let scratch = e.at(scratch, y, real_x.len() * LANES);
-            let stride = usize::try_from(to_y).expect("rows ascend");
-            let [to, mask] = [to, mask].map(|base| e.at(base, y, stride));
+            let [to, mask] = [(to, to_y), (mask, beside_y)]
+                .map(|(base, stride)| e.at(base, y, usize::try_from(stride).expect("rows ascend")));
             let outputs =
                 run(e, ty, (&rows, fused), |e, x| e.load(ty, scratch, (x * LANES) as i64));
             for (x, output) in outputs.into_iter().enumerate() {
-                let at = to_x * x as i64;
+                let (at, beside) = (to_x * x as i64, beside_x * x as i64);
                 let started = match transform.init {
                     Init::Zero => output,
                     Init::Bias => {
@@ -54,11 +55,11 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
                 let finish = |value: Value, epilogue: &Epilogue| match epilogue {
                     Epilogue::Relu => rectified(e, value),
                     Epilogue::Add => {
-                        let addend = e.load(ty, mask, at);
+                        let addend = e.load(ty, mask, beside);
                         e.b.ins().fadd(value, addend)
                     }
                     Epilogue::Mask => {
-                        let mask = e.load(ty, mask, at);
+                        let mask = e.load(ty, mask, beside);
                         masked(e, value, mask)
                     }
                 };

@@ -40,6 +40,7 @@ fn displacements_fit(tile: &Tile) -> bool {
         tile.a_row * rows + tile.a_k * steps,
         tile.b_k * steps + cols,
         tile.c_row * rows + cols,
+        tile.beside_row * rows + cols,
         tile.a_segment,
         tile.b_segment,
     ];
@@ -100,11 +101,16 @@ impl<'a, V: Vectors> Assembler<'a, V> {
     /// Every sum: its vector, its offset in C (in floats), and its register.
     fn sums(&self) -> Vec<(usize, i64, Register)> {
         let rows = (0..self.tile.rows).flat_map(|row| (0..self.vectors()).map(move |v| (row, v)));
-        let sum = |(row, vector): (usize, usize)| {
-            let c = self.tile.c_row * row as i64 + (vector * V::LANES) as i64;
-            (vector, c, self.register(row, vector))
-        };
-        rows.map(sum).collect()
+        let sum =
+            |((row, vector), c): ((usize, usize), i64)| (vector, c, self.register(row, vector));
+        rows.zip(self.offsets(self.tile.c_row)).map(sum).collect()
+    }
+
+    /// Where the vector of each sum lies in a map of so many floats from one row to the next.
+    fn offsets(&self, pitch: i64) -> Vec<i64> {
+        let vectors = (0..self.vectors()).map(|vector| (vector * V::LANES) as i64);
+        let rows = (0..self.tile.rows).map(|row| pitch * row as i64);
+        rows.flat_map(|row| vectors.clone().map(move |vector| row + vector)).collect()
     }
 
     fn init(&mut self) -> Result<(), IcedError> {
@@ -183,14 +189,16 @@ impl<'a, V: Vectors> Assembler<'a, V> {
         self.v.zero(&mut self.a, Register { number: V::SPARE, half: false })?;
         // The row of B is no longer needed.
         let scratch = self.b(0);
-        for (_, c, sum) in self.sums() {
+        let sums = self.sums();
+        let beside = self.offsets(self.tile.beside_row);
+        for ((_, _, sum), beside) in sums.into_iter().zip(beside) {
             for epilogue in &self.tile.epilogue {
                 match epilogue {
                     Epilogue::Relu => self.v.relu(&mut self.a, sum)?,
-                    Epilogue::Mask => self.v.mask(&mut self.a, sum, scratch, at(r8, c))?,
+                    Epilogue::Mask => self.v.mask(&mut self.a, sum, scratch, at(r8, beside))?,
                     Epilogue::Add => {
                         let addend = Register { number: scratch.number, half: sum.half };
-                        self.v.load(&mut self.a, addend, at(r8, c))?;
+                        self.v.load(&mut self.a, addend, at(r8, beside))?;
                         self.v.add(&mut self.a, sum, sum, addend)?;
                     }
                 }

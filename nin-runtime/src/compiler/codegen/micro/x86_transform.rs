@@ -31,7 +31,8 @@ pub(in crate::compiler::codegen) fn assemble(transform: &Transform, isa: Isa) ->
 /// Whether the farthest element of each operand that an instruction names is within 31 bits of its base.
 fn displacements_fit(transform: &Transform) -> bool {
     let (from, to) = (transform.map.from() as i64, transform.map.to() as i64);
-    let far = [transform.from.map(|stride| stride * from), transform.to.map(|stride| stride * to)];
+    let far = [(transform.from, from), (transform.to, to), (transform.beside, to)];
+    let far = far.map(|(strides, count)| strides.map(|stride| stride * count));
     let far = far.map(|[y, x]| y + x);
     far.into_iter().all(|floats| i32::try_from(4 * floats).is_ok())
 }
@@ -126,7 +127,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             let at = rsi + bytes((Transform::CONSTANTS + number) as i64);
             self.a.mov(dword_ptr(at), constant.to_bits().cast_signed())?;
         }
-        // The mask lies as the output does: so far from it.
+        // What is read beside the output is addressed by how far it is from it.
         self.a.sub(r8, rdx)?;
         let (whole, rest) =
             (self.transform.channels / V::LANES, self.transform.channels % V::LANES);
@@ -170,6 +171,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         })?;
         self.a.mov(r10, rsi)?;
         self.a.mov(r11, rdx)?;
+        let drift = self.transform.beside[0] - *to_y;
         self.times(wanted[0], |s| {
             s.straight(
                 1,
@@ -177,8 +179,15 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 |s, x, register| s.finish(x, register, lanes),
             )?;
             s.a.add(r10, bytes(pitch))?;
+            if drift != 0 {
+                s.a.add(r8, bytes(drift))?;
+            }
             s.a.add(r11, bytes(*to_y))
-        })
+        })?;
+        if drift != 0 {
+            self.a.sub(r8, bytes(drift * wanted[0] as i64))?;
+        }
+        Ok(())
     }
 
     /// Runs `body` so many times, counting in `rax`.
@@ -201,8 +210,8 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
 
     /// Epilogue and store of an output in a register that may be overwritten.
     fn finish(&mut self, x: usize, register: Register, lanes: usize) -> Result<(), IcedError> {
-        let to_x = self.transform.to[1] * x as i64;
-        let to = at(r11, to_x);
+        let [to, beside] = [self.transform.to, self.transform.beside].map(|of| of[1] * x as i64);
+        let to = at(r11, to);
         let [zero, scratch] = [V::SPARE, V::SCRATCH].map(|number| Register { number, ..register });
         let start = match self.transform.init {
             Init::Zero => None,
@@ -218,11 +227,11 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             match epilogue {
                 Epilogue::Relu => self.v.relu(&mut self.a, register)?,
                 Epilogue::Mask => {
-                    let mask = r11 + r8 + bytes(to_x);
+                    let mask = r11 + r8 + bytes(beside);
                     self.v.mask(&mut self.a, register, scratch, mask)?;
                 }
                 Epilogue::Add => {
-                    self.v.load(&mut self.a, scratch, r11 + r8 + bytes(to_x))?;
+                    self.v.load(&mut self.a, scratch, r11 + r8 + bytes(beside))?;
                     self.v.add(&mut self.a, register, register, scratch)?;
                 }
             }

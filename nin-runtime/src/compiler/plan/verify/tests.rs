@@ -84,8 +84,8 @@ fn what_is_read_after_it_was_overwritten_is_found() {
         let places = training(plan).places.clone();
         let is_sum = |stage: &Stage| stage.reads.len() == 3 && !stage.accumulates();
         let sum = stage(plan, is_sum).clone();
-        let place = places.buffer(sum.writes);
-        let taken = sum.reads.iter().copied().find(|&read| places.buffer(read) == place);
+        let place = places.view(sum.writes);
+        let taken = sum.reads.iter().copied().find(|&read| places.view(read) == place);
         // Whoever reads the sum next reads what it took the place of.
         let next = stage(plan, |stage| stage.reads.first() == Some(&sum.writes));
         next.reads[0] = taken.expect("a sum takes the place of an operand");
@@ -99,7 +99,7 @@ fn what_nobody_wrote_is_found() {
         let block = &mut training(plan).blocks[0].block;
         block.stages.remove(0);
     });
-    assert!(said.contains("but there is None"), "{said}");
+    assert!(said.contains("is not there"), "{said}");
 }
 
 #[test]
@@ -154,4 +154,52 @@ fn a_block_of_no_phase_is_found() {
         phases.last_mut().expect("there are several").gathers.clear();
     });
     assert!(said.contains("belongs to no phase"), "{said}");
+}
+
+/// A text whose concatenation has a part that others read too, and one that is a concatenation.
+const JOINED: &str = "< input(3, 6, 6) conv(4) relu \
+    concat < > < conv(2) concat < > < relu conv(3) relu > > < maxpool(3, stride = 1, pad = 1) > conv(4) gap fc(4) softmax >";
+
+/// What is said of a plan of that text in which something was changed.
+fn said_of_views(change: impl FnOnce(&Graph, &mut Plan)) -> String {
+    let graph = Model::from_text("m.nin", JOINED, &[]).unwrap().graph().clone();
+    let mut plan = plan(&graph);
+    change(&graph, &mut plan);
+    let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&graph, &plan))) else {
+        return "nothing".to_owned();
+    };
+    panic.downcast_ref::<String>().cloned().unwrap_or_default()
+}
+
+/// The outer concatenation.
+fn outer(graph: &Graph) -> NodeId {
+    let joins = graph.ids().filter(|&id| graph.node(id).op == Op::Concat);
+    joins.max().expect("there are two")
+}
+
+#[test]
+fn a_part_that_is_not_where_it_is_joined_is_found() {
+    assert_eq!(said_of_views(|_, _| {}), "nothing");
+    let said = said_of_views(|graph, plan| {
+        let inputs = &graph.node(outer(graph)).inputs;
+        let pair = [inputs[0], inputs[2]].map(Tensor::Value);
+        training(plan).places.exchange(pair);
+    });
+    assert!(said.contains("is in the way of"), "{said}");
+}
+
+/// A gradient is added to what a concatenation passes on; not if that comes after.
+#[test]
+fn a_part_of_a_gradient_that_is_read_before_it_is_passed_on_is_found() {
+    let said = said_of_views(|graph, plan| {
+        let outer = outer(graph);
+        let blocks = &mut training(plan).blocks;
+        let passes = |stage: &Stage| {
+            stage.node == outer && matches!(stage.op, StageOp::InputGrad { input: 0, .. })
+        };
+        let stages = blocks.iter_mut().map(|planned| &mut planned.block.stages);
+        let block = stages.into_iter().find(|stages| stages.iter().any(passes));
+        block.expect("it passes its gradient on").retain(|stage| !passes(stage));
+    });
+    assert!(said.contains("nothing to add to"), "{said}");
 }

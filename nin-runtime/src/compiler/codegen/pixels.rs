@@ -1,0 +1,112 @@
+//! [`Pixels`], a view at run time, and walks over the numbers of maps.
+
+use cranelift_codegen::ir::{Type, Value};
+use nin_dsl::shape::Shape;
+
+use super::emitter::Emitter;
+use crate::compiler::Elem;
+
+/// Where a map's numbers lie, channels last: the address of one of them, and how many elements on the same channel of the next
+/// pixel is. Of vectors of a chunk's images, each is a pixel.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels {
+    /// An address, the first pixel's at first.
+    pub(super) at: Value,
+    /// Elements from one pixel to the next.
+    pub(super) pitch: usize,
+    /// What the numbers are stored as.
+    pub(super) elem: Elem,
+}
+
+impl Pixels {
+    /// A map of float32 without gaps.
+    pub(super) fn dense(at: Value, channels: usize) -> Pixels {
+        Pixels { at, pitch: channels, elem: Elem::F32 }
+    }
+
+    /// From pixel `index` on.
+    pub(super) fn pixel(self, e: &mut Emitter<'_>, index: Value) -> Pixels {
+        self.pixels(e, index, 1)
+    }
+
+    /// From pixel `index * scale` on.
+    pub(super) fn pixels(self, e: &mut Emitter<'_>, index: Value, scale: usize) -> Pixels {
+        self.elements(e, index, scale * self.pitch)
+    }
+
+    /// From a fixed pixel on, which may lie before this one.
+    pub(super) fn skip_pixels(self, e: &mut Emitter<'_>, pixels: i64) -> Pixels {
+        self.skip(e, pixels * self.pitch as i64)
+    }
+
+    /// From channel `index` on.
+    pub(super) fn channel(self, e: &mut Emitter<'_>, index: Value) -> Pixels {
+        self.elements(e, index, 1)
+    }
+
+    /// From channel `index * scale` on.
+    pub(super) fn elements(self, e: &mut Emitter<'_>, index: Value, scale: usize) -> Pixels {
+        Pixels { at: e.element(self.at, index, scale, self.elem), ..self }
+    }
+
+    /// From a fixed channel on.
+    pub(super) fn skip(self, e: &mut Emitter<'_>, channels: i64) -> Pixels {
+        Pixels { at: e.add(self.at, channels * self.elem.bytes() as i64), ..self }
+    }
+
+    /// Numbers from channel `offset` on, as float32.
+    pub(super) fn load(self, e: &mut Emitter<'_>, ty: Type, offset: i64) -> Value {
+        match self.elem {
+            Elem::F32 => e.load(ty, self.at, offset),
+        }
+    }
+
+    /// Stores float32 numbers from channel `offset` on.
+    pub(super) fn store(self, e: &mut Emitter<'_>, value: Value, offset: i64) {
+        match self.elem {
+            Elem::F32 => e.store(value, self.at, offset),
+        }
+    }
+
+    /// Whether a map of this shape lies in one stretch.
+    pub(super) fn is_dense(self, shape: Shape) -> bool {
+        self.pitch == shape.channels() || shape.pixels() == 1
+    }
+}
+
+/// Runs `body` over all numbers of maps of one shape, in one go if all are dense. It gets the type, the number's index in the
+/// shape, and the maps from there on.
+pub(super) fn each_number<const N: usize>(
+    e: &mut Emitter<'_>,
+    shape: Shape,
+    maps: [Pixels; N],
+    mut body: impl FnMut(&mut Emitter<'_>, Type, Value, [Pixels; N]),
+) {
+    if maps.iter().all(|map| map.is_dense(shape)) {
+        return e.lanes(shape.elements(), |e, ty, i| {
+            let here = maps.map(|map| map.channel(e, i));
+            body(e, ty, i, here);
+        });
+    }
+    let channels = shape.channels();
+    e.count(shape.pixels(), |e, pixel| {
+        let rows = maps.map(|map| map.pixel(e, pixel));
+        let first = e.mul(pixel, channels as i64);
+        e.lanes(channels, |e, ty, i| {
+            let here = rows.map(|row| row.channel(e, i));
+            let index = e.sum(first, i);
+            body(e, ty, index, here);
+        });
+    });
+}
+
+/// Sets every number of a map to zero.
+pub(super) fn zero(e: &mut Emitter<'_>, shape: Shape, map: Pixels) {
+    if map.is_dense(shape) {
+        return super::pool::zero(e, map.at, shape.elements());
+    }
+    each_number(e, shape, [map], |e, ty, _, [here]| {
+        let zero = e.float(ty, 0.0);
+        here.store(e, zero, 0);
+    });
+}

@@ -1,0 +1,88 @@
+//! What is a part of what, and what is not.
+
+use super::*;
+use crate::model::Model;
+
+/// A model's graph and places.
+fn places(text: &str) -> (Graph, Places) {
+    let graph = Model::from_text("m.nin", text, &[]).unwrap().graph().clone();
+    let places = Places::of(&Checked::of(&graph));
+    (graph, places)
+}
+
+/// Of the inputs of a model's last concatenation, whether value and gradient lie in the concatenation's.
+fn parts(text: &str) -> Vec<(bool, bool)> {
+    let (graph, places) = places(text);
+    let is_concat = |&id: &NodeId| graph.node(id).op == Op::Concat;
+    let concat = graph.ids().rev().find(is_concat).expect("a concatenation");
+    let lies = |input: usize, id: NodeId, tensor: fn(NodeId) -> Tensor| {
+        let [part, whole] = [id, concat].map(|id| places.view(tensor(id)).expect("it has a place"));
+        let first = graph.first_channel(concat, input);
+        part == View { channel: whole.channel + first, ..whole }
+    };
+    let inputs = graph.node(concat).inputs.iter().enumerate();
+    inputs
+        .map(|(input, &id)| (lies(input, id, Tensor::Value), lies(input, id, Tensor::Grad)))
+        .collect()
+}
+
+#[test]
+fn branches_are_made_where_they_are_joined() {
+    let text =
+        "< input(2, 4, 4) concat < conv(3) relu > < conv(2) dropout(0.5) > < batchnorm > gap >";
+    assert_eq!(parts(text), [(true, true); 3]);
+}
+
+/// As the parts of a dense block, whose first part is read by the layers of the second too.
+#[test]
+fn what_others_read_too_is_a_part() {
+    let text = "< input(2, 4, 4) conv(3) concat < > < batchnorm relu conv(2) > gap >";
+    assert_eq!(parts(text), [(true, true); 2]);
+    let nested = "< input(2, 4, 4) conv(3) concat < > < batchnorm relu conv(2) > \
+        concat < > < batchnorm relu conv(2) > gap >";
+    assert_eq!(parts(nested), [(true, true); 2]);
+    let (graph, places) = places(nested);
+    let buffers = graph.ids().filter(|&id| {
+        let view = places.view(Tensor::Value(id)).expect("it has a place");
+        view.buffer == BufferKey::Value(id)
+    });
+    // The input's, the whole's, those of two normalisations and of the average.
+    assert_eq!(buffers.count(), 5);
+}
+
+#[test]
+fn what_is_joined_twice_is_copied_once() {
+    let text = "< input(2, 4, 4) conv(3) relu concat < > < > gap >";
+    assert_eq!(parts(text), [(true, true), (false, false)]);
+    let text = "< input(2, 4, 4) conv(3) concat < conv(2) concat < > < relu > > < > gap >";
+    assert_eq!(parts(text), [(true, true); 2]);
+    // A sum of the second concatenation reads the part after it: the first to contribute to the gradient is the sum.
+    let text = "< input(2, 4, 4) conv(3) add < concat < > < conv(3) > conv(3) > < > gap >";
+    assert_eq!(parts(text), [(true, false), (true, true)]);
+}
+
+/// A window that is all of a map makes a vector of it.
+#[test]
+fn what_is_read_as_one_vector_has_no_gaps() {
+    let text = "< input(2, 4, 4) conv(3) add < fc(2) > < concat < > < conv(2) > gap fc(2) > >";
+    assert_eq!(parts(text), [(false, false), (true, true)]);
+    let text = "< input(2, 4, 4) concat < conv(3) > < conv(2) > add < fc(2) > < fc(2) > >";
+    assert_eq!(parts(text), [(true, true); 2]);
+}
+
+/// What works in place on a concatenation overwrites its parts: not if a rule computes with one of them, nor if others read one.
+#[test]
+fn parts_that_are_needed_are_not_overwritten() {
+    let in_place = |text: &str| {
+        let (graph, places) = places(text);
+        let last = graph.ids().find(|&id| matches!(graph.node(id).op, Op::LeakyRelu { .. }));
+        let last = last.expect("a leaky ReLU");
+        let view = |id| places.view(Tensor::Value(id));
+        view(last) == view(graph.operand(last))
+    };
+    assert!(in_place("< input(2, 4, 4) concat < conv(3) relu > < conv(2) > leaky_relu(0.1) gap >"));
+    assert!(!in_place("< input(2, 4, 4) concat < conv(3) elu > < conv(2) > leaky_relu(0.1) gap >"));
+    assert!(!in_place(
+        "< input(2, 4, 4) conv(2) concat < > < maxpool(3, stride = 1, pad = 1) > leaky_relu(0.1) gap >"
+    ));
+}
