@@ -24,11 +24,11 @@ use std::ops::Range;
 use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
 use nin_dsl::shape::Shape;
 
-use crate::compiler::Checked;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Block, Passes, Stage, StageOp};
 use crate::compiler::geometry::ConvGeometry;
 use crate::compiler::kernel::{Registers, Tile, TileShape};
+use crate::compiler::{Checked, Elem};
 
 pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
 pub use algos::{Algos, Hint, HintError};
@@ -40,7 +40,7 @@ use norm::Norms;
 pub use norm::{Affine, NormPlan, Row};
 pub use places::{Places, View};
 use prepared::Room;
-pub use prepared::{PreparedKernel, PreparedSpectrum};
+pub use prepared::{PreparedForm, PreparedKernel, PreparedSpectrum};
 pub use rivals::Rivals;
 pub use spectrum::{Spectrum, SpectrumLayout};
 pub use strips::{StripGroup, StripOwner};
@@ -56,8 +56,10 @@ const SLICES: usize = 8;
 const GRADIENT_BYTES: usize = 128 << 20;
 /// Bytes of the widest tensor of a band: a block's inner tensors stay in the first two cache levels.
 const BAND_BYTES: usize = 64 << 10;
-/// Everything in a buffer of floats starts on a cache line.
-pub const ALIGN: usize = 16;
+/// Bytes of a cache line, on which everything in a buffer starts.
+pub const LINE: usize = 64;
+/// The same in floats.
+pub const ALIGN: usize = LINE / Elem::F32.bytes();
 
 /// A convolution's geometry, its products, and its prepared bias.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub struct ConvPlan {
     pub bias: Option<WeightId>,
     /// The batch normalisation that is merged into its forward panels and bias.
     pub norm: Option<NodeId>,
-    /// Where its bias, padded to whole panels, lies in the prepared buffer, in floats.
+    /// Where its bias, padded to whole panels, lies in the prepared buffer, in bytes. Biases are float32.
     pub bias_panels: Option<usize>,
 }
 
@@ -185,16 +187,16 @@ pub struct Pass {
     pub places: Places,
     /// Tensors in the arena or in the store.
     pub buffers: Vec<Buffer>,
-    /// Size of one thread's arena, in floats.
+    /// Size of one thread's arena, in bytes.
     pub arena: usize,
-    /// Size of the store, in floats: what one phase leaves of each image for a later one.
+    /// Size of the store, in bytes: what one phase leaves of each image for a later one.
     pub store: usize,
 }
 
 /// The plan of a program.
 ///
 /// Invariants: buffers that are live at the same time do not overlap; every tensor a stage names has a buffer; offsets
-/// are multiples of [`ALIGN`].
+/// are multiples of [`LINE`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Which algorithms it may take.
@@ -218,10 +220,10 @@ pub struct Plan {
     pub norms: Vec<NormPlan>,
     /// Size of the statistics of one batch, in floats.
     pub statistics_floats: usize,
-    /// Size of the prepared weights, in floats: forms that runs read, and nothing that those are only made of.
-    pub prepared_floats: usize,
-    /// Size of what they are made in, in the arena of a thread that prepares them, in floats.
-    pub preparing_floats: usize,
+    /// Size of the prepared weights, in bytes: forms that runs read, and nothing that those are only made of.
+    pub prepared_bytes: usize,
+    /// Size of what they are made in, in the arena of a thread that prepares them, in bytes.
+    pub preparing_bytes: usize,
     /// Forward with dropout off.
     pub inference: Pass,
     /// Forward, loss and backward; `None` in a plan for inference.
@@ -246,7 +248,7 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
     let Passes { inference: forward, training: step } = passes;
     let training = step.is_some();
     let (weights, end) = lay_out(graph.weights().iter().map(|weight| weight.elements()));
-    let weight_floats = (end + Tile::OVERREAD).next_multiple_of(ALIGN);
+    let weight_floats = (end + Tile::OVERREAD / Elem::F32.bytes()).next_multiple_of(ALIGN);
     let slices = if training { slices(batch, weight_floats) } else { 1 };
     let chunk = batch.div_ceil(slices).min(CHUNK);
     let mut room = Room::default();
@@ -267,8 +269,8 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         convs,
         statistics_floats: statistics,
         norms,
-        prepared_floats: room.prepared + Tile::OVERREAD,
-        preparing_floats: room.arena,
+        prepared_bytes: room.prepared + Tile::OVERREAD,
+        preparing_bytes: room.arena,
     }
 }
 
@@ -453,7 +455,7 @@ impl Plan {
         convs.filter(|conv| conv.winograd(Product::KernelGrad).is_some())
     }
 
-    /// Floats of a session's store.
+    /// Bytes of a session's store.
     pub fn store(&self) -> usize {
         self.training.as_ref().map_or(0, |pass| pass.store)
     }
@@ -464,10 +466,10 @@ impl Plan {
         found.expect("every convolution is planned (a bug in nin)")
     }
 
-    /// Floats of one thread's arena, for either pass and for preparing weights.
+    /// Bytes of one thread's arena, for either pass and for preparing weights.
     pub fn arena(&self) -> usize {
         let training = self.training.as_ref().map_or(0, |pass| pass.arena);
-        training.max(self.inference.arena).max(self.preparing_floats)
+        training.max(self.inference.arena).max(self.preparing_bytes)
     }
 }
 

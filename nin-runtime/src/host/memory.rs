@@ -121,6 +121,27 @@ impl Floats {
         Floats::zeroed(len)
     }
 
+    /// So many bytes of zeros, whole floats.
+    ///
+    /// # Errors
+    /// As [`Floats::zeroed`].
+    pub(crate) fn of_bytes(bytes: usize) -> Result<Floats, Error> {
+        Floats::zeroed(bytes / size_of::<f32>())
+    }
+
+    /// Room for so many bytes, whole floats, as [`Floats::unset`].
+    ///
+    /// # Errors
+    /// As [`Floats::zeroed`].
+    pub(crate) fn unset_bytes(bytes: usize) -> Result<Floats, Error> {
+        Floats::unset(bytes / size_of::<f32>())
+    }
+
+    /// Bytes in the buffer.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * size_of::<f32>()
+    }
+
     /// Floats in the buffer.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -150,8 +150,8 @@ fn account(name: &str, isa: Isa) -> String {
     writeln!(
         text,
         "floats: {} of an arena, {} prepared, {} of a slice",
-        plan.arena(),
-        plan.prepared_floats,
+        plan.arena() / size_of::<f32>(),
+        plan.prepared_bytes / size_of::<f32>(),
         plan.slice_floats
     )
     .unwrap();

@@ -271,7 +271,7 @@ impl Scope<'_> {
                     let conv = self.plan.conv(stage.node);
                     let operands = Operands {
                         input: at(e, stage.reads[0]),
-                        panels: self.prepared(e, conv.prepared(Product::InputGrad).panels()[0]),
+                        panels: self.first_panels(e, conv, Product::InputGrad),
                         output: at(e, stage.writes),
                         bias: None,
                         mask: mask.map(|mask| at(e, mask)),
@@ -378,6 +378,11 @@ impl Scope<'_> {
         Pixels { at: e.sum(map.at, above), ..map }
     }
 
+    /// The panels of a product that reads one set of them.
+    fn first_panels(&self, e: &mut Emitter<'_>, conv: &ConvPlan, product: Product) -> Pixels {
+        self.panels(e, (conv, product), conv.prepared(product).panels()[0])
+    }
+
     pub(super) fn forward_operands(
         &self,
         e: &mut Emitter<'_>,
@@ -386,7 +391,7 @@ impl Scope<'_> {
         output: Pixels,
         addend: Option<Pixels>,
     ) -> Operands {
-        let panels = self.prepared(e, conv.prepared(Product::Forward).panels()[0]);
+        let panels = self.first_panels(e, conv, Product::Forward);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
         Operands { input, panels, output, bias, mask: None, addend, accumulates: false }
     }
@@ -502,7 +507,7 @@ impl Scope<'_> {
         let GradOperands { grad, result, mask, accumulates } = operands;
         let offsets = conv.prepared(Product::InputGrad).panels();
         for (phase, &offset) in geometry.input_grad().iter().zip(offsets) {
-            let panels = self.prepared(e, offset);
+            let panels = self.panels(e, (conv, Product::InputGrad), offset);
             let operands = Operands {
                 input: grad,
                 panels,

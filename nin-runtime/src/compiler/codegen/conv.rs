@@ -5,8 +5,9 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::{Emitter, columns};
 use super::pixels::Pixels;
+use crate::compiler::Elem;
 use crate::compiler::geometry::{ConvGeometry, Correlation, TileRun};
-use crate::compiler::kernel::{Epilogue, Group, Init, Kernel, Tile, TileShape};
+use crate::compiler::kernel::{Elems, Epilogue, Group, Init, Kernel, Tile, TileShape};
 
 /// Pixels of a band of a kernel gradient: about as many of a cache line of either operand stay in the first-level cache.
 const KERNEL_GRAD_PIXELS: usize = 64;
@@ -16,8 +17,8 @@ const KERNEL_GRAD_PIXELS: usize = 64;
 pub(super) struct Operands {
     /// The map that is read.
     pub(super) input: Pixels,
-    /// The first panel of packed weights.
-    pub(super) panels: Value,
+    /// Packed weights, a row of a panel after the other.
+    pub(super) panels: Pixels,
     /// The map that is written; its first pixel may lie before what there is of it.
     pub(super) output: Pixels,
     /// Bias, padded to panels.
@@ -45,6 +46,11 @@ impl Operands {
         add.into_iter().chain(relu).chain(self.mask.map(|_| Epilogue::Mask)).collect()
     }
 
+    fn elems(&self) -> Elems {
+        let Operands { input, panels, output, .. } = self;
+        Elems { a: input.elem, b: panels.elem, c: output.elem, beside: self.beside().elem }
+    }
+
     fn reads_beside(&self) -> bool {
         self.mask.or(self.addend).is_some()
     }
@@ -53,6 +59,11 @@ impl Operands {
     fn beside(&self) -> Pixels {
         self.mask.or(self.addend).unwrap_or(self.output)
     }
+}
+
+/// What the operands of a kernel's gradient are stored as: its sums are float32.
+fn sums_of(input: Pixels, grad: Pixels) -> Elems {
+    Elems { a: input.elem, b: grad.elem, c: Elem::F32, beside: Elem::F32 }
 }
 
 /// Which rows a matrix product has.
@@ -89,12 +100,12 @@ pub(super) fn correlate(
     relu: bool,
 ) {
     let Correlation { y, x, inputs, step, .. } = *correlation;
-    let Operands { input, output, .. } = operands;
+    let Operands { input, output, panels: panels_of, .. } = operands;
     let beside = operands.beside();
     let runs = correlation.tiles(shape, input.pitch);
     let one_row = y.outputs == 1;
     panels(e, correlation.outputs, shape.cols, |e, panel, cols| {
-        let weights = e.at(operands.panels, panel, correlation.panel(shape.cols));
+        let weights = panels_of.elements(e, panel, correlation.panel(shape.cols));
         let bias = operands.bias.map(|bias| e.at(bias, panel, shape.cols));
         let row = |e: &mut Emitter<'_>, row: Value| {
             let scaled = e.mul(row, y.stride as i64);
@@ -102,7 +113,7 @@ pub(super) fn correlate(
             let (tap, segments) = real_taps(e, first, y.taps, y.inputs);
             let at = e.b.ins().iadd(first, tap);
             let a = input.pixels(e, at, x.inputs).skip_pixels(e, x.offset);
-            let b = e.at(weights, tap, x.taps * inputs * shape.cols);
+            let b = weights.elements(e, tap, x.taps * inputs * shape.cols);
             let place = |e: &mut Emitter<'_>, map: Pixels| {
                 let map = map.pixels(e, row, correlation.row);
                 map.elements(e, panel, shape.cols).skip_pixels(e, correlation.origin as i64)
@@ -111,6 +122,7 @@ pub(super) fn correlate(
             let d = if operands.reads_beside() { place(e, beside) } else { c };
             for run in &runs {
                 let tile = Tile {
+                    elems: operands.elems(),
                     rows: run.rows,
                     cols,
                     a_row: (x.stride * input.pitch) as i64,
@@ -125,7 +137,7 @@ pub(super) fn correlate(
                     epilogue: operands.epilogue(relu),
                 };
                 let bias = bias.unwrap_or(c.at);
-                tiles(e, run, &tile, [a.at, b, c.at, bias, d.at, segments]);
+                tiles(e, run, &tile, [a.at, b.at, c.at, bias, d.at, segments]);
             }
         };
         if one_row {
@@ -157,12 +169,12 @@ fn tiles(e: &mut Emitter<'_>, run: &TileRun, tile: &Tile, arguments: [Value; 6])
         let row = e.mul(index, run.rows as i64);
         let row = e.add(row, run.first as i64);
         let [a, b, c, bias, mask, segments] = arguments;
-        let mut rows = |base: Value, row_elements: i64| {
-            let bytes = e.mul(row, 4 * row_elements);
+        let mut rows = |base: Value, pitch: i64, elem: Elem| {
+            let bytes = e.mul(row, pitch * elem.bytes() as i64);
             e.sum(base, bytes)
         };
-        let (a, c) = (rows(a, tile.a_row), rows(c, tile.c_row));
-        let mask = if masked { rows(mask, tile.beside_row) } else { c };
+        let (a, c) = (rows(a, tile.a_row, tile.elems.a), rows(c, tile.c_row, tile.elems.c));
+        let mask = if masked { rows(mask, tile.beside_row, tile.elems.beside) } else { c };
         e.call(&kernel, &[a, b, c, bias, mask, segments]);
     });
 }
@@ -179,6 +191,7 @@ pub(super) fn multiply(
     let Operands { input, output, .. } = operands;
     let beside = operands.beside();
     let tile = |rows: usize, cols: usize| Tile {
+        elems: operands.elems(),
         rows,
         cols,
         a_row: input.pitch as i64,
@@ -193,7 +206,7 @@ pub(super) fn multiply(
         epilogue: operands.epilogue(relu),
     };
     panels(e, outputs, shape.cols, |e, panel, cols| {
-        let b = e.at(operands.panels, panel, inputs * shape.cols);
+        let b = operands.panels.elements(e, panel, inputs * shape.cols);
         let bias = operands.bias.map(|bias| e.at(bias, panel, shape.cols));
         let c = output.elements(e, panel, shape.cols);
         let d = if operands.reads_beside() { beside.elements(e, panel, shape.cols) } else { c };
@@ -202,7 +215,7 @@ pub(super) fn multiply(
             let (a, c) = (input.pixel(e, row), c.pixel(e, row));
             let d = if operands.reads_beside() { d.pixel(e, row) } else { c };
             let bias = bias.unwrap_or(c.at);
-            e.call(&Kernel::Tile(tile(rows, cols)), &[a.at, b, c.at, bias, d.at, one]);
+            e.call(&Kernel::Tile(tile(rows, cols)), &[a.at, b.at, c.at, bias, d.at, one]);
         };
         let zero = e.int(0);
         match rows {
@@ -262,6 +275,7 @@ pub(super) fn kernel_grad(
                 let c = e.at(kernel, tap, geometry.kernel.1 * cin * cout);
                 for run in &runs {
                     let tile = Tile {
+                        elems: sums_of(input, grad),
                         rows: run.rows,
                         cols: columns,
                         a_row: 1,
@@ -316,6 +330,7 @@ pub(super) fn kernel_grad_of_rows(
             [run(0, shape.rows, whole), run(whole * shape.rows, rest, usize::from(rest > 0))];
         for run in runs.iter().filter(|run| run.count > 0) {
             let tile = Tile {
+                elems: sums_of(input, grad),
                 rows: run.rows,
                 cols,
                 a_row: 1,

@@ -13,7 +13,7 @@ use super::winograd::{self, Finish, Grid, SpectrumRows};
 use crate::compiler::fuse::Stage;
 use crate::compiler::geometry::Correlation;
 use crate::compiler::plan::{
-    ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, Winograd, product_of,
+    ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, SpectrumLayout, Winograd, product_of,
 };
 use crate::compiler::winograd::Role;
 
@@ -57,10 +57,22 @@ impl Scope<'_> {
         let layout = conv.spectrum(spectrum, self.plan.chunk);
         let at = self.spectrum(e, conv, spectrum);
         let at = match layout.reach {
-            Reach::Chunk => e.at(at, image, layout.rows * layout.channels),
+            Reach::Chunk => e.element(at, image, layout.rows * layout.channels, layout.elem),
             Reach::Band | Reach::Image => at,
         };
         SpectrumRows { at, first: e.int(0), layout }
+    }
+
+    /// The rows of one frequency of a spectrum.
+    fn frequency(
+        &self,
+        e: &mut Emitter<'_>,
+        spectrum: Value,
+        frequency: Value,
+        layout: SpectrumLayout,
+    ) -> Pixels {
+        let SpectrumLayout { stride, channels, elem, .. } = layout;
+        Pixels { at: e.element(spectrum, frequency, stride, elem), pitch: channels, elem }
     }
 
     /// Brings rows of tiles of what a stage reads into the domain.
@@ -119,18 +131,18 @@ impl Scope<'_> {
             [Spectrum::Operand(product), Spectrum::Result(product)].map(|spectrum| {
                 let layout = conv.spectrum(spectrum, chunk);
                 let at = self.spectrum(e, conv, spectrum);
-                (e.at(at, frequency, layout.stride), layout)
+                (self.frequency(e, at, frequency, layout), layout)
             });
-        let panels = self.prepared(e, offset);
-        let panels = e.at(panels, frequency, stride);
-        let sizes @ (inputs, outputs) = (operand.1.channels, result.1.channels);
+        let panels = self.panels(e, (conv, product), offset);
+        let panels = panels.elements(e, frequency, stride);
+        let sizes = (operand.1.channels, result.1.channels);
         let rows = operand.1.rows;
         let multiply = |e: &mut Emitter<'_>, first: Value, rows: usize| {
-            let (input, output) = (e.at(operand.0, first, inputs), e.at(result.0, first, outputs));
+            let (input, output) = (operand.0.pixel(e, first), result.0.pixel(e, first));
             let operands = Operands {
-                input: Pixels::dense(input, inputs),
+                input,
                 panels,
-                output: Pixels::dense(output, outputs),
+                output,
                 bias: None,
                 mask: None,
                 addend: None,
@@ -168,7 +180,7 @@ impl Scope<'_> {
         let [input, grad, sums] = spectra.map(|spectrum| {
             let layout = conv.spectrum(spectrum, self.plan.chunk);
             let at = self.spectrum(e, conv, spectrum);
-            Pixels::dense(e.at(at, frequency, layout.stride), layout.channels)
+            self.frequency(e, at, frequency, layout)
         });
         let rows = conv.spectrum(Spectrum::Operand(product), self.plan.chunk).rows;
         let sizes = (conv.geometry.cin, conv.geometry.cout);
@@ -247,7 +259,7 @@ impl Scope<'_> {
         let spectrum = Spectrum::Result(Product::KernelGrad);
         let layout = conv.spectrum(spectrum, self.plan.chunk);
         let sums = self.spectrum(e, conv, spectrum);
-        super::pool::zero(e, sums, layout.floats());
+        super::pool::zero(e, sums, layout.frequencies * layout.stride);
     }
 
     /// Brings the sums of a kernel's gradient back, to where the slice's gradients are.

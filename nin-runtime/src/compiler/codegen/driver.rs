@@ -85,7 +85,7 @@ fn infer(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, context: Value, range:
     let results = context::load(e, I64, context, offset_of!(Context, results));
     let blocks = 0..plan.inference.blocks.len();
     chunks(e, plan, (PassKind::Inference, blocks), context, range, |e, first, count| {
-        let from = e.floats(arena, buffer.offset as i64);
+        let from = e.bytes(arena, buffer.offset);
         let to = e.at(results, first, shape.elements());
         let zero = e.int(0);
         e.range(zero, count, 1, |e, image| {
@@ -130,7 +130,7 @@ fn part(
             let buffer = pass.buffer(Tensor::Value(last));
             let shared = context::load(e, I64, context, offset_of!(Context, shared));
             let results = context::load(e, I64, context, offset_of!(Context, results));
-            let from = e.floats(shared, buffer.offset as i64);
+            let from = e.bytes(shared, buffer.offset);
             let from = e.at(from, image, shape.elements());
             let number = e.b.ins().iadd(first, image);
             let to = e.at(results, number, shape.elements());

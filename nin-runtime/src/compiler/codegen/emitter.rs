@@ -112,6 +112,11 @@ impl<'f> Emitter<'f> {
         self.add(base, 4 * offset)
     }
 
+    /// The address so many bytes behind `base`.
+    pub(super) fn bytes(&mut self, base: Value, bytes: usize) -> Value {
+        self.add(base, i64::try_from(bytes).expect("sizes fit 63 bits"))
+    }
+
     /// The address of so many floats on the stack, which hold anything.
     pub(super) fn stack(&mut self, floats: usize) -> Value {
         let bytes = u32::try_from(4 * floats).expect("little lies on the stack");

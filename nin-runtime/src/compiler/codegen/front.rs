@@ -18,6 +18,7 @@ use super::level;
 use super::signature::{INT, POINTER};
 use super::target::Target;
 use super::{Clif, context, write_all};
+use crate::compiler::Elem;
 use crate::compiler::Isa;
 use crate::compiler::abi::Context;
 use crate::compiler::kernel::{Constant, Entry, Export, Intrinsic, Kernel, Prepared, Size};
@@ -112,16 +113,16 @@ impl Front<'_> {
             Size::Workspace => match self.prepared {
                 Prepared::Embedded => body.plan.arena(),
                 Prepared::Passed => {
-                    let preparing = preparing_arena(body.plan) + body.plan.preparing_floats;
+                    let preparing = preparing_arena(body.plan) + body.plan.preparing_bytes;
                     body.plan.arena().max(preparing)
                 }
-                Prepared::State => train::Workspace::of(body.plan).floats,
+                Prepared::State => train::Workspace::of(body.plan).bytes,
             },
-            Size::Prepared => body.plan.prepared_floats,
-            Size::State => train::State::of(body.plan).floats,
+            Size::Prepared => body.plan.prepared_bytes,
+            Size::State => train::State::of(body.plan).bytes,
         };
         let most = self.bodies.iter().map(of_body).max().expect("a library has a body");
-        most.next_multiple_of(plan::ALIGN) * size_of::<f32>()
+        most.next_multiple_of(plan::LINE)
     }
 
     /// The body of a function.
@@ -175,7 +176,7 @@ impl Front<'_> {
             self.on_body(e, |e, number, body| {
                 let prepared = match (self.prepared, passed) {
                     (Prepared::State, &[state]) => {
-                        e.floats(state, train::State::of(body.plan).prepared as i64)
+                        e.bytes(state, train::State::of(body.plan).prepared)
                     }
                     (_, &[prepared]) => prepared,
                     _ => self.address(e, Datum::Prepared(number)),
@@ -197,7 +198,7 @@ impl Front<'_> {
         flushed(e, |e| {
             let context = context::on_stack(e);
             self.on_body(e, |e, _, body| {
-                let arena = e.floats(workspace, preparing_arena(body.plan) as i64);
+                let arena = e.bytes(workspace, preparing_arena(body.plan));
                 body.prepare(e, context, (workspace, prepared, arena));
             });
         });
@@ -312,9 +313,9 @@ impl Front<'_> {
     }
 }
 
-/// Where passed weights are prepared in a workspace, in floats: before it they lie on their way from the caller's tensors.
+/// Where passed weights are prepared in a workspace, in bytes: before it they lie on their way from the caller's tensors.
 fn preparing_arena(plan: &Plan) -> usize {
-    plan.weight_floats.next_multiple_of(plan::ALIGN)
+    (plan.weight_floats * Elem::F32.bytes()).next_multiple_of(plan::LINE)
 }
 
 /// Runs `body` with denormals flushed to zero.

@@ -9,8 +9,8 @@ use super::pixels::Pixels;
 
 /// One image from `[C, H, W]` to channels last.
 pub(super) fn import(e: &mut Emitter<'_>, shape: Shape, planes: Value, map: Pixels) {
-    if map.is_dense(shape) {
-        return transpose(e, (shape.channels(), shape.pixels()), planes, map.at);
+    if let Some(floats) = map.floats(shape) {
+        return transpose(e, (shape.channels(), shape.pixels()), planes, floats);
     }
     e.count(shape.pixels(), |e, pixel| {
         let (from, to) = (e.at(planes, pixel, 1), map.pixel(e, pixel));

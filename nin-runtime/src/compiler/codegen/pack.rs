@@ -8,12 +8,14 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::affine::AffineRows;
 use super::emitter::Emitter;
+use super::pixels::Pixels;
 use super::strip::{self, Strip};
 use super::{context, conv, norm, winograd};
+use crate::compiler::Elem;
 use crate::compiler::abi::Context;
 use crate::compiler::geometry::{ConvGeometry, GradPhase};
 use crate::compiler::plan::{
-    ConvPlan, Plan, PreparedKernel, PreparedSpectrum, Product, StripOwner,
+    ConvPlan, Plan, PreparedForm, PreparedKernel, PreparedSpectrum, Product, StripOwner,
 };
 
 /// Writes the function that rebuilds what is prepared of one strip.
@@ -37,7 +39,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
             }
         }
         StripOwner::Norm(norm, rows) => {
-            let rows = e.floats(pack.prepared, rows as i64);
+            let rows = e.bytes(pack.prepared, rows);
             norm::prepare(e, plan, norm, (pack.weights, rows), strip);
         }
     });
@@ -58,25 +60,26 @@ impl Pack<'_> {
         let norm =
             conv.norm.map(|norm| norm::prepare(e, plan, plan.norm(norm), (weights, arena), strip));
         let (rows, cols) = (conv.rows(), conv.tile(Product::Forward).cols);
-        match conv.prepared(Product::Forward) {
-            PreparedKernel::Panels(offsets) => {
-                let panels = e.floats(prepared, offsets[0] as i64);
-                let panel = e.at(panels, strip.index, rows * cols);
+        let PreparedKernel { elem, form } = conv.prepared(Product::Forward);
+        match form {
+            PreparedForm::Panels(offsets) => {
+                let panels = rows_of(e, (prepared, offsets[0]), cols, *elem);
+                let panel = panels.elements(e, strip.index, rows * cols);
                 self.forward_panel(e, conv, norm, panel, strip);
             }
-            PreparedKernel::Spectrum(spectrum) => {
-                let panel = e.floats(arena, spectrum.panel as i64);
+            PreparedForm::Spectrum(spectrum) => {
+                let panel = rows_of(e, (arena, spectrum.panel), cols, Elem::F32);
                 self.forward_panel(e, conv, norm, panel, strip);
                 let channels = conv.geometry.cin * cols;
-                let to = e.floats(prepared, spectrum.offset as i64);
-                let to = e.at(to, strip.index, channels);
+                let to = e.bytes(prepared, spectrum.offset);
+                let to = e.element(to, strip.index, channels, *elem);
                 self.transform(e, (conv, Product::Forward), spectrum, channels, to);
             }
         }
         let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
         if let Some(offset) = conv.bias_panels {
-            let padded = e.floats(prepared, offset as i64);
-            let to = e.at(padded, strip.index, cols);
+            let padded = rows_of(e, (prepared, offset), cols, Elem::F32);
+            let to = padded.pixel(e, strip.index);
             fill(e, strip.channels, cols, to, |e, ty, i| {
                 merged_bias(e, ty, (bias, norm), strip, i)
             });
@@ -89,14 +92,14 @@ impl Pack<'_> {
         e: &mut Emitter<'_>,
         conv: &ConvPlan,
         norm: Option<AffineRows>,
-        panel: Value,
+        panel: Pixels,
         strip: Strip<'_>,
     ) {
         let kernel = e.floats(self.weights, self.plan.weights[conv.kernel.index()] as i64);
         let kernel = e.at(kernel, strip.first, 1);
         let cols = conv.tile(Product::Forward).cols;
         e.count(conv.rows(), |e, row| {
-            let (from, to) = (e.at(kernel, row, conv.geometry.cout), e.at(panel, row, cols));
+            let (from, to) = (e.at(kernel, row, conv.geometry.cout), panel.pixel(e, row));
             fill(e, strip.channels, cols, to, |e, ty, i| {
                 let at = e.at(from, i, 1);
                 let weight = e.load(ty, at, 0);
@@ -124,14 +127,14 @@ impl Pack<'_> {
         let (geometry, cols) = (&conv.geometry, conv.tile(Product::InputGrad).cols);
         let phases = geometry.input_grad();
         let tap = geometry.cout * cols;
-        match prepared {
-            PreparedKernel::Panels(offsets) => {
+        match &prepared.form {
+            PreparedForm::Panels(offsets) => {
                 for (phase, &offset) in phases.iter().zip(offsets) {
-                    let panels = e.floats(self.prepared, offset as i64);
-                    let panels = e.at(panels, strip.first, cols);
+                    let panels = rows_of(e, (self.prepared, offset), cols, prepared.elem);
+                    let panels = panels.pixel(e, strip.first);
                     let size = phase.correlation.panel(cols);
                     conv::panels(e, geometry.cin, cols, |e, panel, used| {
-                        let to = e.at(panels, panel, size);
+                        let to = panels.elements(e, panel, size);
                         pack_flipped(
                             e,
                             geometry,
@@ -143,11 +146,11 @@ impl Pack<'_> {
                     });
                 }
             }
-            PreparedKernel::Spectrum(spectrum) => {
+            PreparedForm::Spectrum(spectrum) => {
                 let channels = strip.channels * cols;
-                let from = e.floats(self.arena, spectrum.panel as i64);
-                let to = e.floats(self.prepared, spectrum.offset as i64);
-                let to = e.at(to, strip.first, cols);
+                let from = rows_of(e, (self.arena, spectrum.panel), cols, Elem::F32);
+                let to = e.bytes(self.prepared, spectrum.offset);
+                let to = e.element(to, strip.first, cols, prepared.elem);
                 conv::panels(e, geometry.cin, cols, |e, panel, used| {
                     pack_flipped(
                         e,
@@ -157,7 +160,7 @@ impl Pack<'_> {
                         (kernel, from, channels),
                         strip,
                     );
-                    let to = e.at(to, panel, tap);
+                    let to = e.element(to, panel, tap, prepared.elem);
                     self.transform(e, (conv, Product::InputGrad), spectrum, channels, to);
                 });
             }
@@ -174,9 +177,11 @@ impl Pack<'_> {
         to: Value,
     ) {
         let [panel, scratch] =
-            [spectrum.panel, spectrum.scratch].map(|offset| e.floats(self.arena, offset as i64));
+            [spectrum.panel, spectrum.scratch].map(|offset| e.bytes(self.arena, offset));
         let size = conv.transformed(product).size;
-        winograd::transform_kernel(e, size, (channels, spectrum.stride), (panel, scratch, to));
+        let elem = conv.prepared(product).elem;
+        let stride = spectrum.stride;
+        winograd::transform_kernel(e, size, (channels, stride, elem), (panel, scratch, to));
     }
 }
 
@@ -207,33 +212,37 @@ fn merged_bias(
     e.b.ins().fadd(scaled, shift)
 }
 
-/// Stores `used` floats and zeros up to `cols`.
+/// Rows of `cols` numbers that lie behind an address.
+fn rows_of(e: &mut Emitter<'_>, (base, offset): (Value, usize), cols: usize, elem: Elem) -> Pixels {
+    Pixels { at: e.bytes(base, offset), pitch: cols, elem }
+}
+
+/// Stores `used` numbers and zeros up to `cols`.
 fn fill(
     e: &mut Emitter<'_>,
     used: usize,
     cols: usize,
-    to: Value,
-    mut float: impl FnMut(&mut Emitter<'_>, Type, Value) -> Value,
+    to: Pixels,
+    mut number: impl FnMut(&mut Emitter<'_>, Type, Value) -> Value,
 ) {
     e.lanes(used, |e, ty, i| {
-        let at = e.at(to, i, 1);
-        let value = float(e, ty, i);
-        e.store(value, at, 0);
+        let value = number(e, ty, i);
+        to.channel(e, i).store(e, value, 0);
     });
     let zero = e.float(F32, 0.0);
     for column in used..cols {
-        e.store(zero, to, column as i64);
+        to.store(e, zero, column as i64);
     }
 }
 
-/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`, with so many floats from one tap to the next:
+/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`, with so many elements from one tap to the next:
 /// the phase's taps last first, input and output channels exchanged.
 fn pack_flipped(
     e: &mut Emitter<'_>,
     geometry: &ConvGeometry,
     (phase, panel): (&GradPhase, Value),
     (cols, used): (usize, usize),
-    (kernel, to, tap_floats): (Value, Value, usize),
+    (kernel, to, of_tap): (Value, Pixels, usize),
     strip: Strip<'_>,
 ) {
     let ConvGeometry { cin, cout, stride, .. } = *geometry;
@@ -245,23 +254,23 @@ fn pack_flipped(
     };
     e.count(rows, |e, j| {
         let ky = tap(e, j, phase.first_tap.0, rows);
-        let to = e.at(to, j, columns * tap_floats);
+        let to = to.elements(e, j, columns * of_tap);
         e.count(columns, |e, i| {
             let kx = tap(e, i, phase.first_tap.1, columns);
-            let to = e.at(to, i, tap_floats);
+            let to = to.elements(e, i, of_tap);
             let row = e.mul(ky, geometry.kernel.1 as i64);
             let number = e.b.ins().iadd(row, kx);
             let from = e.at(kernel, number, cin * cout);
             let from = e.at(from, panel, cols * cout);
             let from = e.at(from, strip.first, 1);
             e.count(strip.channels, |e, output| {
-                let (from, to) = (e.at(from, output, 1), e.at(to, output, cols));
+                let (from, to) = (e.at(from, output, 1), to.pixel(e, output));
                 for column in 0..cols {
                     let value = match column < used {
                         true => e.load(F32, from, (column * cout) as i64),
                         false => e.float(F32, 0.0),
                     };
-                    e.store(value, to, column as i64);
+                    to.store(e, value, column as i64);
                 }
             });
         });

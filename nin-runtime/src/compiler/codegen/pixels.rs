@@ -19,11 +19,6 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    /// A map of float32 without gaps.
-    pub(super) fn dense(at: Value, channels: usize) -> Pixels {
-        Pixels { at, pitch: channels, elem: Elem::F32 }
-    }
-
     /// From pixel `index` on.
     pub(super) fn pixel(self, e: &mut Emitter<'_>, index: Value) -> Pixels {
         self.pixels(e, index, 1)
@@ -72,6 +67,11 @@ impl Pixels {
     pub(super) fn is_dense(self, shape: Shape) -> bool {
         self.pitch == shape.channels() || shape.pixels() == 1
     }
+
+    /// Where a map of this shape lies, if as an array of float32 would.
+    pub(super) fn floats(self, shape: Shape) -> Option<Value> {
+        (self.is_dense(shape) && self.elem == Elem::F32).then_some(self.at)
+    }
 }
 
 /// Runs `body` over all numbers of maps of one shape, in one go if all are dense. It gets the type, the number's index in the
@@ -102,8 +102,8 @@ pub(super) fn each_number<const N: usize>(
 
 /// Sets every number of a map to zero.
 pub(super) fn zero(e: &mut Emitter<'_>, shape: Shape, map: Pixels) {
-    if map.is_dense(shape) {
-        return super::pool::zero(e, map.at, shape.elements());
+    if let Some(floats) = map.floats(shape) {
+        return super::pool::zero(e, floats, shape.elements());
     }
     each_number(e, shape, [map], |e, ty, _, [here]| {
         let zero = e.float(ty, 0.0);

@@ -17,7 +17,7 @@ use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::kernel::PassKind;
 use crate::compiler::plan::{
-    Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Row, Spectrum,
+    Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Product, Row, Spectrum,
 };
 
 /// Everything a block's stages refer to.
@@ -97,16 +97,21 @@ impl Scope<'_> {
                 (store, Some(e.b.ins().iadd(self.first, image)))
             }
         };
-        let base = e.floats(memory, (buffer.offset + view.channel) as i64);
-        let at = image.map_or(base, |image| e.at(base, image, buffer.image));
+        let offset = buffer.offset + view.channel * view.elem.bytes();
+        let base = e.bytes(memory, offset);
+        let at = image.map_or(base, |image| {
+            let before = e.mul(image, buffer.image as i64);
+            e.sum(base, before)
+        });
         Pixels { at, pitch: view.pitch, elem: view.elem }
     }
 
     /// Where a tensor of all images of the chunk lies, each of which is a pixel.
     pub(super) fn images(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Pixels {
         let zero = e.int(0);
-        let image = self.pass.room(self.pass.view(tensor).buffer).image;
-        Pixels { pitch: image, ..self.image(e, tensor, zero) }
+        let view = self.pass.view(tensor);
+        let pitch = self.pass.room(view.buffer).image / view.elem.bytes();
+        Pixels { pitch, ..self.image(e, tensor, zero) }
     }
 
     /// Where row `row`, the first of a band, of an image of a tensor lies.
@@ -140,19 +145,30 @@ impl Scope<'_> {
             Extent::Band(_) => self.arena,
             Extent::Image | Extent::Chunk | Extent::Batch => self.shared,
         };
-        e.floats(memory, buffer.offset as i64)
+        e.bytes(memory, buffer.offset)
     }
 
     /// Scratch of transforms, this thread's own.
     pub(super) fn scratch(&self, e: &mut Emitter<'_>) -> Value {
         let buffer = self.pass.room(BufferKey::Scratch);
-        e.floats(self.arena, buffer.offset as i64)
+        e.bytes(self.arena, buffer.offset)
     }
 
     /// Where a prepared form of a weight lies.
     pub(super) fn prepared(&self, e: &mut Emitter<'_>, offset: usize) -> Value {
         let base = context::load(e, I64, self.context, offset_of!(Context, prepared));
-        e.floats(base, offset as i64)
+        e.bytes(base, offset)
+    }
+
+    /// Where panels of a convolution's kernel lie that are prepared for a product.
+    pub(super) fn panels(
+        &self,
+        e: &mut Emitter<'_>,
+        (conv, product): (&ConvPlan, Product),
+        offset: usize,
+    ) -> Pixels {
+        let (at, elem) = (self.prepared(e, offset), conv.prepared(product).elem);
+        Pixels { at, pitch: conv.tile(product).cols, elem }
     }
 
     /// The statistics of the batch.

@@ -9,6 +9,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
 use super::pixels::Pixels;
+use crate::compiler::Elem;
 use crate::compiler::geometry::Axis;
 use crate::compiler::kernel::{Epilogue, Init, Kernel, Transform};
 use crate::compiler::plan::SpectrumLayout;
@@ -115,6 +116,11 @@ pub(super) struct SpectrumRows {
 }
 
 impl SpectrumRows {
+    /// The first frequency of a row.
+    fn row(&self, e: &mut Emitter<'_>, number: Value) -> Value {
+        e.element(self.at, number, self.layout.channels, self.layout.elem)
+    }
+
     fn strides(&self, size: Size) -> [i64; 2] {
         let stride = self.layout.stride as i64;
         [size.inputs() as i64 * stride, stride]
@@ -133,7 +139,9 @@ pub(super) fn transform(
 ) {
     let (size, channels) = (grid.size, spectrum.layout.channels);
     grid.each(e, range, spectrum.first, |e, [y, x], number, position| {
+        let spectrum_elem = spectrum.layout.elem;
         let transform = Transform {
+            elems: [map.elem, spectrum_elem, spectrum_elem],
             map: Map { size, role },
             channels,
             from: [(grid.width * map.pitch) as i64, map.pitch as i64],
@@ -145,7 +153,7 @@ pub(super) fn transform(
             epilogue: Vec::new(),
         };
         let from = map.pixel(e, position).at;
-        let to = e.at(spectrum.at, number, channels);
+        let to = spectrum.row(e, number);
         e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
     });
 }
@@ -188,6 +196,7 @@ pub(super) fn inverse(
     let strides = |map: Pixels| [(grid.width * map.pitch) as i64, map.pitch as i64];
     grid.each(e, range, spectrum.first, |e, [y, x], number, position| {
         let transform = Transform {
+            elems: [spectrum.layout.elem, map.elem, beside.elem],
             map: Map { size, role: Role::Output },
             channels,
             from: spectrum.strides(size),
@@ -198,7 +207,7 @@ pub(super) fn inverse(
             init,
             epilogue: epilogue.clone(),
         };
-        let from = e.at(spectrum.at, number, channels);
+        let from = spectrum.row(e, number);
         let to = map.pixel(e, position).at;
         let is_read = finish.mask.or(finish.addend).is_some();
         let beside = if is_read { beside.pixel(e, position).at } else { to };
@@ -207,15 +216,16 @@ pub(super) fn inverse(
     });
 }
 
-/// Brings a strip of a kernel's panel, `[ky][kx][channels]`, into the domain, with so many floats from one frequency to the next.
+/// Brings a strip of a kernel's panel, `[ky][kx][channels]`, into the domain, with so many elements from one frequency to the next.
 pub(super) fn transform_kernel(
     e: &mut Emitter<'_>,
     size: Size,
-    (channels, stride): (usize, usize),
+    (channels, stride, elem): (usize, usize, Elem),
     (from, scratch, to): (Value, Value, Value),
 ) {
     let stride = stride as i64;
     let transform = Transform {
+        elems: [Elem::F32, elem, elem],
         map: Map { size, role: Role::Kernel },
         channels,
         from: [(size.taps * channels) as i64, channels as i64],
@@ -239,6 +249,7 @@ pub(super) fn kernel_grad(
     let channels = layout.rows * layout.channels;
     let stride = layout.stride as i64;
     let transform = Transform {
+        elems: [layout.elem, Elem::F32, Elem::F32],
         map: Map { size, role: Role::KernelGrad },
         channels,
         from: [size.inputs() as i64 * stride, stride],

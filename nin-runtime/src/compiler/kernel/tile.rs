@@ -13,8 +13,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::compiler::Isa;
 use crate::compiler::winograd::{self, Map, Rational, Straight};
+use crate::compiler::{Elem, Isa};
 
 /// A run of `k` in which a fixed range of the tile's rows takes part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,8 @@ pub enum Epilogue {
 /// `rows x cols`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
+    /// What its operands are stored as; sums are float32.
+    pub elems: Elems,
     /// Rows (M).
     pub rows: usize,
     /// Columns (N); the last vector may be partial.
@@ -85,10 +87,33 @@ pub struct Tile {
     pub epilogue: Vec<Epilogue>,
 }
 
+/// What the operands of a tile are stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Elems {
+    /// A.
+    pub a: Elem,
+    /// B.
+    pub b: Elem,
+    /// C.
+    pub c: Elem,
+    /// What the epilogue reads beside C; as C if it reads nothing.
+    pub beside: Elem,
+}
+
+impl fmt::Display for Elems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Elems { a, b, c, beside } = self;
+        match [b, c, beside].iter().all(|elem| *elem == a) {
+            true => a.fmt(f),
+            false => write!(f, "{a}*{b}->{c}/{beside}"),
+        }
+    }
+}
+
 impl Tile {
-    /// Elements that are left free behind what tiles and transforms read by vectors: a cache line, which is more than any
+    /// Bytes that are left free behind what tiles and transforms read by vectors: a cache line, which is more than any
     /// [`overread`], so that what follows begins on one too.
-    pub const OVERREAD: usize = 16;
+    pub const OVERREAD: usize = 64;
 }
 
 /// How many elements past a row of so many columns (or a position of so many channels) the vectors of an instruction set
@@ -104,7 +129,7 @@ pub fn overread(isa: Isa, columns: usize) -> usize {
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tile f32 {}x{}", self.rows, self.cols)?;
+        write!(f, "tile {} {}x{}", self.elems, self.rows, self.cols)?;
         write!(f, " a {}/{}/{}", self.a_row, self.a_k, self.a_segment)?;
         write!(f, " b {}/{} c {}", self.b_k, self.b_segment, self.c_row)?;
         if self.beside_row != self.c_row {
@@ -131,6 +156,8 @@ impl fmt::Display for Tile {
 /// read, but never uses, as many elements as [`overread`] says; it stores exactly the channels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transform {
+    /// What positions that are read, those that are written, and what the epilogue reads beside those are stored as.
+    pub elems: [Elem; 3],
     /// The map in each direction.
     pub map: Map,
     /// Channels.
@@ -178,7 +205,12 @@ impl Transform {
 impl fmt::Display for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [y, x] = &self.real;
-        write!(f, "transform {} of {} channels", self.map, self.channels)?;
+        let [from, to, beside] = self.elems;
+        write!(f, "transform ")?;
+        if [to, beside] != [from; 2] {
+            write!(f, "{from}->{to}/{beside} ")?;
+        }
+        write!(f, "{} of {} channels", self.map, self.channels)?;
         write!(f, " [{}..{}, {}..{}]", y.start, y.end, x.start, x.end)?;
         write!(f, " @{}/{}", self.from[0], self.from[1])?;
         write!(f, " to {}x{} @{}/{}", self.wanted[0], self.wanted[1], self.to[0], self.to[1])?;

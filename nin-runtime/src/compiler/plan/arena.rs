@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use nin_dsl::graph::{Graph, NodeId};
 
-use super::{ALIGN, ConvPlan, Images, Places, PlannedBlock, Product, Reach, Run, Spectrum, Step};
+use super::{ConvPlan, Images, LINE, Places, PlannedBlock, Product, Reach, Run, Spectrum, Step};
+use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::{Tile, Transform};
@@ -40,11 +41,11 @@ pub enum Extent {
 pub struct Buffer {
     /// What it holds.
     pub key: BufferKey,
-    /// First float.
+    /// First byte.
     pub offset: usize,
-    /// Floats.
-    pub floats: usize,
-    /// Floats of one image.
+    /// Bytes.
+    pub bytes: usize,
+    /// Bytes of one image.
     pub image: usize,
     /// How much is kept at a time.
     pub extent: Extent,
@@ -55,6 +56,15 @@ pub struct Buffer {
 }
 
 impl BufferKey {
+    /// The tensor whose shape the buffer has; none if it is no map.
+    fn tensor(self) -> Option<Tensor> {
+        match self {
+            BufferKey::Value(id) => Some(Tensor::Value(id)),
+            BufferKey::Grad(id) => Some(Tensor::Grad(id)),
+            BufferKey::Spectrum(..) | BufferKey::Scratch => None,
+        }
+    }
+
     /// The node whose shape the buffer has; none if it is no map.
     pub fn node(self) -> Option<NodeId> {
         match self {
@@ -147,7 +157,7 @@ fn touched_by(
     }
 }
 
-/// Where the tensors of a pass lie, and how much room that takes (in floats).
+/// Where the tensors of a pass lie, and how much room that takes (in bytes).
 pub(super) struct Layout {
     pub(super) buffers: Vec<Buffer>,
     pub(super) arena: usize,
@@ -174,20 +184,17 @@ pub(super) fn lay_out(
         if buffer.key.node().is_some() && phases.start() != phases.end() {
             buffer.extent = Extent::Batch;
         }
-        let row = |node: NodeId| {
-            let shape = graph.node(node).shape;
-            shape.width() * shape.channels()
-        };
+        let row = |node: NodeId| buffer.image / graph.node(node).shape.height();
         let kept = match (buffer.key.node(), buffer.extent) {
             (Some(node), Extent::Band(rows)) => rows * row(node),
             (None, Extent::Band(_)) | (_, Extent::Image) => buffer.image,
             (_, Extent::Chunk) => images.chunk * buffer.image,
             (_, Extent::Batch) => images.batch * buffer.image,
         };
-        buffer.floats = (kept + Tile::OVERREAD).next_multiple_of(ALIGN);
+        buffer.bytes = (kept + Tile::OVERREAD).next_multiple_of(LINE);
     }
     let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(buffers[index].floats), buffers[index].key));
+    order.sort_by_key(|&index| (std::cmp::Reverse(buffers[index].bytes), buffers[index].key));
     let mut placed: Vec<usize> = Vec::with_capacity(order.len());
     for index in order {
         let mut conflicts: Vec<_> = placed
@@ -200,12 +207,12 @@ pub(super) fn lay_out(
                 (Extent::Batch, _) | (_, Extent::Batch) => false,
                 _ => overlap(&other.live, &buffers[index].live),
             })
-            .map(|other| other.offset..other.offset + other.floats)
+            .map(|other| other.offset..other.offset + other.bytes)
             .collect();
         conflicts.sort_by_key(|range| range.start);
         let mut offset = 0;
         for range in conflicts {
-            if offset + buffers[index].floats <= range.start {
+            if offset + buffers[index].bytes <= range.start {
                 break;
             }
             offset = offset.max(range.end);
@@ -215,7 +222,7 @@ pub(super) fn lay_out(
     }
     let size = |stored: bool| {
         let kept = buffers.iter().filter(|buffer| (buffer.extent == Extent::Batch) == stored);
-        kept.map(|buffer| buffer.offset + buffer.floats).max().unwrap_or(0)
+        kept.map(|buffer| buffer.offset + buffer.bytes).max().unwrap_or(0)
     };
     let (arena, store) = (size(false), size(true));
     Layout { buffers, arena, store }
@@ -238,7 +245,9 @@ fn tensors(
         let Some(buffer) = buffers.iter_mut().find(|buffer| buffer.key == key) else {
             let (image, live) = match key {
                 BufferKey::Value(node) | BufferKey::Grad(node) => {
-                    (graph.node(node).shape.elements(), block..=block)
+                    let view = key.tensor().and_then(|tensor| places.view(tensor));
+                    let elem = view.expect("it lies in itself (a bug in nin)").elem;
+                    (graph.node(node).shape.elements() * elem.bytes(), block..=block)
                 }
                 BufferKey::Spectrum(node, spectrum) => {
                     let conv = convs.iter().find(|conv| conv.node == node);
@@ -246,11 +255,11 @@ fn tensors(
                     // A kernel's gradient is summed from the first chunk to the end of the last.
                     let sums = spectrum == Spectrum::Result(Product::KernelGrad);
                     let live = if sums { 0..=blocks.len() } else { block..=block };
-                    (conv.spectrum(spectrum, chunk).floats(), live)
+                    (conv.spectrum(spectrum, chunk).bytes(), live)
                 }
-                BufferKey::Scratch => (Transform::SCRATCH, 0..=blocks.len()),
+                BufferKey::Scratch => (Transform::SCRATCH * Elem::F32.bytes(), 0..=blocks.len()),
             };
-            buffers.push(Buffer { key, offset: 0, floats: 0, image, extent, live, run });
+            buffers.push(Buffer { key, offset: 0, bytes: 0, image, extent, live, run });
             return;
         };
         if key.node().is_none() {

@@ -6,8 +6,9 @@ use nin_dsl::graph::Graph;
 
 use super::{
     Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
-    PreparedKernel, Product, ProductPlan, Spectrum, Step, View, Winograd, product_of,
+    PreparedForm, Product, ProductPlan, Spectrum, Step, View, Winograd, product_of,
 };
+use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::geometry::ConvGeometry;
 
@@ -24,7 +25,8 @@ impl Plan {
         writeln!(
             text,
             "  weights {} floats, prepared {} floats",
-            self.weight_floats, self.prepared_floats
+            self.weight_floats,
+            floats(self.prepared_bytes)
         )?;
         if self.algos != Algos::default() {
             writeln!(text, "  algo {}", self.algos)?;
@@ -35,7 +37,7 @@ impl Plan {
         for norm in &self.norms {
             write!(text, "  norm {} {} channels", norm.node, norm.channels)?;
             if let Some(offset) = norm.prepared {
-                write!(text, " @{offset}")?;
+                write!(text, " @{}", floats(offset))?;
             }
             let conv = self.convs.iter().find(|conv| conv.norm == Some(norm.node));
             if let Some(conv) = conv {
@@ -47,12 +49,12 @@ impl Plan {
             text,
             "  entry prepare: a range of {} strips of the weights, arena {} floats",
             self.strips(),
-            self.preparing_floats
+            floats(self.preparing_bytes)
         )?;
         writeln!(
             text,
             "  entry infer: chunks of a range of images, arena {} floats",
-            self.inference.arena
+            floats(self.inference.arena)
         )?;
         self.inference.write(graph, text)?;
         if let Some(training) = &self.training {
@@ -61,10 +63,11 @@ impl Plan {
                 "  entry train: chunks of one of {} slices of {} images, arena {} floats",
                 self.slices,
                 self.slice_images(),
-                training.arena
+                floats(training.arena)
             )?;
             if training.store > 0 {
-                writeln!(text, "  store {} floats, from phase to phase", training.store)?;
+                let store = floats(training.store);
+                writeln!(text, "  store {store} floats, from phase to phase")?;
             }
             training.write(graph, text)?;
             writeln!(
@@ -112,12 +115,12 @@ fn product_line(
         Algorithm::Winograd(Winograd { size, reach }) => write!(text, "{size} {reach}")?,
     }
     write!(text, ", tile {tile}")?;
-    match kernel {
+    match kernel.as_ref().map(|kernel| &kernel.form) {
         None => {}
-        Some(PreparedKernel::Panels(offsets)) => {
-            offsets.iter().try_for_each(|at| write!(text, " @{at}"))?;
+        Some(PreparedForm::Panels(offsets)) => {
+            offsets.iter().try_for_each(|&at| write!(text, " @{}", floats(at)))?;
         }
-        Some(PreparedKernel::Spectrum(spectrum)) => write!(text, " @{}", spectrum.offset)?,
+        Some(PreparedForm::Spectrum(spectrum)) => write!(text, " @{}", floats(spectrum.offset))?,
     }
     match algorithm {
         Algorithm::Direct => write!(text, ", costs {}", thousands(direct))?,
@@ -131,6 +134,11 @@ fn product_line(
         }
     }
     writeln!(text)
+}
+
+/// Room, in floats.
+fn floats(bytes: usize) -> usize {
+    bytes.div_ceil(Elem::F32.bytes())
 }
 
 /// A number of multiply-adds, in thousands.
@@ -236,7 +244,7 @@ impl fmt::Display for Buffer {
             Extent::Batch => "batch".to_owned(),
         };
         let (start, end) = (self.live.start(), self.live.end());
-        let (offset, floats) = (self.offset, self.floats);
+        let (offset, floats) = (floats(self.offset), floats(self.bytes));
         write!(
             f,
             "buffer {key:<5} {extent:<8} @{offset:<9} {floats:>9} floats, blocks {start} to {end}"

@@ -3,8 +3,9 @@
 use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op};
 
 use super::{ALIGN, ConvPlan, Room};
+use crate::compiler::Elem;
 
-/// A batch normalisation's geometry and places (offsets in floats).
+/// A batch normalisation's geometry and places (offsets in floats, but for that in the prepared weights; everything is float32).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormPlan {
     /// The node.
@@ -19,7 +20,7 @@ pub struct NormPlan {
     pub momentum: f64,
     /// Its weights.
     pub weights: BatchNormWeights,
-    /// Three [`Affine`] rows in the prepared weights, from the running statistics; `None` if it is merged into a convolution, whose
+    /// Three [`Affine`] rows in the prepared weights (offset in bytes), from the running statistics; `None` if it is merged into a convolution, whose
     /// kernel and bias are all that is read of it.
     pub prepared: Option<usize>,
     /// The rows of a training step.
@@ -141,7 +142,7 @@ pub(super) fn norms(graph: &Graph, training: bool, convs: &[ConvPlan], room: &mu
         let row = channels.next_multiple_of(ALIGN);
         let rows = StepRows { moments: all.moments, statistics: all.statistics };
         let is_merged = convs.iter().any(|conv| conv.norm == Some(id));
-        let prepared = (!is_merged).then(|| room.place(Affine::COUNT * row));
+        let prepared = (!is_merged).then(|| room.place(Affine::COUNT * row, Elem::F32));
         let training = training.then_some(rows);
         if training.is_some() {
             all.moments += StepRows::MOMENTS * row;

@@ -1,16 +1,26 @@
 //! Prepared weights: the one form of each kernel that a product reads, and what it is made in.
 
-use super::{ALIGN, Affine, Algorithm, Choice, ProductPlan, Winograd};
+use super::{ALIGN, Affine, Algorithm, Choice, LINE, ProductPlan, Winograd};
+use crate::compiler::Elem;
 use crate::compiler::geometry::{ConvGeometry, Correlation};
 use crate::compiler::kernel::{TileShape, Transform};
 
-/// What a product reads of a convolution's kernel (offsets in the prepared weights, in floats).
+/// What a product reads of a convolution's kernel (offsets in bytes).
 ///
 /// Invariant: it is all that is kept of the kernel for that product. A strip of a panel that is only brought into Winograd's domain,
 /// and the rows of a batch normalisation that is merged, lie in the arena of whoever prepares them, and are overwritten there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PreparedKernel {
-    /// Panels for each correlation that the product consists of: the direct algorithm's.
+pub struct PreparedKernel {
+    /// What its numbers are stored as.
+    pub elem: Elem,
+    /// The form they have.
+    pub form: PreparedForm,
+}
+
+/// How a product reads a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreparedForm {
+    /// Panels for each correlation that the product consists of: the direct algorithm's. Where each begins in the prepared weights.
     Panels(Vec<usize>),
     /// Panels in Winograd's domain.
     Spectrum(PreparedSpectrum),
@@ -21,15 +31,15 @@ pub enum PreparedKernel {
 pub struct PreparedSpectrum {
     /// The first panel of the first frequency, in the prepared weights.
     pub offset: usize,
-    /// From one frequency to the next.
+    /// From one frequency to the next, in elements.
     pub stride: usize,
-    /// What it is made of, in the arena: a strip of one panel after the other.
+    /// What it is made of, in the arena: a strip of one panel after the other, in float32.
     pub panel: usize,
     /// Scratch of the transform, in the arena.
     pub scratch: usize,
 }
 
-/// Room that was taken, in floats.
+/// Room that was taken, in bytes.
 #[derive(Default)]
 pub(super) struct Room {
     /// Of the prepared weights.
@@ -39,22 +49,22 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes floats of the prepared weights.
-    pub(super) fn place(&mut self, floats: usize) -> usize {
-        take(&mut self.prepared, floats)
+    /// Takes room for some numbers of the prepared weights.
+    pub(super) fn place(&mut self, numbers: usize, elem: Elem) -> usize {
+        take(&mut self.prepared, numbers, elem)
     }
 }
 
-/// Takes floats at the end of what is taken.
-fn take(end: &mut usize, floats: usize) -> usize {
+/// Takes room at the end of what is taken.
+fn take(end: &mut usize, numbers: usize, elem: Elem) -> usize {
     let offset = *end;
-    *end += floats.next_multiple_of(ALIGN);
+    *end += (numbers * elem.bytes()).next_multiple_of(LINE);
     offset
 }
 
 impl PreparedKernel {
-    /// Places the form that the algorithm of a product reads. A strip has `strip` floats of a panel at each tap. In the arena,
-    /// `before` floats are taken by what it is made of.
+    /// Places the form that the algorithm of a product reads. A strip has `strip` numbers of a panel at each tap. In the arena,
+    /// `before` bytes are taken by what it is made of.
     fn place(
         room: &mut Room,
         choice: Choice,
@@ -65,10 +75,11 @@ impl PreparedKernel {
         let panels = |correlation: &Correlation| {
             correlation.outputs.div_ceil(cols) * correlation.panel(cols)
         };
-        match choice.algorithm {
+        let elem = Elem::F32;
+        let form = match choice.algorithm {
             Algorithm::Direct => {
-                let placed = correlations.iter().map(|of| room.place(panels(of)));
-                PreparedKernel::Panels(placed.collect())
+                let placed = correlations.iter().map(|of| room.place(panels(of), elem));
+                PreparedForm::Panels(placed.collect())
             }
             Algorithm::Winograd(Winograd { size, .. }) => {
                 let [only] = correlations else {
@@ -77,13 +88,14 @@ impl PreparedKernel {
                 let taps = size.taps * size.taps;
                 let stride = panels(only) / taps;
                 let mut end = before;
-                let panel = take(&mut end, taps * strip);
-                let scratch = take(&mut end, Transform::SCRATCH);
+                let panel = take(&mut end, taps * strip, Elem::F32);
+                let scratch = take(&mut end, Transform::SCRATCH, Elem::F32);
                 room.arena = room.arena.max(end);
-                let offset = room.place(size.frequencies() * stride);
-                PreparedKernel::Spectrum(PreparedSpectrum { offset, stride, panel, scratch })
+                let offset = room.place(size.frequencies() * stride, elem);
+                PreparedForm::Spectrum(PreparedSpectrum { offset, stride, panel, scratch })
             }
-        }
+        };
+        PreparedKernel { elem, form }
     }
 
     /// The panels of each correlation.
@@ -91,9 +103,9 @@ impl PreparedKernel {
     /// # Panics
     /// If the product works in Winograd's domain: a bug in nin.
     pub fn panels(&self) -> &[usize] {
-        match self {
-            PreparedKernel::Panels(offsets) => offsets,
-            PreparedKernel::Spectrum(_) => {
+        match &self.form {
+            PreparedForm::Panels(offsets) => offsets,
+            PreparedForm::Spectrum(_) => {
                 unreachable!("the product reads a spectrum (a bug in nin)")
             }
         }
@@ -104,9 +116,9 @@ impl PreparedKernel {
     /// # Panics
     /// If the product does not work in Winograd's domain: a bug in nin.
     pub fn spectrum(&self) -> PreparedSpectrum {
-        match self {
-            PreparedKernel::Panels(_) => unreachable!("the product reads panels (a bug in nin)"),
-            PreparedKernel::Spectrum(spectrum) => *spectrum,
+        match &self.form {
+            PreparedForm::Panels(_) => unreachable!("the product reads panels (a bug in nin)"),
+            PreparedForm::Spectrum(spectrum) => *spectrum,
         }
     }
 }
@@ -121,19 +133,20 @@ pub(super) fn products(
     (biased, grad_is_wanted): (bool, bool),
 ) -> ([ProductPlan; 3], Option<usize>) {
     let cout = geometry.cout;
-    let rows = if merged { Affine::COUNT * cout.next_multiple_of(ALIGN) } else { 0 };
+    let row = cout.next_multiple_of(ALIGN) * Elem::F32.bytes();
+    let rows = if merged { Affine::COUNT * row } else { 0 };
     room.arena = room.arena.max(rows);
     // A strip is a whole forward panel, and its rows of every panel of the input gradient.
     let width = forward.1.cols;
-    let floats = (width, geometry.cin * width);
-    let panels = PreparedKernel::place(room, forward.0, &[geometry.forward()], floats, rows);
-    let bias = biased.then(|| room.place(cout.next_multiple_of(width)));
+    let numbers = (width, geometry.cin * width);
+    let panels = PreparedKernel::place(room, forward.0, &[geometry.forward()], numbers, rows);
+    let bias = biased.then(|| room.place(cout.next_multiple_of(width), Elem::F32));
     let flipped = grad_is_wanted.then(|| {
         let phases = geometry.input_grad();
         let phases: Vec<Correlation> = phases.into_iter().map(|of| of.correlation).collect();
         let cols = input_grad.1.cols;
-        let floats = (cols, width.min(cout) * cols);
-        PreparedKernel::place(room, input_grad.0, &phases, floats, 0)
+        let numbers = (cols, width.min(cout) * cols);
+        PreparedKernel::place(room, input_grad.0, &phases, numbers, 0)
     });
     let plan = |(choice, tile), kernel| ProductPlan { choice, tile, kernel };
     let products =

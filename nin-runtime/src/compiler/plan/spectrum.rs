@@ -2,6 +2,7 @@
 
 use super::algorithm::{Algorithm, Product, Reach, Winograd};
 use super::{ALIGN, ConvPlan};
+use crate::compiler::Elem;
 
 /// A tensor in Winograd's domain, of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,7 +24,9 @@ pub struct SpectrumLayout {
     pub rows: usize,
     /// Channels.
     pub channels: usize,
-    /// From one frequency to the next, in floats. A cache line more than a multiple of the page's size, say, would be: what
+    /// What its numbers are stored as.
+    pub elem: Elem,
+    /// From one frequency to the next, in elements. A cache line more than a multiple of the page's size, say, would be: what
     /// goes through a transform comes from every frequency, and must not meet in one set of the cache.
     pub stride: usize,
     /// How much it holds.
@@ -32,8 +35,8 @@ pub struct SpectrumLayout {
 
 impl SpectrumLayout {
     /// All of it.
-    pub fn floats(&self) -> usize {
-        self.frequencies * self.stride
+    pub fn bytes(&self) -> usize {
+        self.frequencies * self.stride * self.elem.bytes()
     }
 }
 
@@ -94,6 +97,7 @@ impl ConvPlan {
             frequencies: winograd.size.frequencies(),
             rows,
             channels,
+            elem: Elem::F32,
             stride: (all * channels).next_multiple_of(ALIGN) + ALIGN,
             reach: winograd.reach,
         }

@@ -57,17 +57,19 @@ fn plans(texts: &[&str]) -> Vec<Plan> {
 
 /// Where a prepared kernel lies, and whether what it is made in is within the arena.
 fn room(plan: &Plan, kernel: &PreparedKernel, panels: &[usize]) -> Vec<Range<usize>> {
-    match kernel {
-        PreparedKernel::Panels(offsets) => {
-            offsets.iter().zip(panels).map(|(&offset, floats)| offset..offset + floats).collect()
+    let bytes = kernel.elem.bytes();
+    match &kernel.form {
+        PreparedForm::Panels(offsets) => {
+            let panels = offsets.iter().zip(panels);
+            panels.map(|(&offset, numbers)| offset..offset + bytes * numbers).collect()
         }
-        PreparedKernel::Spectrum(spectrum) => {
+        PreparedForm::Spectrum(spectrum) => {
             let PreparedSpectrum { offset, stride, panel, scratch } = *spectrum;
-            let most = scratch + crate::compiler::kernel::Transform::SCRATCH;
-            assert!(panel < scratch && most <= plan.preparing_floats, "{spectrum:?}");
-            assert!(plan.preparing_floats <= plan.arena());
+            let most = scratch + 4 * crate::compiler::kernel::Transform::SCRATCH;
+            assert!(panel < scratch && most <= plan.preparing_bytes, "{spectrum:?}");
+            assert!(plan.preparing_bytes <= plan.arena());
             // At least as many frequencies as a tile of three inputs has.
-            std::iter::once(offset..offset + 9 * stride).collect()
+            std::iter::once(offset..offset + 9 * stride * bytes).collect()
         }
     }
 }
@@ -85,7 +87,7 @@ fn prepared_weights_lie_apart() {
             let forward = panels(&conv.geometry.forward(), cols);
             taken.extend(room(&plan, conv.prepared(Product::Forward), &[forward]));
             let padded = conv.geometry.cout.next_multiple_of(cols);
-            taken.extend(conv.bias_panels.map(|offset| offset..offset + padded));
+            taken.extend(conv.bias_panels.map(|offset| offset..offset + 4 * padded));
             if let Some(kernel) = &conv.product(Product::InputGrad).kernel {
                 let cols = conv.tile(Product::InputGrad).cols;
                 let phases = conv.geometry.input_grad();
@@ -95,17 +97,17 @@ fn prepared_weights_lie_apart() {
             }
         }
         for (norm, rows) in plan.free_norms() {
-            taken.push(rows..rows + norm.affine(Affine::Shift) + norm.channels);
+            taken.push(rows..rows + 4 * (norm.affine(Affine::Shift) + norm.channels));
         }
         taken.sort_by_key(|range| range.start);
         assert!(taken.windows(2).all(|pair| pair[0].end <= pair[1].start), "{taken:?}");
-        assert!(taken.last().is_none_or(|last| last.end <= plan.prepared_floats));
+        assert!(taken.last().is_none_or(|last| last.end <= plan.prepared_bytes));
     }
 }
 
 /// Where a kernel takes more room than a run does, it is what the arena is made for.
 #[test]
 fn a_kernel_can_take_more_room_than_a_run() {
-    let of_kernel = |plan: &Plan| plan.preparing_floats > plan.inference.arena;
+    let of_kernel = |plan: &Plan| plan.preparing_bytes > plan.inference.arena;
     assert!(plans(&PREPARED[1..2]).iter().any(of_kernel));
 }

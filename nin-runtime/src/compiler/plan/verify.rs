@@ -78,7 +78,7 @@ fn phases(pass: &Pass) {
 
 /// No two buffers that hold something at the same time share memory, and all lie within their memory.
 fn places(pass: &Pass) {
-    let memory = |buffer: &Buffer| buffer.offset..buffer.offset + buffer.floats;
+    let memory = |buffer: &Buffer| buffer.offset..buffer.offset + buffer.bytes;
     let stored = |buffer: &Buffer| buffer.extent == Extent::Batch;
     for (index, buffer) in pass.buffers.iter().enumerate() {
         let size = if stored(buffer) { pass.store } else { pass.arena };

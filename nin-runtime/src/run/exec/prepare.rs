@@ -6,9 +6,10 @@
 use nin_dsl::graph::{Graph, WeightId};
 
 use super::session::from_file_layout;
+use crate::compiler::Elem;
 use crate::compiler::geometry::GradPhase;
 use crate::compiler::plan::{
-    Affine, ConvPlan, NormPlan, Plan, PreparedKernel, PreparedSpectrum, StripOwner,
+    Affine, ConvPlan, NormPlan, Plan, PreparedForm, PreparedKernel, PreparedSpectrum, StripOwner,
 };
 use crate::compiler::plan::{Algorithm, Choice, Product};
 use crate::compiler::winograd::{Map, Role, Size, Straight, Term};
@@ -25,7 +26,7 @@ pub(crate) fn prepare(graph: &Graph, plan: &Plan, weights: &Weights) -> Result<F
     weights.check(graph)?;
     let mut master = Floats::zeroed(plan.weight_floats)?;
     from_file_layout(graph, plan, weights, &mut master);
-    let mut prepared = Floats::zeroed(plan.prepared_floats)?;
+    let mut prepared = Floats::of_bytes(plan.prepared_bytes)?;
     let mut pack = Pack { plan, weights: master.as_slice(), prepared: prepared.as_mut_slice() };
     for group in plan.strip_groups() {
         match group.owner {
@@ -84,14 +85,15 @@ impl Pack<'_> {
                     }
                 }
             }
-            match (conv.prepared(Product::Forward), &transform) {
-                (PreparedKernel::Panels(offsets), _) => {
-                    self.store(offsets[0] + number * size, &panel);
+            let PreparedKernel { elem, form } = conv.prepared(Product::Forward);
+            match form {
+                PreparedForm::Panels(offsets) => {
+                    self.store(offsets[0] + number * size * elem.bytes(), *elem, &panel);
                 }
-                (PreparedKernel::Spectrum(spectrum), transform) => {
+                PreparedForm::Spectrum(spectrum) => {
                     let channels = conv.geometry.cin * cols;
-                    let to = spectrum.offset + number * channels;
-                    self.transform(transform.as_ref(), (spectrum, to), &panel);
+                    let to = spectrum.offset + number * channels * elem.bytes();
+                    self.transform(transform.as_ref(), (spectrum, to, *elem), &panel);
                 }
             }
             if let Some(offset) = conv.bias_panels {
@@ -102,7 +104,7 @@ impl Pack<'_> {
                     sum(product(sum(bias, -mean[channel]), factor[channel]), shift[channel])
                 });
                 let merged: Vec<f32> = merged.collect();
-                self.store(offset + first, &merged);
+                self.store(offset + first * Elem::F32.bytes(), Elem::F32, &merged);
             }
         }
     }
@@ -114,13 +116,15 @@ impl Pack<'_> {
         for (phase_number, phase) in conv.geometry.input_grad().iter().enumerate() {
             for (number, first) in (0..cin).step_by(cols).enumerate() {
                 let panel = self.flipped(conv, phase, first);
-                match prepared {
-                    PreparedKernel::Panels(offsets) => {
-                        self.store(offsets[phase_number] + number * panel.len(), &panel);
+                let bytes = prepared.elem.bytes();
+                match &prepared.form {
+                    PreparedForm::Panels(offsets) => {
+                        let to = offsets[phase_number] + number * panel.len() * bytes;
+                        self.store(to, prepared.elem, &panel);
                     }
-                    PreparedKernel::Spectrum(spectrum) => {
-                        let to = spectrum.offset + number * conv.geometry.cout * cols;
-                        self.transform(transform.as_ref(), (spectrum, to), &panel);
+                    PreparedForm::Spectrum(spectrum) => {
+                        let to = spectrum.offset + number * conv.geometry.cout * cols * bytes;
+                        self.transform(transform.as_ref(), (spectrum, to, prepared.elem), &panel);
                     }
                 }
             }
@@ -157,7 +161,7 @@ impl Pack<'_> {
         for (row, values) in
             [(Affine::Mean, mean), (Affine::Factor, factor), (Affine::Shift, shift)]
         {
-            self.store(at + norm.affine(row), &values);
+            self.store(at + norm.affine(row) * Elem::F32.bytes(), Elem::F32, &values);
         }
     }
 
@@ -173,19 +177,27 @@ impl Pack<'_> {
         AffineRows { mean: mean.to_vec(), factor: factor.collect(), shift: shift.to_vec() }
     }
 
-    fn store(&mut self, at: usize, values: &[f32]) {
-        self.prepared[at..][..values.len()].copy_from_slice(values);
+    /// Stores numbers from byte `at` on.
+    fn store(&mut self, at: usize, elem: Elem, values: &[f32]) {
+        match elem {
+            Elem::F32 => {
+                self.prepared[at / elem.bytes()..][..values.len()].copy_from_slice(values);
+            }
+        }
     }
 
     /// Brings a panel, `[ky][kx][channels]`, into Winograd's domain.
     fn transform(
         &mut self,
         transform: Option<&Transform>,
-        (spectrum, to): (&PreparedSpectrum, usize),
+        (spectrum, to, elem): (&PreparedSpectrum, usize, Elem),
         panel: &[f32],
     ) {
         let transform = transform.expect("a spectrum is Winograd's (a bug in nin)");
-        transform.run(panel, (&mut self.prepared[to..], spectrum.stride));
+        transform.run(panel, |at, numbers| {
+            let at = spectrum.stride * at.0 + at.1;
+            self.store(to + at * elem.bytes(), elem, numbers);
+        });
     }
 }
 
@@ -201,19 +213,19 @@ struct Transform {
 impl Transform {
     /// That of a product, if it reads a spectrum.
     fn of(choice: Choice, kernel: &PreparedKernel) -> Option<Transform> {
-        match (choice.algorithm, kernel) {
-            (Algorithm::Winograd(winograd), PreparedKernel::Spectrum(_)) => {
+        match (choice.algorithm, &kernel.form) {
+            (Algorithm::Winograd(winograd), PreparedForm::Spectrum(_)) => {
                 let size = winograd.size;
                 let code = Straight::of(&Map { size, role: Role::Kernel }.matrix());
                 Some(Transform { size, code })
             }
-            (Algorithm::Direct, _) | (_, PreparedKernel::Panels(_)) => None,
+            (Algorithm::Direct, _) | (_, PreparedForm::Panels(_)) => None,
         }
     }
 
-    /// Brings `[ky][kx][channels]` into the domain, with `stride` floats from one frequency to the next: its columns one by one,
-    /// then what became of its rows.
-    fn run(&self, from: &[f32], (to, stride): (&mut [f32], usize)) {
+    /// Brings `[ky][kx][channels]` into the domain: its columns one by one, then what became of its rows. `store` gets a frequency
+    /// and a channel, and the numbers from there on.
+    fn run(&self, from: &[f32], mut store: impl FnMut((usize, usize), &[f32])) {
         let (taps, inputs) = (self.size.taps, self.size.inputs());
         let channels = from.len() / (taps * taps);
         let mut columns = vec![Lanes::default(); inputs * taps];
@@ -235,8 +247,7 @@ impl Transform {
             for (y, row) in columns.chunks_exact(taps).enumerate() {
                 self.straight(|x| row[x], &mut values);
                 for x in 0..inputs {
-                    let at = (y * inputs + x) * stride + first;
-                    to[at..][..width].copy_from_slice(&self.output(x, &values)[..width]);
+                    store((y * inputs + x, first), &self.output(x, &values)[..width]);
                 }
             }
         }

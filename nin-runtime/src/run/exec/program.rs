@@ -77,18 +77,18 @@ impl Program {
     /// every image.
     pub fn arena_bytes(&self) -> usize {
         let plan = &self.inner.plan;
-        (self.inner.threads * plan.arena() + plan.store()) * size_of::<f32>()
+        self.inner.threads * plan.arena() + plan.store()
     }
 
     /// Bytes of one session's tensors: weights, what training keeps beside them whatever the optimizer, and arenas.
     pub(crate) fn session_bytes(&self) -> usize {
         let plan = &self.inner.plan;
-        let weights = plan.weight_floats + plan.prepared_floats;
         let (momentum, sums) = match plan.training {
             Some(_) => (plan.weight_floats, plan.slices * plan.slice_floats),
             None => (0, 0),
         };
-        (weights + momentum + sums) * size_of::<f32>() + self.arena_bytes()
+        let floats = plan.weight_floats + momentum + sums;
+        floats * size_of::<f32>() + plan.prepared_bytes + self.arena_bytes()
     }
 
     /// Bytes that an optimizer takes beside them if it keeps squares.

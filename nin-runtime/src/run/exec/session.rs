@@ -90,7 +90,7 @@ impl Session {
         memory::check(program.session_bytes())?;
         let plan = program.plan();
         let master = Arc::new(Floats::unset(plan.weight_floats)?);
-        let prepared = Arc::new(Floats::unset(plan.prepared_floats)?);
+        let prepared = Arc::new(Floats::unset_bytes(plan.prepared_bytes)?);
         let mut session = Session::over(program, master, prepared)?;
         session.set_weights(weights)?;
         Ok(session)
@@ -117,7 +117,7 @@ impl Session {
             })
         };
         let training = plan.training.is_some().then(training).transpose()?;
-        let arenas = (0..threads.count()).map(|_| Floats::unset(plan.arena()));
+        let arenas = (0..threads.count()).map(|_| Floats::unset_bytes(plan.arena()));
         let arenas = arenas.collect::<Result<_, _>>()?;
         Ok(Session {
             pace: Pace::new(threads.count(), threads.spins() == Spins::HASTY),

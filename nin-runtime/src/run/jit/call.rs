@@ -180,8 +180,8 @@ impl<'a> Callee<'a> {
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         assert_eq!(weights.len(), self.plan.weight_floats);
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
-        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
+        assert_eq!(prepared.bytes(), self.plan.prepared_bytes);
+        assert!(arenas.iter().all(|arena| arena.bytes() == self.plan.arena()));
         // The entry only reads the weights, through the field that others write through.
         let weights = weights.as_ptr().cast_mut();
         let base = Context { weights, prepared: prepared.as_mut_ptr(), ..NOTHING };

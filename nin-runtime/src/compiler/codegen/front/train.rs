@@ -9,12 +9,13 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 
 use super::{Front, FrontBody, flushed};
+use crate::compiler::Elem;
 use crate::compiler::abi::{Coefficients, Context};
 use crate::compiler::codegen::emitter::Emitter;
 use crate::compiler::codegen::signature::{INT, POINTER};
 use crate::compiler::codegen::{context, pool};
 use crate::compiler::kernel::{Entry, Update};
-use crate::compiler::plan::{ALIGN, Plan};
+use crate::compiler::plan::{LINE, Plan};
 
 /// What the header calls `NAME_settings`.
 #[repr(C)]
@@ -37,34 +38,36 @@ struct Rates {
     decay: f32,
 }
 
-/// Where the parts of a state lie, in floats; weights are first.
+/// Where the parts of a state lie, in bytes; weights are first.
 pub(super) struct State {
     momentum: usize,
     pub(super) prepared: usize,
-    pub(super) floats: usize,
+    pub(super) bytes: usize,
 }
 
 impl State {
     pub(super) fn of(plan: &Plan) -> State {
-        let (momentum, prepared) = (plan.weight_floats, 2 * plan.weight_floats);
-        State { momentum, prepared, floats: prepared + plan.prepared_floats }
+        let weights = plan.weight_floats * Elem::F32.bytes();
+        let (momentum, prepared) = (weights, 2 * weights);
+        State { momentum, prepared, bytes: prepared + plan.prepared_bytes }
     }
 }
 
-/// Where the parts of a step's memory lie, in floats; the arena is first.
+/// Where the parts of a step's memory lie, in bytes; the arena is first.
 pub(super) struct Workspace {
     sums: usize,
     statistics: usize,
     store: usize,
-    pub(super) floats: usize,
+    pub(super) bytes: usize,
 }
 
 impl Workspace {
     pub(super) fn of(plan: &Plan) -> Workspace {
-        let sums = plan.arena().next_multiple_of(ALIGN);
-        let statistics = (sums + plan.slices * plan.slice_floats).next_multiple_of(ALIGN);
-        let store = (statistics + plan.statistics_floats).next_multiple_of(ALIGN);
-        Workspace { sums, statistics, store, floats: store + plan.store() }
+        let of_floats = |floats: usize| (floats * Elem::F32.bytes()).next_multiple_of(LINE);
+        let sums = plan.arena().next_multiple_of(LINE);
+        let statistics = sums + of_floats(plan.slices * plan.slice_floats);
+        let store = statistics + of_floats(plan.statistics_floats);
+        Workspace { sums, statistics, store, bytes: store + plan.store() }
     }
 }
 
@@ -92,14 +95,14 @@ impl Front<'_> {
         };
         self.each_number(e, tensors, state, copy);
         let plan = self.bodies[0].plan;
-        let moving = e.floats(state, State::of(plan).momentum as i64);
+        let moving = e.bytes(state, State::of(plan).momentum);
         pool::zero(e, moving, plan.weight_floats);
         let given = e.b.ins().icmp_imm_s(IntCC::NotEqual, momentum, 0);
         e.when(given, |e| self.each_number(e, momentum, moving, copy));
         flushed(e, |e| {
             let context = context::on_stack(e);
             self.on_body(e, |e, _, body| {
-                let prepared = e.floats(state, State::of(body.plan).prepared as i64);
+                let prepared = e.bytes(state, State::of(body.plan).prepared);
                 body.prepare(e, context, (state, prepared, workspace));
             });
         });
@@ -115,7 +118,7 @@ impl Front<'_> {
             e.store(number, in_file, 0);
         };
         self.each_number(e, tensors, state, copy);
-        let moving = e.floats(state, State::of(self.bodies[0].plan).momentum as i64);
+        let moving = e.bytes(state, State::of(self.bodies[0].plan).momentum);
         let wished = e.b.ins().icmp_imm_s(IntCC::NotEqual, momentum, 0);
         e.when(wished, |e| self.each_number(e, momentum, moving, copy));
     }
@@ -160,11 +163,11 @@ impl Front<'_> {
     /// The step itself.
     fn take(&self, e: &mut Emitter<'_>, body: &FrontBody<'_>, step: &StepCall) {
         let (plan, memory) = (body.plan, Workspace::of(body.plan));
-        let mut part = |offset: usize| e.floats(step.workspace, offset as i64);
+        let mut part = |offset: usize| e.bytes(step.workspace, offset);
         let (sums, statistics, store) =
             (part(memory.sums), part(memory.statistics), part(memory.store));
-        let prepared = e.floats(step.state, State::of(plan).prepared as i64);
-        let momentum = e.floats(step.state, State::of(plan).momentum as i64);
+        let prepared = e.bytes(step.state, State::of(plan).prepared);
+        let momentum = e.bytes(step.state, State::of(plan).momentum);
         let mut setting = |offset| setting(e, I64, step.settings, offset);
         let (seed, number) =
             (setting(offset_of!(StepSettings, seed)), setting(offset_of!(StepSettings, step)));

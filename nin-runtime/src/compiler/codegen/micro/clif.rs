@@ -7,6 +7,8 @@ use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 
 use super::super::emitter::{Emitter, LANES};
+use super::super::pixels::Pixels;
+use crate::compiler::Elem;
 use crate::compiler::kernel::{Epilogue, Group, Init, Tile};
 
 /// Steps of k written out in one turn of a group's loop.
@@ -14,22 +16,35 @@ const UNROLL: usize = 4;
 
 /// The pointers and the count a tile is called with.
 struct Arguments {
-    a: Value,
-    b: Value,
-    c: Value,
+    a: Pixels,
+    b: Pixels,
+    c: Pixels,
     bias: Value,
-    mask: Value,
+    beside: Pixels,
     segments: Value,
 }
 
 /// Writes a tile's body.
 pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, tile: &Tile) {
     let arguments: [Value; 6] = e.arguments().try_into().expect("a tile takes six arguments");
-    let [a, b, c, bias, mask, segments] = arguments;
-    let arguments = Arguments { a, b, c, bias, mask, segments };
+    let [a, b, c, bias, beside, segments] = arguments;
+    let arguments = Arguments {
+        a: rows(a, tile.a_row, tile.elems.a),
+        b: rows(b, tile.b_k, tile.elems.b),
+        c: rows(c, tile.c_row, tile.elems.c),
+        bias,
+        beside: rows(beside, tile.beside_row, tile.elems.beside),
+        segments,
+    };
     let sums = init(e, tile, &arguments);
     let sums = sum(e, tile, &arguments, &sums);
     finish(e, tile, &arguments, sums);
+}
+
+/// Rows of an operand.
+fn rows(at: Value, pitch: i64, elem: Elem) -> Pixels {
+    let pitch = usize::try_from(pitch).expect("rows ascend");
+    Pixels { at, pitch, elem }
 }
 
 fn vectors(tile: &Tile) -> usize {
@@ -49,7 +64,7 @@ fn init(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments) -> Vec<Value> {
             sums.push(match tile.init {
                 Init::Zero => e.float(F32X4, 0.0),
                 Init::Bias => e.load(F32X4, arguments.bias, lane(vector)),
-                Init::Load => e.load(F32X4, arguments.c, c + lane(vector)),
+                Init::Load => arguments.c.load(e, F32X4, c + lane(vector)),
             });
         }
     }
@@ -61,7 +76,8 @@ fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: &[Value]) 
     let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
     let [left, a, b] = [(); 3].map(|()| e.b.append_block_param(header, I64));
     let carried: Vec<Value> = sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
-    let first = block_args(&[arguments.segments, arguments.a, arguments.b], sums);
+    let (mut a_map, mut b_map) = (arguments.a, arguments.b);
+    let first = block_args(&[arguments.segments, a_map.at, b_map.at], sums);
     e.b.ins().jump(header, &first);
     e.b.switch_to_block(header);
     let more = e.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
@@ -69,12 +85,13 @@ fn sum(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, sums: &[Value]) 
     e.b.switch_to_block(inside);
     e.b.seal_block(inside);
     let mut sums = carried.clone();
+    (a_map.at, b_map.at) = (a, b);
     for group in &tile.groups {
-        sum_group(e, tile, group, a, b, &mut sums);
+        sum_group(e, tile, group, a_map, b_map, &mut sums);
     }
     let left = e.add(left, -1);
-    let a = e.floats(a, tile.a_segment);
-    let b = e.floats(b, tile.b_segment);
+    let a = a_map.skip(e, tile.a_segment).at;
+    let b = b_map.skip(e, tile.b_segment).at;
     e.b.ins().jump(header, &block_args(&[left, a, b], &sums));
     e.b.seal_block(header);
     e.b.switch_to_block(exit);
@@ -87,22 +104,22 @@ fn sum_group(
     e: &mut Emitter<'_>,
     tile: &Tile,
     group: &Group,
-    a: Value,
-    b: Value,
+    a: Pixels,
+    b: Pixels,
     sums: &mut Vec<Value>,
 ) {
-    let mut a = e.floats(a, group.a);
-    let mut b = e.floats(b, group.b);
+    let mut a = a.skip(e, group.a);
+    let mut b = b.skip(e, group.b);
     let turns = group.k / UNROLL;
     let mut rest = group.k;
     if turns > 1 {
         rest %= UNROLL;
-        let end = e.floats(b, tile.b_k * (turns * UNROLL) as i64);
+        let end = b.skip(e, tile.b_k * (turns * UNROLL) as i64).at;
         let (header, inside, exit) = (e.b.create_block(), e.b.create_block(), e.b.create_block());
         let [at_a, at_b] = [(); 2].map(|()| e.b.append_block_param(header, I64));
         let carried: Vec<Value> =
             sums.iter().map(|_| e.b.append_block_param(header, F32X4)).collect();
-        e.b.ins().jump(header, &block_args(&[a, b], sums));
+        e.b.ins().jump(header, &block_args(&[a.at, b.at], sums));
         // Sums are tested for and left with at the top, so that each of a turn is used once: Cranelift moves a load into the
         // instruction that uses it only if nothing that follows from it is used twice.
         e.b.switch_to_block(header);
@@ -111,14 +128,15 @@ fn sum_group(
         e.b.switch_to_block(inside);
         e.b.seal_block(inside);
         let mut turn = carried.clone();
-        sum_steps(e, tile, group, at_a, at_b, UNROLL, &mut turn);
-        let next_a = e.floats(at_a, tile.a_k * UNROLL as i64);
-        let next_b = e.floats(at_b, tile.b_k * UNROLL as i64);
+        (a.at, b.at) = (at_a, at_b);
+        sum_steps(e, tile, group, a, b, UNROLL, &mut turn);
+        let next_a = a.skip(e, tile.a_k * UNROLL as i64).at;
+        let next_b = b.skip(e, tile.b_k * UNROLL as i64).at;
         e.b.ins().jump(header, &block_args(&[next_a, next_b], &turn));
         e.b.seal_block(header);
         e.b.switch_to_block(exit);
         e.b.seal_block(exit);
-        (a, b, *sums) = (at_a, at_b, carried);
+        *sums = carried;
     }
     sum_steps(e, tile, group, a, b, rest, sums);
 }
@@ -128,17 +146,17 @@ fn sum_steps(
     e: &mut Emitter<'_>,
     tile: &Tile,
     group: &Group,
-    a: Value,
-    b: Value,
+    a: Pixels,
+    b: Pixels,
     steps: usize,
     sums: &mut [Value],
 ) {
     for step in 0..steps as i64 {
         let loaded: Vec<Value> = (0..vectors(tile))
-            .map(|vector| e.load(F32X4, b, tile.b_k * step + lane(vector)))
+            .map(|vector| b.load(e, F32X4, tile.b_k * step + lane(vector)))
             .collect();
         for row in group.rows.clone() {
-            let element = e.load(F32, a, tile.a_k * step + tile.a_row * row as i64);
+            let element = a.load(e, F32, tile.a_k * step + tile.a_row * row as i64);
             let broadcast = e.splat(F32X4, element);
             for (vector, &b) in loaded.iter().enumerate() {
                 let sum = &mut sums[row * vectors(tile) + vector];
@@ -161,12 +179,12 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
                 }
                 Epilogue::Add => {
                     let at = tile.beside_row * row as i64 + lane(vector);
-                    let addend = e.load(F32X4, arguments.mask, at);
+                    let addend = arguments.beside.load(e, F32X4, at);
                     e.b.ins().fadd(*sum, addend)
                 }
                 Epilogue::Mask => {
                     let at = tile.beside_row * row as i64 + lane(vector);
-                    let mask = e.load(F32X4, arguments.mask, at);
+                    let mask = arguments.beside.load(e, F32X4, at);
                     let positive = e.b.ins().fcmp(FloatCC::GreaterThan, mask, zero);
                     e.choose(positive, *sum, zero)
                 }
@@ -175,11 +193,11 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
         let at = tile.c_row * row as i64 + lane(vector);
         let lanes = (tile.cols - vector * LANES).min(LANES);
         if lanes == LANES {
-            e.store(*sum, arguments.c, at);
+            arguments.c.store(e, *sum, at);
         } else {
             for lane in 0..lanes as u8 {
                 let element = e.b.ins().extractlane(*sum, lane);
-                e.store(element, arguments.c, at + i64::from(lane));
+                arguments.c.store(e, element, at + i64::from(lane));
             }
         }
     }

@@ -6,6 +6,7 @@
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::super::emitter::{Emitter, LANES};
+use super::super::pixels::Pixels;
 use super::super::rectify::{masked, rectified};
 use crate::compiler::kernel::{Epilogue, Init, Transform};
 use crate::compiler::winograd::{Straight, Term};
@@ -15,6 +16,11 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
     let arguments: [Value; 5] = e.arguments().try_into().expect("a transform takes five arguments");
     let [columns, rows] = [0, 1].map(|direction| transform.straight(direction));
     let [from, scratch, to, bias, mask] = arguments;
+    let [from, to, mask] = [0, 1, 2].map(|index| {
+        // Strides are the transform's own.
+        let (at, elem) = ([from, to, mask][index], transform.elems[index]);
+        Pixels { at, pitch: transform.channels, elem }
+    });
     let fused = transform.is_fused();
     let [from_y, from_x] = transform.from;
     let [to_y, to_x] = transform.to;
@@ -23,20 +29,22 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
     // From one row of scratch to the next.
     let pitch = (real_x.len() * LANES) as i64;
     e.lanes(transform.channels, |e, ty, channel| {
-        let [from, to, bias, mask] = [from, to, bias, mask].map(|base| e.at(base, channel, 1));
-        let first = e.floats(from, from_y * real_y.start as i64 + from_x * real_x.start as i64);
+        let [from, to, mask] = [from, to, mask].map(|map| map.channel(e, channel));
+        let bias = e.at(bias, channel, 1);
+        let first = from.skip(e, from_y * real_y.start as i64 + from_x * real_x.start as i64);
         e.count(real_x.len(), |e, x| {
             let stride = usize::try_from(from_x).expect("positions of a row ascend");
-            let (from, scratch) = (e.at(first, x, stride), e.at(scratch, x, LANES));
-            let outputs = run(e, ty, (&columns, fused), |e, y| e.load(ty, from, from_y * y as i64));
+            let (from, scratch) = (first.elements(e, x, stride), e.at(scratch, x, LANES));
+            let outputs = run(e, ty, (&columns, fused), |e, y| from.load(e, ty, from_y * y as i64));
             for (y, output) in outputs.into_iter().enumerate() {
                 e.store(output, scratch, pitch * y as i64);
             }
         });
         e.count(transform.wanted[0], |e, y| {
             let scratch = e.at(scratch, y, real_x.len() * LANES);
-            let [to, mask] = [(to, to_y), (mask, beside_y)]
-                .map(|(base, stride)| e.at(base, y, usize::try_from(stride).expect("rows ascend")));
+            let [to, mask] = [(to, to_y), (mask, beside_y)].map(|(base, stride)| {
+                base.elements(e, y, usize::try_from(stride).expect("rows ascend"))
+            });
             let outputs =
                 run(e, ty, (&rows, fused), |e, x| e.load(ty, scratch, (x * LANES) as i64));
             for (x, output) in outputs.into_iter().enumerate() {
@@ -48,23 +56,23 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
                         e.b.ins().fadd(output, bias)
                     }
                     Init::Load => {
-                        let before = e.load(ty, to, at);
+                        let before = to.load(e, ty, at);
                         e.b.ins().fadd(output, before)
                     }
                 };
                 let finish = |value: Value, epilogue: &Epilogue| match epilogue {
                     Epilogue::Relu => rectified(e, value),
                     Epilogue::Add => {
-                        let addend = e.load(ty, mask, beside);
+                        let addend = mask.load(e, ty, beside);
                         e.b.ins().fadd(value, addend)
                     }
                     Epilogue::Mask => {
-                        let mask = e.load(ty, mask, beside);
+                        let mask = mask.load(e, ty, beside);
                         masked(e, value, mask)
                     }
                 };
                 let finished = transform.epilogue.iter().fold(started, finish);
-                e.store(finished, to, at);
+                to.store(e, finished, at);
             }
         });
     });

@@ -10,17 +10,18 @@ use iced_x86::code_asm::{
 };
 
 use super::vectors::{Avx2, Avx512, Register, Vectors};
-use crate::compiler::Isa;
-use crate::compiler::kernel::{Epilogue, Group, Init, Tile};
+use crate::compiler::kernel::{Elems, Epilogue, Group, Init, Tile};
+use crate::compiler::{Elem, Isa};
 
 /// Steps of k written out in one turn of a group's loop.
 const UNROLL: usize = 4;
 /// Steps up to which a group is written out whole.
 const STRAIGHT: usize = 8;
 
-/// Assembles a tile; `None` if the instruction set has no assembler's maker, or a displacement of the tile fits no
+/// Assembles a tile, of float32 alone; `None` if the instruction set has no assembler's maker, or a displacement of the tile fits no
 /// instruction: then the portable maker must write it.
 pub(in crate::compiler::codegen) fn assemble(tile: &Tile, isa: Isa) -> Option<Vec<u8>> {
+    let Elems { a: Elem::F32, b: Elem::F32, c: Elem::F32, beside: Elem::F32 } = tile.elems;
     if !displacements_fit(tile) {
         return None;
     }
@@ -50,7 +51,7 @@ fn displacements_fit(tile: &Tile) -> bool {
 
 /// A distance in bytes.
 fn bytes(floats: i64) -> i32 {
-    i32::try_from(4 * floats).expect("checked before (a bug in nin)")
+    i32::try_from(Elem::F32.bytes() as i64 * floats).expect("checked before (a bug in nin)")
 }
 
 /// A tile being written. The sums take the first registers, row by row; a row of B takes those after them.

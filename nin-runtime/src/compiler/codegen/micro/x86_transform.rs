@@ -10,13 +10,14 @@ use iced_x86::code_asm::{
 };
 
 use super::vectors::{Arithmetic, Avx2, Avx512, Register};
-use crate::compiler::Isa;
 use crate::compiler::kernel::{Epilogue, Init, Transform};
 use crate::compiler::winograd::{Straight, Term};
+use crate::compiler::{Elem, Isa};
 
-/// Assembles a transform; `None` if the instruction set has no assembler's maker, or a displacement fits no instruction: then
+/// Assembles a transform, of float32 alone; `None` if the instruction set has no assembler's maker, or a displacement fits no instruction: then
 /// the portable maker must write it.
 pub(in crate::compiler::codegen) fn assemble(transform: &Transform, isa: Isa) -> Option<Vec<u8>> {
+    let [Elem::F32, Elem::F32, Elem::F32] = transform.elems;
     if !displacements_fit(transform) {
         return None;
     }
@@ -39,7 +40,7 @@ fn displacements_fit(transform: &Transform) -> bool {
 
 /// A distance in bytes.
 fn bytes(floats: i64) -> i32 {
-    i32::try_from(4 * floats).expect("checked before (a bug in nin)")
+    i32::try_from(Elem::F32.bytes() as i64 * floats).expect("checked before (a bug in nin)")
 }
 
 /// A transform being written.

@@ -23,8 +23,8 @@ fn generated(graph: &Graph, plan: &Plan, target: &Target, weights: &Weights) -> 
     let code = CodeMemory::link(&code, target).unwrap();
     let mut master = Floats::zeroed(plan.weight_floats).unwrap();
     from_file_layout(graph, plan, weights, &mut master);
-    let mut prepared = Floats::zeroed(plan.prepared_floats).unwrap();
-    let mut arenas = [Floats::zeroed(plan.arena()).unwrap()];
+    let mut prepared = Floats::of_bytes(plan.prepared_bytes).unwrap();
+    let mut arenas = [Floats::of_bytes(plan.arena()).unwrap()];
     let (callee, mut lanes) = (Callee { code: &code, graph, plan }, Lanes::default());
     let calls = callee.prepare(&master, &mut prepared, &mut arenas, &mut lanes);
     calls.run(&mut start(1).unwrap()).unwrap();

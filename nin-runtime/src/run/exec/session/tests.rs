@@ -20,8 +20,8 @@ fn session(left: usize) -> Session {
     let plan = planned(&graph, Purpose::Training, demand);
     let clif = codegen::write(plan::verify(&graph, &plan), &target);
     let code = codegen::translate(clif, &target, 1, Assembly::Drop).unwrap();
-    let [weights, prepared] = [plan.weight_floats, plan.prepared_floats]
-        .map(|len| Arc::new(Floats::zeroed(len).unwrap()));
+    let weights = Arc::new(Floats::zeroed(plan.weight_floats).unwrap());
+    let prepared = Arc::new(Floats::of_bytes(plan.prepared_bytes).unwrap());
     let mut inner = Inner {
         graph,
         plan,
@@ -32,12 +32,11 @@ fn session(left: usize) -> Session {
     };
     let said = {
         let plan = &inner.plan;
-        let floats =
-            2 * plan.weight_floats + plan.prepared_floats + plan.slices * plan.slice_floats;
-        size_of::<f32>() * (floats + plan.arena() + plan.store())
+        let floats = 2 * plan.weight_floats + plan.slices * plan.slice_floats;
+        size_of::<f32>() * floats + plan.prepared_bytes + plan.arena() + plan.store()
     };
     let all = usize::try_from(memory::machine_bytes()).unwrap();
-    inner.plan.prepared_floats += (all - left - said) / size_of::<f32>();
+    inner.plan.prepared_bytes += (all - left - said) / size_of::<f32>() * size_of::<f32>();
     let session = Session::over(Program::new(inner), weights, prepared).unwrap();
     assert!(session.program.session_bytes().abs_diff(all - left) < 16);
     session

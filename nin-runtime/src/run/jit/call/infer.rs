@@ -19,7 +19,7 @@ impl<'a> Callee<'a> {
         let base = self.infer_context(n, images, results, prepared);
         let parts = arenas.len().min(n.div_ceil(self.plan.chunk));
         for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(lanes.cleared(parts)) {
-            assert_eq!(arena.len(), self.plan.arena());
+            assert_eq!(arena.bytes(), self.plan.arena());
             let range = share(n, self.plan.chunk, part, parts);
             lane.push(Some(base.alone_in(arena).over(range)));
         }
@@ -36,7 +36,7 @@ impl<'a> Callee<'a> {
         arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
-        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
+        assert!(arenas.iter().all(|arena| arena.bytes() == self.plan.arena()));
         let base = self.infer_context(n, images, results, prepared);
         let members = arenas.len();
         let (first, others) = arenas.split_first_mut().expect("at least one thread");
@@ -72,7 +72,7 @@ impl<'a> Callee<'a> {
         lanes: &'a mut Lanes,
     ) -> TimedCalls<'a> {
         assert!(n <= self.plan.chunk);
-        assert_eq!(arena.len(), self.plan.arena());
+        assert_eq!(arena.bytes(), self.plan.arena());
         let base = self.infer_context(n, images, results, prepared);
         self.parts(PassKind::Inference, n, base.alone_in(arena), lanes)
     }
@@ -88,7 +88,7 @@ impl<'a> Callee<'a> {
         assert!(n <= self.plan.batch);
         assert_eq!(images.len(), n * self.graph.input().elements());
         assert_eq!(results.len(), n * self.graph.output().elements());
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert_eq!(prepared.bytes(), self.plan.prepared_bytes);
         Context {
             images: images.as_ptr(),
             results: results.as_mut_ptr(),

@@ -43,7 +43,7 @@ impl StepMemory {
         Ok(StepMemory {
             sums: Floats::unset(plan.slices * plan.slice_floats)?,
             statistics: Floats::unset(plan.statistics_floats)?,
-            store: Floats::unset(plan.store())?,
+            store: Floats::unset_bytes(plan.store())?,
         })
     }
 }
@@ -102,7 +102,7 @@ impl<'a> Callee<'a> {
         for (slice, sums) in memory.sums.parts_mut(self.plan.slice_floats).enumerate() {
             let thread = slice % arenas.len();
             let arena = &mut arenas[thread];
-            assert_eq!(arena.len(), self.plan.arena());
+            assert_eq!(arena.bytes(), self.plan.arena());
             let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
             let range = (slice * images).min(n)..((slice + 1) * images).min(n);
             cleared[thread].push(Some(context.over(range)));
@@ -122,7 +122,7 @@ impl<'a> Callee<'a> {
     ) -> TimedCalls<'a> {
         let n = batch.labels.len();
         assert!(n <= self.plan.chunk);
-        assert_eq!(arena.len(), self.plan.arena());
+        assert_eq!(arena.bytes(), self.plan.arena());
         let base = self.train_context(batch, prepared, memory);
         let base = Context { gradients: memory.sums.as_mut_ptr(), ..base };
         self.parts(PassKind::Training, n, base.alone_in(arena), lanes)
@@ -141,7 +141,7 @@ impl<'a> Callee<'a> {
         assert!(batch.labels.iter().all(|&label| (label as usize) < classes));
         assert_eq!(batch.images.len(), n * self.graph.input().elements());
         assert_eq!((batch.losses.len(), batch.correct.len()), (n, n));
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
+        assert_eq!(prepared.bytes(), self.plan.prepared_bytes);
         self.check(memory);
         let StepMemory { statistics, store, .. } = memory;
         let (seed, step) = batch.dropout.unwrap_or_default();
@@ -218,8 +218,8 @@ impl<'a> Callee<'a> {
         assert_eq!(hyper.len(), self.graph.weights().len());
         self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
-        assert_eq!(prepared.len(), self.plan.prepared_floats);
-        assert!(arenas.iter().all(|arena| arena.len() == self.plan.arena()));
+        assert_eq!(prepared.bytes(), self.plan.prepared_bytes);
+        assert!(arenas.iter().all(|arena| arena.bytes() == self.plan.arena()));
         assert_eq!(momentum.len(), self.plan.weight_floats);
         let squares = squares.as_mut().filter(|_| optimizer.keeps_squares());
         assert_eq!(squares.is_some(), optimizer.keeps_squares());
@@ -265,6 +265,6 @@ impl<'a> Callee<'a> {
         let StepMemory { sums, statistics, store } = memory;
         assert_eq!(sums.len(), self.plan.slices * self.plan.slice_floats);
         assert_eq!(statistics.len(), self.plan.statistics_floats);
-        assert_eq!(store.len(), self.plan.store());
+        assert_eq!(store.bytes(), self.plan.store());
     }
 }
