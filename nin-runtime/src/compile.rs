@@ -116,7 +116,7 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
 /// The road from a checked graph to its plan. Every stage checks what it hands on where assertions are on.
 pub fn planned(graph: &Graph, purpose: Purpose, demand: Demand<'_>) -> Plan {
     let checked = Checked::of(graph);
-    let computations = Computations::of(graph, purpose == Purpose::Training);
+    let computations = Computations::of(&checked, purpose == Purpose::Training);
     let passes = Passes::of(&checked, &computations);
     plan::plan(&checked, passes, demand)
 }
@@ -212,14 +212,16 @@ pub fn show(graph: &Graph, options: &Options, stage: Stage) -> Result<String, Er
     }
     let target = Target::host(options.isa)?;
     check(graph, options)?;
-    let computations = || Computations::of(graph, options.purpose == Purpose::Training);
     let plan = || planned(graph, options.purpose, options.demand(&target));
     let clif = || codegen::write(plan::verify(graph, &plan()), &target);
     Ok(match stage {
         Stage::Graph => unreachable!("printed above"),
         Stage::Train => autodiff::differentiate(graph).display(graph),
         Stage::Fused => {
-            let Passes { inference, training } = Passes::of(&Checked::of(graph), &computations());
+            let checked = Checked::of(graph);
+            let trains = options.purpose == Purpose::Training;
+            let computations = Computations::of(&checked, trains);
+            let Passes { inference, training } = Passes::of(&checked, &computations);
             fuse::display(graph, &training.unwrap_or(inference))
         }
         Stage::Plan => plan().display(graph),

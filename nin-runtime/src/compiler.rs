@@ -14,6 +14,7 @@ pub mod geometry;
 mod isa;
 pub mod kernel;
 pub mod optimizer;
+mod order;
 pub mod plan;
 pub mod winograd;
 

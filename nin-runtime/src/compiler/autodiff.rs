@@ -9,6 +9,8 @@ use std::fmt;
 
 use nin_dsl::graph::{Graph, NodeId, Op, Readers, Role, WeightId};
 
+use crate::compiler::Checked;
+
 /// A tensor of a training step; `N` stands for the images at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tensor {
@@ -94,9 +96,11 @@ pub struct Computations {
 
 impl Computations {
     /// Those of a model, for inference only or for training too.
-    pub fn of(graph: &Graph, training: bool) -> Computations {
+    pub fn of(checked: &Checked<'_>, training: bool) -> Computations {
+        let graph = checked.graph();
+        let order = checked.order().iter().copied();
         Computations {
-            inference: forward(graph, graph.result()),
+            inference: order.map(|id| computation(graph, id)).collect(),
             training: training.then(|| differentiate(graph)),
         }
     }
@@ -194,13 +198,15 @@ fn verified(graph: &Graph, nodes: Vec<TrainNode>) -> TrainGraph {
     train
 }
 
-/// The forward nodes up to and including `last`, as inference runs them.
+/// The forward nodes up to and including `last`, without what training asks for.
 pub fn forward(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
-    let node = |id: NodeId| {
-        let reads = graph.node(id).inputs.iter().copied().map(Tensor::Value).collect();
-        TrainNode::new(TrainOp::Forward(id), reads, Tensor::Value(id))
-    };
-    graph.ids().take_while(|&id| id <= last).map(node).collect()
+    graph.ids().take_while(|&id| id <= last).map(|id| computation(graph, id)).collect()
+}
+
+/// A node's own op.
+fn computation(graph: &Graph, id: NodeId) -> TrainNode {
+    let reads = graph.node(id).inputs.iter().copied().map(Tensor::Value).collect();
+    TrainNode::new(TrainOp::Forward(id), reads, Tensor::Value(id))
 }
 
 /// The forward nodes of a training step: batch normalisations take the statistics of the batch.

@@ -1,12 +1,15 @@
 //! [`Checked`], the ticket by which a graph is fused and planned.
 
-use nin_dsl::graph::{Graph, Readers};
+use nin_dsl::graph::{Graph, NodeId, Readers};
 
-/// A graph that keeps its invariants, and who reads each of its values.
+use super::order;
+
+/// A graph that keeps its invariants, who reads each of its values, and in which order inference evaluates them.
 #[derive(Clone, Debug)]
 pub struct Checked<'g> {
     graph: &'g Graph,
     readers: Readers,
+    order: Vec<NodeId>,
 }
 
 impl<'g> Checked<'g> {
@@ -18,12 +21,19 @@ impl<'g> Checked<'g> {
         if cfg!(debug_assertions) {
             graph.verify();
         }
-        Checked { graph, readers: Readers::of(graph) }
+        let readers = Readers::of(graph);
+        let order = order::evaluation(graph, &readers);
+        Checked { graph, readers, order }
     }
 
     /// The graph.
     pub fn graph(&self) -> &'g Graph {
         self.graph
+    }
+
+    /// Its nodes in the order in which inference evaluates them.
+    pub fn order(&self) -> &[NodeId] {
+        &self.order
     }
 
     /// Who reads its values.

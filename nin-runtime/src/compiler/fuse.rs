@@ -138,7 +138,7 @@ impl Passes {
 fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block> {
     let (graph, readers) = (checked.graph(), checked.readers());
     let stages = epilogue::stages(graph, readers, nodes, mode);
-    let homes = homes(graph, readers, mode);
+    let homes = homes(checked, mode);
     let mut blocks: Vec<(Home, Block)> = Vec::new();
     let mut phase = 0;
     // Sums over the batch that are complete only when the phase under way ends.

@@ -5,9 +5,10 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 use nin_dsl::shape::Shape;
 
 use super::{Block, Domain, PassMode, Stage, StageOp};
+use crate::compiler::Checked;
 
 /// Which block a node's stages belong to, by node index; block numbers count up in evaluation order.
-pub(super) fn homes(graph: &Graph, readers: &Readers, mode: PassMode) -> Vec<(usize, Domain)> {
+pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain)> {
     /// What may still join the open block.
     enum Open {
         /// Only the input so far: anything on maps.
@@ -17,16 +18,22 @@ pub(super) fn homes(graph: &Graph, readers: &Readers, mode: PassMode) -> Vec<(us
         /// A pool stands last: only what works in place on its result.
         Closed,
     }
-    let mut homes: Vec<(usize, Domain)> = Vec::with_capacity(graph.nodes().len());
+    let (graph, readers) = (checked.graph(), checked.readers());
+    let order: Vec<NodeId> = match mode {
+        PassMode::Inference | PassMode::Evaluation => checked.order().to_vec(),
+        PassMode::Training => graph.ids().collect(),
+    };
+    let mut homes: Vec<(usize, Domain)> = vec![(0, Domain::Image); order.len()];
     let mut open = Open::Start;
-    let mut block = 0;
-    for id in graph.ids() {
-        let follows = follows(graph, readers, id);
+    let (mut block, mut before) = (0, None);
+    for id in order {
+        let follows = follows(graph, readers, before, id);
+        before = Some(id);
         if !follows {
             open = Open::Start;
         }
-        let before = graph.node(id).inputs.first().map_or(Domain::Image, |id| homes[id.index()].1);
-        let domain = domain_of(graph, id, before);
+        let read = graph.node(id).inputs.first().map_or(Domain::Image, |id| homes[id.index()].1);
+        let domain = domain_of(graph, id, read);
         let (joins, next) = match graph.node(id).op {
             Op::Input => (true, Open::Start),
             Op::Conv { window, .. } => {
@@ -47,18 +54,17 @@ pub(super) fn homes(graph: &Graph, readers: &Readers, mode: PassMode) -> Vec<(us
             Op::Softmax => (true, Open::Closed),
             Op::Add | Op::Concat | Op::Mul => (false, Open::Closed),
         };
-        if !joins || !follows || domain != before {
+        if !joins || !follows || domain != read {
             block += 1;
         }
         open = next;
-        homes.push((block, domain));
+        homes[id.index()] = (block, domain);
     }
     homes
 }
 
 /// Whether a node reads nothing but the node before it in the order of evaluation, and nobody else does.
-fn follows(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
-    let before = id.0.checked_sub(1).map(NodeId);
+fn follows(graph: &Graph, readers: &Readers, before: Option<NodeId>, id: NodeId) -> bool {
     before
         .is_none_or(|before| graph.node(id).inputs == [before] && readers.only(before) == Some(id))
 }

@@ -12,7 +12,7 @@ fn graph(text: &str) -> Graph {
 }
 
 fn step(graph: &Graph) -> (Computations, Vec<Block>) {
-    let computations = Computations::of(graph, true);
+    let computations = Computations::of(&Checked::of(graph), true);
     let blocks = Passes::of(&Checked::of(graph), &computations).training.expect("it trains");
     (computations, blocks)
 }
@@ -54,7 +54,8 @@ fn a_mask_stays_alone_where_others_read_what_is_rectified() {
 #[test]
 fn only_what_is_read_once_is_fused() {
     let graph = graph("< input(2, 4, 4) conv(3) add < batchnorm > < > < > relu gap >");
-    let inference = Passes::of(&Checked::of(&graph), &Computations::of(&graph, false)).inference;
+    let inference =
+        Passes::of(&Checked::of(&graph), &Computations::of(&Checked::of(&graph), false)).inference;
     let is_merged = |stage: &Stage| matches!(stage.op, StageOp::Forward { norm: Some(_), .. });
     assert!(!stages(&inference).any(is_merged), "{inference:?}");
     let rectified = |stage: &&Stage| matches!(stage.op, StageOp::Forward { relu: true, .. });
@@ -69,7 +70,7 @@ fn only_what_is_read_once_is_fused() {
 fn a_sum_of_two_is_an_epilogue() {
     let text = "< input(2, 4, 4) conv(3) add < conv(3) batchnorm > < > relu add < > < conv(3) > add < conv(3) > < > < > gap >";
     let graph = graph(text);
-    let computations = Computations::of(&graph, true);
+    let computations = Computations::of(&Checked::of(&graph), true);
     let sums = |blocks: &[Block]| -> Vec<(bool, bool)> {
         let with_sum = stages(blocks).filter_map(|stage| {
             let StageOp::Forward { add: Some(_), relu, .. } = stage.op else { return None };
@@ -79,7 +80,8 @@ fn a_sum_of_two_is_an_epilogue() {
     };
     let training = Passes::of(&Checked::of(&graph), &computations).training.expect("it trains");
     assert_eq!(sums(&training), [(false, true), (true, false)]);
-    let inference = Passes::of(&Checked::of(&graph), &Computations::of(&graph, false)).inference;
+    let inference =
+        Passes::of(&Checked::of(&graph), &Computations::of(&Checked::of(&graph), false)).inference;
     assert_eq!(sums(&inference), [(true, true), (true, false)]);
     let alone = stages(&inference).filter(|stage| graph.node(stage.node).op == Op::Add);
     assert_eq!(alone.count(), 1);
