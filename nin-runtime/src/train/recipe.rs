@@ -1,5 +1,6 @@
 //! [`Recipe`]: every setting of a training run, with its default, read from and written as TOML.
 
+mod rules;
 mod text;
 
 use std::fs;
@@ -11,10 +12,10 @@ use nin_dsl::limits::TEXT_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::{Augment, Schedule, TrainError};
-use crate::compile::MAX_BATCH;
-use crate::compiler::optimizer::{Optimizer, Squares};
+use crate::compiler::optimizer::Optimizer;
 use crate::data::{Normalisation, Preprocessing, Spec, UnknownSpec};
 use crate::file::read_text;
+use rules::Rule;
 
 /// The largest neighbourhood of local contrast normalisation.
 const MAX_KERNEL: usize = 255;
@@ -264,101 +265,8 @@ impl Recipe {
     /// # Errors
     /// The first setting that is not.
     pub fn check(&self) -> Result<(), RecipeError> {
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let share = |x: f64| (0.0..1.0).contains(&x);
-        let (parts, factor, patience, ends) = match &self.schedule {
-            Schedule::Constant { .. } | Schedule::Cosine { .. } => (&[1.0][..], 1.0, 1, [1.0; 2]),
-            Schedule::Step { parts, factor, .. } => (&parts[..], *factor, 1, [1.0; 2]),
-            Schedule::Plateau { factor, patience, .. } => {
-                (&[1.0][..], *factor, *patience, [1.0; 2])
-            }
-            Schedule::OneCycle { start, end, .. } => (&[1.0][..], 1.0, 1, [*start, *end]),
-        };
-        let sound = |parts: &[f64]| !parts.is_empty() && parts.iter().all(|&part| positive(part));
-        let warmup = self.schedule.warmup();
-        let Squares { squares, epsilon } = match self.optimizer {
-            Optimizer::Sgd | Optimizer::Nesterov => Squares::default(),
-            Optimizer::Adam(squares) | Optimizer::AdamW(squares) => squares,
-        };
-        let pad = self.augment.pad;
-        let (scale, added, kernel, threshold) = match self.preprocessing {
-            Preprocessing::Normalise => (1.0, 1.0, 1, 1.0),
-            Preprocessing::Mean { scale } => (scale, 1.0, 1, 1.0),
-            Preprocessing::Zca { scale, bias } => (scale, bias, 1, 1.0),
-            Preprocessing::Lcn { kernel, threshold } => (1.0, 1.0, kernel, threshold),
-        };
-        let deviation = match self.init {
-            Init::He => 1.0,
-            Init::Gaussian { std } => std,
-        };
-        let LastLayer { weights, bias, lr } = self.last_layer;
-        let rules = [
-            ("epochs", f64::from(self.epochs), self.epochs >= 1, "at least 1"),
-            (
-                "batch",
-                self.batch as f64,
-                (1..=MAX_BATCH).contains(&self.batch),
-                "from 1 to 1,048,576",
-            ),
-            // TOML's whole numbers end there.
-            ("seed", self.seed as f64, self.seed < 1 << 63, "below 2^63"),
-            ("validation", self.validation, share(self.validation), "from 0 to below 1"),
-            ("lr", self.lr, positive(self.lr), "above 0"),
-            ("bias_lr", self.bias_lr, positive(self.bias_lr), "above 0"),
-            ("momentum", self.momentum, share(self.momentum), "from 0 to below 1"),
-            ("weight_decay", self.weight_decay, share(self.weight_decay), "from 0 to below 1"),
-            ("clip", self.clip, self.clip > 0.0, "above 0; `inf` for none"),
-            (
-                "label_smoothing",
-                self.label_smoothing,
-                share(self.label_smoothing),
-                "from 0 to below 1",
-            ),
-            ("optimizer.squares", squares, share(squares), "from 0 to below 1"),
-            ("optimizer.epsilon", epsilon, positive(epsilon), "above 0"),
-            ("augment.pad", pad as f64, pad <= MAX_PAD, "from 0 to 1,024"),
-            ("preprocessing.scale", scale, positive(scale), "above 0"),
-            ("preprocessing.bias", added, positive(added), "above 0"),
-            (
-                "preprocessing.kernel",
-                kernel as f64,
-                kernel % 2 == 1 && kernel <= MAX_KERNEL,
-                "an odd number below 256",
-            ),
-            ("preprocessing.threshold", threshold, positive(threshold), "above 0"),
-            (
-                "schedule.parts",
-                parts.iter().copied().find(|&part| !positive(part)).unwrap_or(0.0),
-                sound(parts),
-                "at least one number, each above 0",
-            ),
-            ("schedule.factor", factor, factor > 0.0 && factor <= 1.0, "above 0 and at most 1"),
-            ("schedule.patience", f64::from(patience), patience >= 1, "at least 1"),
-            ("schedule.start", ends[0], ends[0] > 0.0 && ends[0] <= 1.0, "above 0 and at most 1"),
-            ("schedule.end", ends[1], (0.0..=1.0).contains(&ends[1]), "from 0 to 1"),
-            ("schedule.warmup", warmup, share(warmup), "from 0 to below 1"),
-            ("init.std", deviation, positive(deviation), "above 0"),
-            ("last_layer.weights", weights, positive(weights), "above 0"),
-            ("last_layer.bias", bias, bias.is_finite(), "finite"),
-            ("last_layer.lr", lr, positive(lr), "above 0"),
-        ];
-        let of_layers = self.layers.iter().flat_map(|layer| {
-            let LayerSettings { lr, bias_lr, weight_decay, std, .. } = *layer;
-            let above = "above 0";
-            [
-                ("layers.lr", lr.unwrap_or(1.0), lr.is_none_or(positive), above),
-                ("layers.bias_lr", bias_lr.unwrap_or(1.0), bias_lr.is_none_or(positive), above),
-                (
-                    "layers.weight_decay",
-                    weight_decay.unwrap_or(0.0),
-                    weight_decay.is_none_or(share),
-                    "from 0 to below 1",
-                ),
-                ("layers.std", std.unwrap_or(1.0), std.is_none_or(positive), above),
-            ]
-        });
-        if let Some((name, value, _, allowed)) =
-            rules.into_iter().chain(of_layers).find(|&(_, _, holds, _)| !holds)
+        if let Some(Rule { name, value, allowed, .. }) =
+            self.rules().into_iter().find(|rule| !rule.holds)
         {
             return Err(RecipeError::Range { name, value, allowed });
         }
