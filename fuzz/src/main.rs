@@ -96,6 +96,7 @@ impl Campaign {
         let mut runner = Runner::new(self.target);
         let mut mutator = Mutator::new(self.seed, &seeds, self.target.words);
         let (started, mut reported, mut broken) = (Instant::now(), Instant::now(), 0);
+        fs::create_dir_all(&self.found).with_context(|| self.found.display().to_string())?;
         for run in 0..self.runs {
             let input = match self.target.generate {
                 Some(generate) => generate(self.seed.wrapping_add(run)),

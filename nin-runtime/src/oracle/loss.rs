@@ -36,8 +36,11 @@ pub(super) fn cross_entropy_grad<T: NdFloat>(
 ) -> Array4<T> {
     assert_eq!(logits.dim().0, labels.len(), "a label for each image");
     let mut grad = softmax(logits);
-    for (n, &label) in labels.iter().enumerate() {
-        grad[[n, label as usize, 0, 0]] -= T::one();
+    for (mut image, &label) in grad.outer_iter_mut().zip(labels) {
+        // The label's probability less one is minus the others', which is exact where the net is sure.
+        image[[label as usize, 0, 0]] = T::zero();
+        let others = image.sum();
+        image[[label as usize, 0, 0]] = -others;
     }
     grad.mapv_into(|grad| grad / count(labels.len()))
 }
@@ -45,4 +48,21 @@ pub(super) fn cross_entropy_grad<T: NdFloat>(
 /// What is subtracted before `exp`, so that nothing overflows.
 fn largest<'a, T: NdFloat>(logits: impl Iterator<Item = &'a T>) -> T {
     logits.fold(T::neg_infinity(), |largest, &z| if z > largest { z } else { largest })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr1;
+
+    use super::*;
+
+    /// A label whose probability is 1 to the last bit has a gradient all the same.
+    #[test]
+    fn the_gradient_of_a_sure_net_is_exact() {
+        let logits = arr1(&[0.0, -50.0, -60.0]).into_shape_with_order((1, 3, 1, 1)).unwrap();
+        let grad = cross_entropy_grad(logits.view(), &[0]);
+        let others = (-50.0_f64).exp() + (-60.0_f64).exp();
+        assert!((grad[[0, 0, 0, 0]] + others).abs() < 1e-12 * others, "{grad}");
+        assert!(grad.sum().abs() < 1e-12 * others);
+    }
 }

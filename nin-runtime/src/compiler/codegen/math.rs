@@ -79,14 +79,18 @@ impl Exp {
     }
 }
 
-/// `exp(x)` of `x <= 0`, a scalar or a vector; NaN stays NaN.
+/// `exp(x)` of `x <= 0`, a scalar or a vector, 0 where that is no normal float; NaN stays NaN.
 pub(super) fn exp(e: &mut Emitter<'_>, x: Value) -> Value {
     let ty = e.b.func.dfg.value_type(x);
+    let lowest = e.float(ty, EXP_MIN);
+    let too_low = e.b.ins().fcmp(FloatCC::LessThan, x, lowest);
     let Exp { power, r, square, tail } = Exp::of(e, x);
     let one = e.float(ty, 1.0);
     let linear = e.b.ins().fadd(r, one);
     let mantissa = e.mul_add(tail, square, linear);
-    e.b.ins().fmul(mantissa, power)
+    let result = e.b.ins().fmul(mantissa, power);
+    let zero = e.float(ty, 0.0);
+    e.choose(too_low, zero, result)
 }
 
 /// `exp(x) - 1` of `x <= 0`, a scalar or a vector; NaN stays NaN. Where `x` is close to 0, `power` is 1 and nothing
