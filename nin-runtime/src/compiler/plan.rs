@@ -33,7 +33,7 @@ use crate::compiler::{Checked, Elem};
 pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
 pub use algos::{Algos, Hint, HintError};
 use arena::Layout;
-pub use arena::{Buffer, BufferKey, Extent};
+pub use arena::{Buffer, BufferKey, Extent, Holds};
 pub use cut::Run;
 pub(crate) use cut::{product, product_of};
 use norm::Norms;

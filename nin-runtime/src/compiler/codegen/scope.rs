@@ -17,7 +17,7 @@ use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::kernel::PassKind;
 use crate::compiler::plan::{
-    Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Product, Row, Spectrum,
+    Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Product, Reach, Row, Spectrum,
 };
 
 /// Everything a block's stages refer to.
@@ -88,7 +88,8 @@ impl Scope<'_> {
     pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Pixels {
         let view = self.pass.view(tensor);
         let buffer = self.pass.room(view.buffer);
-        let (memory, image) = match buffer.extent {
+        let (image_bytes, extent) = buffer.map();
+        let (memory, image) = match extent {
             Extent::Band(_) => (self.arena, None),
             Extent::Image => (self.shared, None),
             Extent::Chunk => (self.shared, Some(image)),
@@ -100,7 +101,7 @@ impl Scope<'_> {
         let offset = buffer.offset + view.channel * view.elem.bytes();
         let base = e.bytes(memory, offset);
         let at = image.map_or(base, |image| {
-            let before = e.mul(image, buffer.image as i64);
+            let before = e.mul(image, image_bytes as i64);
             e.sum(base, before)
         });
         Pixels { at, pitch: view.pitch, elem: view.elem }
@@ -110,7 +111,8 @@ impl Scope<'_> {
     pub(super) fn images(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Pixels {
         let zero = e.int(0);
         let view = self.pass.view(tensor);
-        let pitch = self.pass.room(view.buffer).image / view.elem.bytes();
+        let (image_bytes, _) = self.pass.room(view.buffer).map();
+        let pitch = image_bytes / view.elem.bytes();
         Pixels { pitch, ..self.image(e, tensor, zero) }
     }
 
@@ -124,7 +126,7 @@ impl Scope<'_> {
     ) -> Pixels {
         let buffer = self.pass.room(self.pass.view(tensor).buffer);
         let base = self.image(e, tensor, image);
-        match buffer.extent {
+        match buffer.map().1 {
             Extent::Band(_) => base,
             Extent::Image | Extent::Chunk | Extent::Batch => {
                 let node = buffer.key.node().expect("a map's (a bug in nin)");
@@ -141,9 +143,9 @@ impl Scope<'_> {
         spectrum: Spectrum,
     ) -> Value {
         let buffer = self.pass.room(BufferKey::Spectrum(conv.node, spectrum));
-        let memory = match buffer.extent {
-            Extent::Band(_) => self.arena,
-            Extent::Image | Extent::Chunk | Extent::Batch => self.shared,
+        let memory = match conv.transformed(spectrum.product()).reach {
+            Reach::Band => self.arena,
+            Reach::Image | Reach::Chunk => self.shared,
         };
         e.bytes(memory, buffer.offset)
     }

@@ -4,13 +4,16 @@ use std::ops::RangeInclusive;
 
 use nin_dsl::graph::{Graph, NodeId};
 
-use super::{ConvPlan, Images, LINE, Places, PlannedBlock, Product, Reach, Run, Spectrum, Step};
+use super::{
+    ConvPlan, Images, LINE, Places, PlannedBlock, Product, Reach, Run, Spectrum, SpectrumLayout,
+    Step,
+};
 use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::{Tile, Transform};
 
-/// What a buffer holds. What works in place shares the buffer of what it works on ([`Places`]).
+/// What a buffer is of. What works in place shares the buffer of what it works on ([`Places`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BufferKey {
     /// The value of a node and of the in-place ops after it.
@@ -23,7 +26,7 @@ pub enum BufferKey {
     Scratch,
 }
 
-/// How much of a tensor is kept at a time.
+/// How much of a map is kept at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// A band of rows of one image.
@@ -36,19 +39,33 @@ pub enum Extent {
     Batch,
 }
 
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// A map.
+    Map {
+        /// Bytes of one image.
+        image: usize,
+        /// How much is kept at a time.
+        extent: Extent,
+    },
+    /// A spectrum; of a band, it is each thread's own.
+    Spectrum(SpectrumLayout),
+    /// What the transforms of a thread work in.
+    Scratch,
+}
+
 /// A tensor's place: in a thread's arena, or in the store that all threads share if it outlives a phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// What it holds.
+    /// What it is of.
     pub key: BufferKey,
     /// First byte.
     pub offset: usize,
     /// Bytes.
     pub bytes: usize,
-    /// Bytes of one image.
-    pub image: usize,
-    /// How much is kept at a time.
-    pub extent: Extent,
+    /// What it holds.
+    pub holds: Holds,
     /// Blocks during which it holds something.
     pub live: RangeInclusive<usize>,
     /// The run of steps (of all blocks, counted) in which it is first touched.
@@ -74,6 +91,32 @@ impl BufferKey {
     }
 }
 
+impl Buffer {
+    /// A map: bytes of one image, and how much is kept at a time.
+    ///
+    /// # Panics
+    /// If it is none: a bug in nin.
+    pub fn map(&self) -> (usize, Extent) {
+        match self.holds {
+            Holds::Map { image, extent } => (image, extent),
+            Holds::Spectrum(_) | Holds::Scratch => unreachable!("{self} is no map (a bug in nin)"),
+        }
+    }
+
+    /// Whether it lies in the store, which outlives a phase.
+    pub fn is_stored(&self) -> bool {
+        matches!(self.holds, Holds::Map { extent: Extent::Batch, .. })
+    }
+}
+
+/// Something that a step touches.
+enum Touch {
+    /// So much of a map at a time.
+    Map(BufferKey, Extent),
+    /// A spectrum of a convolution.
+    Spectrum(NodeId, Spectrum),
+}
+
 /// Every tensor a stage touches.
 fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
     stage.reads.iter().copied().chain(made(stage))
@@ -90,9 +133,8 @@ fn touched_by(
     convs: &[ConvPlan],
     PlannedBlock { block, .. }: &PlannedBlock,
     step: &Step,
-) -> Vec<(BufferKey, Extent)> {
+) -> Vec<Touch> {
     let conv = |node: NodeId| convs.iter().find(|conv| conv.node == node);
-    let spectrum = |node, spectrum, extent| (BufferKey::Spectrum(node, spectrum), extent);
     let keys = |tensor| places.view(tensor).map(|view| view.buffer);
     let whole = if block.domain == Domain::Chunk { Extent::Chunk } else { Extent::Image };
     let of_products = |product| match product {
@@ -111,8 +153,8 @@ fn touched_by(
                 && conv(stage.node).is_some_and(|conv| conv.winograd(Product::InputGrad).is_some());
             let tensors: Vec<Tensor> =
                 if gathers { made(stage).collect() } else { touched(stage).collect() };
-            let result = spectrum(stage.node, Spectrum::Result(Product::InputGrad), Extent::Image);
-            let found = tensors.into_iter().filter_map(keys).map(|key| (key, whole));
+            let result = Touch::Spectrum(stage.node, Spectrum::Result(Product::InputGrad));
+            let found = tensors.into_iter().filter_map(keys).map(|key| Touch::Map(key, whole));
             found.chain(gathers.then_some(result)).collect()
         }
         Step::Banded { stages, rows, .. } => {
@@ -124,12 +166,12 @@ fn touched_by(
                 let reads = match winograd.map(|winograd| winograd.reach) {
                     Some(Reach::Band) => {
                         let spectra = of_products(Product::Forward).into_iter();
-                        all.extend(spectra.map(|of| spectrum(stage.node, of, Extent::Band(*rows))));
+                        all.extend(spectra.map(|of| Touch::Spectrum(stage.node, of)));
                         &stage.reads[..]
                     }
                     Some(Reach::Image | Reach::Chunk) => {
                         let of = Spectrum::Result(Product::Forward);
-                        all.push(spectrum(stage.node, of, Extent::Image));
+                        all.push(Touch::Spectrum(stage.node, of));
                         &[]
                     }
                     None => &stage.reads[..],
@@ -139,20 +181,21 @@ fn touched_by(
                 let read = if number == stages.start { Extent::Image } else { band };
                 let reads = reads.iter().map(|&tensor| (tensor, read));
                 let tensors = reads.chain(made(stage).map(|tensor| (tensor, band)));
-                all.extend(tensors.filter_map(|(tensor, extent)| Some((keys(tensor)?, extent))));
+                let maps = tensors.filter_map(|(of, extent)| Some(Touch::Map(keys(of)?, extent)));
+                all.extend(maps);
             }
             all
         }
         Step::Transform { stage, spectrum: to } => {
             let stage = &block.stages[*stage];
             let tensor = stage.reads[to.operand()];
-            let read = keys(tensor).map(|key| (key, Extent::Image));
-            read.into_iter().chain([spectrum(stage.node, *to, Extent::Image)]).collect()
+            let read = keys(tensor).map(|key| Touch::Map(key, Extent::Image));
+            read.into_iter().chain([Touch::Spectrum(stage.node, *to)]).collect()
         }
         Step::Products { stage, .. } => {
             let stage = &block.stages[*stage];
             let spectra = of_products(super::product_of(stage.op)).into_iter();
-            spectra.map(|of| spectrum(stage.node, of, Extent::Image)).collect()
+            spectra.map(|of| Touch::Spectrum(stage.node, of)).collect()
         }
     }
 }
@@ -181,15 +224,21 @@ pub(super) fn lay_out(
     };
     for buffer in &mut buffers {
         let phases = phases(buffer);
-        if buffer.key.node().is_some() && phases.start() != phases.end() {
-            buffer.extent = Extent::Batch;
-        }
-        let row = |node: NodeId| buffer.image / graph.node(node).shape.height();
-        let kept = match (buffer.key.node(), buffer.extent) {
-            (Some(node), Extent::Band(rows)) => rows * row(node),
-            (None, Extent::Band(_)) | (_, Extent::Image) => buffer.image,
-            (_, Extent::Chunk) => images.chunk * buffer.image,
-            (_, Extent::Batch) => images.batch * buffer.image,
+        let kept = match &mut buffer.holds {
+            Holds::Map { image, extent } => {
+                if phases.start() != phases.end() {
+                    *extent = Extent::Batch;
+                }
+                let node = buffer.key.node().expect("a map is a node's (a bug in nin)");
+                match *extent {
+                    Extent::Band(rows) => rows * *image / graph.node(node).shape.height(),
+                    Extent::Image => *image,
+                    Extent::Chunk => images.chunk * *image,
+                    Extent::Batch => images.batch * *image,
+                }
+            }
+            Holds::Spectrum(layout) => layout.bytes(),
+            Holds::Scratch => Transform::SCRATCH * Elem::F32.bytes(),
         };
         buffer.bytes = (kept + Tile::OVERREAD).next_multiple_of(LINE);
     }
@@ -200,12 +249,12 @@ pub(super) fn lay_out(
         let mut conflicts: Vec<_> = placed
             .iter()
             .map(|&other| &buffers[other])
-            .filter(|other| match (buffers[index].extent, other.extent) {
+            .filter(|other| match (buffers[index].is_stored(), other.is_stored()) {
                 // Every image comes through a phase's blocks before the next does: two tensors of all images share room
                 // only if no phase has both.
-                (Extent::Batch, Extent::Batch) => overlap(&phases(&buffers[index]), &phases(other)),
-                (Extent::Batch, _) | (_, Extent::Batch) => false,
-                _ => overlap(&other.live, &buffers[index].live),
+                (true, true) => overlap(&phases(&buffers[index]), &phases(other)),
+                (true, false) | (false, true) => false,
+                (false, false) => overlap(&other.live, &buffers[index].live),
             })
             .map(|other| other.offset..other.offset + other.bytes)
             .collect();
@@ -221,7 +270,7 @@ pub(super) fn lay_out(
         placed.push(index);
     }
     let size = |stored: bool| {
-        let kept = buffers.iter().filter(|buffer| (buffer.extent == Extent::Batch) == stored);
+        let kept = buffers.iter().filter(|buffer| buffer.is_stored() == stored);
         kept.map(|buffer| buffer.offset + buffer.bytes).max().unwrap_or(0)
     };
     let (arena, store) = (size(false), size(true));
@@ -240,40 +289,8 @@ fn tensors(
     chunk: usize,
     result: Option<Tensor>,
 ) -> Vec<Buffer> {
-    let mut buffers: Vec<Buffer> = Vec::new();
-    let mut touch = |key: BufferKey, (block, run): (usize, usize), extent: Extent| {
-        let Some(buffer) = buffers.iter_mut().find(|buffer| buffer.key == key) else {
-            let (image, live) = match key {
-                BufferKey::Value(node) | BufferKey::Grad(node) => {
-                    let view = key.tensor().and_then(|tensor| places.view(tensor));
-                    let elem = view.expect("it lies in itself (a bug in nin)").elem;
-                    (graph.node(node).shape.elements() * elem.bytes(), block..=block)
-                }
-                BufferKey::Spectrum(node, spectrum) => {
-                    let conv = convs.iter().find(|conv| conv.node == node);
-                    let conv = conv.expect("every convolution is planned (a bug in nin)");
-                    // A kernel's gradient is summed from the first chunk to the end of the last.
-                    let sums = spectrum == Spectrum::Result(Product::KernelGrad);
-                    let live = if sums { 0..=blocks.len() } else { block..=block };
-                    (conv.spectrum(spectrum, chunk).bytes(), live)
-                }
-                BufferKey::Scratch => (Transform::SCRATCH * Elem::F32.bytes(), 0..=blocks.len()),
-            };
-            buffers.push(Buffer { key, offset: 0, bytes: 0, image, extent, live, run });
-            return;
-        };
-        if key.node().is_none() {
-            return;
-        }
-        let alone = buffer.run == run;
-        buffer.extent = match (buffer.extent, extent) {
-            (before, now) if alone && before == now => now,
-            (Extent::Chunk, _) | (_, Extent::Chunk) => Extent::Chunk,
-            _ if alone => Extent::Image,
-            _ => Extent::Chunk,
-        };
-        buffer.live = *buffer.live.start()..=block;
-    };
+    let end = blocks.len();
+    let mut found = Found { graph, places, convs, chunk, end, buffers: Vec::new() };
     let mut run = 0;
     for (index, planned) in blocks.iter().enumerate() {
         for steps in planned.runs() {
@@ -282,10 +299,10 @@ fn tensors(
                 Run::Chunk(step) => step..step + 1,
             };
             for step in &planned.steps[steps] {
-                for (key, extent) in touched_by(places, convs, planned, step) {
-                    touch(key, (index, run), extent);
-                    if matches!(key, BufferKey::Spectrum(..)) {
-                        touch(BufferKey::Scratch, (index, run), Extent::Band(0));
+                for touch in touched_by(places, convs, planned, step) {
+                    match touch {
+                        Touch::Map(key, extent) => found.map(key, extent, (index, run)),
+                        Touch::Spectrum(node, spectrum) => found.spectrum(node, spectrum, index),
                     }
                 }
             }
@@ -293,7 +310,64 @@ fn tensors(
         }
     }
     if let Some(view) = result.and_then(|result| places.view(result)) {
-        touch(view.buffer, (blocks.len(), run), Extent::Chunk);
+        found.map(view.buffer, Extent::Chunk, (end, run));
     }
-    buffers
+    found.buffers
+}
+
+/// The buffers of a pass, as they are found.
+struct Found<'a> {
+    graph: &'a Graph,
+    places: &'a Places,
+    convs: &'a [ConvPlan],
+    /// Images of a chunk.
+    chunk: usize,
+    /// One past the last block.
+    end: usize,
+    buffers: Vec<Buffer>,
+}
+
+impl Found<'_> {
+    /// A map is touched in a block, and in a run of steps of all blocks.
+    fn map(&mut self, key: BufferKey, extent: Extent, (block, run): (usize, usize)) {
+        let Some(buffer) = self.buffers.iter_mut().find(|buffer| buffer.key == key) else {
+            let node = key.node().expect("a map is a node's (a bug in nin)");
+            let view = key.tensor().and_then(|tensor| self.places.view(tensor));
+            let elem = view.expect("it lies in itself (a bug in nin)").elem;
+            let image = self.graph.node(node).shape.elements() * elem.bytes();
+            let holds = Holds::Map { image, extent };
+            let live = block..=block;
+            self.buffers.push(Buffer { key, offset: 0, bytes: 0, holds, live, run });
+            return;
+        };
+        let alone = buffer.run == run;
+        if let Holds::Map { extent: kept, .. } = &mut buffer.holds {
+            *kept = match (*kept, extent) {
+                (before, now) if alone && before == now => now,
+                (Extent::Chunk, _) | (_, Extent::Chunk) => Extent::Chunk,
+                _ if alone => Extent::Image,
+                _ => Extent::Chunk,
+            };
+        }
+        buffer.live = *buffer.live.start()..=block;
+    }
+
+    /// A spectrum is touched in a block: it does not outlive it.
+    fn spectrum(&mut self, node: NodeId, spectrum: Spectrum, block: usize) {
+        let conv = self.convs.iter().find(|conv| conv.node == node);
+        let conv = conv.expect("every convolution is planned (a bug in nin)");
+        let holds = Holds::Spectrum(conv.spectrum(spectrum, self.chunk));
+        // A kernel's gradient is summed from the first chunk to the end of the last.
+        let sums = spectrum == Spectrum::Result(Product::KernelGrad);
+        let live = if sums { 0..=self.end } else { block..=block };
+        self.fixed(BufferKey::Spectrum(node, spectrum), holds, live);
+        self.fixed(BufferKey::Scratch, Holds::Scratch, 0..=self.end);
+    }
+
+    /// A buffer whose size and lifetime are known at once.
+    fn fixed(&mut self, key: BufferKey, holds: Holds, live: RangeInclusive<usize>) {
+        if !self.buffers.iter().any(|buffer| buffer.key == key) {
+            self.buffers.push(Buffer { key, offset: 0, bytes: 0, holds, live, run: 0 });
+        }
+    }
 }

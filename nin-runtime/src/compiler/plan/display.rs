@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use nin_dsl::graph::Graph;
 
 use super::{
-    Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Pass, Plan,
-    PreparedForm, Product, ProductPlan, Spectrum, Step, View, Winograd, product_of,
+    Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Holds, Pass, Plan,
+    PreparedForm, Product, ProductPlan, Reach, Spectrum, Step, View, Winograd, product_of,
 };
 use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
@@ -236,12 +236,20 @@ impl fmt::Display for BufferKey {
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.to_string();
-        let extent = match self.extent {
-            Extent::Band(_) if self.key.node().is_none() => "band".to_owned(),
-            Extent::Band(rows) => format!("{rows} rows"),
-            Extent::Image => "image".to_owned(),
-            Extent::Chunk => "chunk".to_owned(),
-            Extent::Batch => "batch".to_owned(),
+        let extent = match (self.holds, self.key) {
+            (Holds::Map { extent: Extent::Band(rows), .. }, _) => format!("{rows} rows"),
+            (Holds::Map { extent: Extent::Image, .. }, _) => "image".to_owned(),
+            (Holds::Map { extent: Extent::Chunk, .. }, _) => "chunk".to_owned(),
+            (Holds::Map { extent: Extent::Batch, .. }, _) => "batch".to_owned(),
+            (_, BufferKey::Spectrum(_, Spectrum::Result(Product::KernelGrad))) => {
+                "slice".to_owned()
+            }
+            (Holds::Spectrum(layout), _) => match layout.reach {
+                Reach::Band => "band".to_owned(),
+                Reach::Image => "image".to_owned(),
+                Reach::Chunk => "chunk".to_owned(),
+            },
+            (Holds::Scratch, _) => "band".to_owned(),
         };
         let (start, end) = (self.live.start(), self.live.end());
         let (offset, floats) = (floats(self.offset), floats(self.bytes));

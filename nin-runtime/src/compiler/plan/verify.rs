@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use nin_dsl::graph::{Graph, NodeId, Op, Role};
 
-use super::{Buffer, BufferKey, Extent, Gather, Pass, Phase, Plan};
+use super::{Buffer, BufferKey, Gather, Pass, Phase, Plan};
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Stage, StageOp};
 
@@ -79,12 +79,12 @@ fn phases(pass: &Pass) {
 /// No two buffers that hold something at the same time share memory, and all lie within their memory.
 fn places(pass: &Pass) {
     let memory = |buffer: &Buffer| buffer.offset..buffer.offset + buffer.bytes;
-    let stored = |buffer: &Buffer| buffer.extent == Extent::Batch;
     for (index, buffer) in pass.buffers.iter().enumerate() {
-        let size = if stored(buffer) { pass.store } else { pass.arena };
+        let size = if buffer.is_stored() { pass.store } else { pass.arena };
         assert!(memory(buffer).end <= size, "{buffer} ends outside (a bug in nin)");
         for other in &pass.buffers[index + 1..] {
-            let together = stored(buffer) == stored(other) && live_together(pass, buffer, other);
+            let together =
+                buffer.is_stored() == other.is_stored() && live_together(pass, buffer, other);
             let overlap = memory(buffer).start < memory(other).end
                 && memory(other).start < memory(buffer).end;
             assert!(!(together && overlap), "{buffer} and {other} overlap (a bug in nin)");
@@ -97,7 +97,7 @@ fn places(pass: &Pass) {
 fn live_together(pass: &Pass, a: &Buffer, b: &Buffer) -> bool {
     let range = |buffer: &Buffer| -> Range<usize> {
         let (start, end) = (*buffer.live.start(), *buffer.live.end());
-        if buffer.extent != Extent::Batch {
+        if !buffer.is_stored() {
             return start..end + 1;
         }
         let last = pass.blocks.len() - 1;
