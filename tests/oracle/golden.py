@@ -87,6 +87,7 @@ MODELS = {
             concat < > < add < > < conv(5, kernel = 1) > < > > < mul < > < gap fc(5) > >
             down(6)
             mul < > < maxpool(3, stride = 1, pad = 1) >
+            batchnorm
             gap
             concat < fc(3) leaky_relu > < >
             fc(4)
