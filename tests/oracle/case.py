@@ -41,6 +41,8 @@ class Drawn:
     step: Expected | None = None
     """Loss and gradients, of a model that ends in a vector."""
     flips: list[reference.Flip] = field(default_factory=list)
+    effects: np.ndarray | None = None
+    """What each flip does to all gradients, once that was asked for: the same for every way of computing."""
 
     def rank(self) -> tuple[int, int, int]:
         """Low where a comparison says much: close switches, weights without a gradient, unsteady tensors."""
@@ -214,7 +216,9 @@ class Case:
             parts = [(np.asarray(numbers[name], np.float64) - x) / (scale(x) or 1.0) for name, x in base.items()]
             return np.concatenate([part.ravel() for part in parts])
 
-        effects = np.stack([difference(step([flip])) for flip in drawn.flips])
+        if drawn.effects is None:
+            drawn.effects = np.stack([difference(step([flip])) for flip in drawn.flips])
+        effects = drawn.effects
         amounts = np.linalg.lstsq(effects @ effects.T, effects @ difference(found), rcond=1e-12)[0]
         taken = [flip for flip, amount in zip(drawn.flips, amounts, strict=True) if amount > 0.5]
         return Expected(step(taken), drawn.step.noise), len(taken)
