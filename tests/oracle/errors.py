@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 import images
 import reference
 from case import read_weights
-from facts import Layer, checked, describe, in_a_row
+from facts import Layer, checked, describe, in_a_row, leading_to, without
 from layout import resolved
 from nin import IMAGES, LABELS, MODEL, WEIGHTS, Nin, Result, Variant, Way
 
@@ -105,32 +105,42 @@ class Differentiated:
     outputs: list[np.ndarray]
 
 
-def beginnings(layers: list[Layer]) -> Iterator[tuple[list[Layer], Layer | None]]:
-    """The layers up to every switch, in order, and the pool that is the switch: its input is the beginning's output. A
+def beginnings(net: Net) -> Iterator[tuple[Net, Layer | None]]:
+    """The net up to every switch, in order, and the pool that is the switch: its input is the beginning's output. A
     ReLU's output is."""
-    for index, layer in enumerate(layers):
-        before = layers[:index]
+    for index, layer in enumerate(net.layers):
         match layer.kind:
             case "mlpconv":
                 channels = layer.args["channels"]
                 for count in range(1, len(channels) + 1):
-                    yield [*before, replace(layer, args=layer.args | {"channels": channels[:count]})], None
+                    cut = replace(layer, args=layer.args | {"channels": channels[:count]})
+                    yield beginning(replace(net, layers=[*net.layers[:index], cut]), index), None
             case "relu":
-                yield [*before, layer], None
+                yield beginning(net, index), None
             case "maxpool":
-                yield before, layer
+                yield beginning(net, *layer.inputs), layer
             case "leaky_relu" | "elu" | "batchnorm":
                 raise ValueError(f"decisions of a model with {layer.kind} cannot be read off")
+
+
+def beginning(net: Net, last: int) -> Net:
+    """The part of a net that the result of one layer comes from. Its layers are numbered anew."""
+    parts = leading_to(net.layers, last)
+    places = {index: place for place, index in enumerate(parts)}
+    layers = [net.layers[index] for index in parts]
+    layers = [replace(layer, inputs=tuple(places[index] for index in layer.inputs)) for layer in layers]
+    weights = {}
+    for index, facts in zip(parts, describe(layers), strict=True):
+        for name in facts.weights:
+            weights[name] = net.weights[net.names[index] + name.removeprefix(facts.name)]
+    return replace(net, layers=layers, weights=weights)
 
 
 def decisions(net: Net, nin: Nin, way: Way, folder: Path) -> list[torch.Tensor]:
     """Which way nin takes every ReLU and maximum."""
     taken = []
-    for layers, pool in beginnings(net.layers):
-        known = {name for facts in describe(layers) for name in facts.weights}
-        weights = {name: x for name, x in net.weights.items() if name in known}
-        output = Net(layers, weights, net.images, net.labels).run(nin, way, folder, labelled=False).output
-        output = torch.from_numpy(output)
+    for part, pool in beginnings(net):
+        output = torch.from_numpy(part.run(nin, way, folder, labelled=False).output)
         taken.append(output > 0 if pool is None else reference.winners(output, pool))
     return taken
 
@@ -150,8 +160,8 @@ def whole(net: Net, nin: Nin, algos: list[str], isa: str, folder: Path) -> list[
         way = Way(isa, algo)
         found = net.run(nin, way, folder, labelled=True)
         taken = decisions(net, nin, way, folder)
-        linear = in_a_row([layer for layer in net.layers if layer.kind != "softmax"])
-        scores = Net(linear, net.weights, net.images, net.labels).run(nin, way, folder, labelled=False).output
+        linear = replace(net, layers=without(net.layers, "softmax"))
+        scores = linear.run(nin, way, folder, labelled=False).output
         held = net.differentiate(taken).gradients
         flipped = sum(int((a.decision != b).sum()) for a, b in zip(own.switches, taken, strict=True))
         cells = [Strayed.of(found.output, own.output.detach().numpy()), Strayed.of(scores, own.scores.detach().numpy())]
@@ -250,10 +260,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nin-errors-") as name:
         folder = Path(name)
         verdict = nin.check(Variant(args.model))
-        if any(len(layer.inputs) > 1 for layer in checked(verdict["layers"])):
-            raise ValueError("decisions of a model with branches cannot be read off")
         # Dropout does nothing where numbers are compared.
-        layers = in_a_row([layer for layer in checked(verdict["layers"]) if layer.kind != "dropout"])
+        layers = without(checked(verdict["layers"]), "dropout")
         weights, metadata = read_weights(args.weights)
         known = {name for facts in describe(layers) for name in facts.weights}
         weights = {name: x for name, x in weights.items() if name in known}

@@ -158,6 +158,29 @@ def in_a_row(layers: list[Layer]) -> list[Layer]:
     return [replace(layer, inputs=(index - 1,) if index else ()) for index, layer in enumerate(layers)]
 
 
+def leading_to(layers: list[Layer], last: int) -> list[int]:
+    """Where those layers stand that the result of one comes from, itself included, in their order."""
+    needed = {last}
+    for index in range(last, -1, -1):
+        if index in needed:
+            needed.update(layers[index].inputs)
+    return sorted(needed)
+
+
+def without(layers: list[Layer], kind: str) -> list[Layer]:
+    """The layers but those of one kind, each of which reads one result: who reads theirs reads that."""
+    kept: list[Layer] = []
+    places: list[int] = []
+    for layer in layers:
+        inputs = tuple(places[index] for index in layer.inputs)
+        if layer.kind == kind:
+            places.append(*inputs)
+        else:
+            places.append(len(kept))
+            kept.append(replace(layer, inputs=inputs))
+    return kept
+
+
 def joined(kind: str, shapes: list[Shape]) -> Shape:
     """What a join leaves of its branches' results."""
     first = shapes[0]
