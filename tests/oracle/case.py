@@ -22,7 +22,7 @@ DRAWS = 8
 SHAKES = 3
 """How often a run is shaken to see what is steady."""
 
-FLIPS = 128
+FLIPS = 256
 """Close switches of one batch that can be held out."""
 
 
