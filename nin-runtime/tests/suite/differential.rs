@@ -206,6 +206,35 @@ fn a_map_without_differences_is_judged_by_what_rounding_makes_of_it() {
     }
 }
 
+/// What convolutions, normalisations and pools read and write, and their masks and addends, each among channels of its own map:
+/// vectors of whole, half and single lanes.
+const VIEWS: [&str; 6] = [
+    // A mask that is a part, on a gradient that is none.
+    "< input(3, 7, 9) conv(21) relu add < concat < > < conv(3) > conv(6) > < conv(6) > gap fc(3) softmax >",
+    "< input(3, 7, 9) conv(21) relu add < concat < > < conv(3) > conv(6) > < conv(6, kernel = 1) > gap fc(3) softmax >",
+    // A part that is added.
+    "< input(3, 7, 9) conv(37) relu add < concat < > < conv(3) > conv(37) > < > relu gap fc(3) softmax >",
+    "< input(3, 7, 9) conv(5) relu add < concat < > < conv(3) > conv(5, kernel = 1) batchnorm > < > relu gap fc(3) softmax >",
+    // Sums, pools and strides in parts.
+    "< input(3, 7, 9) conv(4) concat < add < conv(21) > < conv(21) > relu > < maxpool(3, stride = 1, pad = 1) > conv(6, stride = 2) gap fc(3) softmax >",
+    "< input(3, 8, 8) conv(4) relu concat < avgpool(2) dropout(0) > < conv(5, stride = 2) elu(0.5) > < conv(2, kernel = 2, stride = 2, pad = 0) leaky_relu(0.1) > mul < > < gap > batchnorm gap fc(3) softmax >",
+];
+
+#[test]
+fn views_are_walked_by_pitches_of_their_own() {
+    for text in VIEWS {
+        for (isa, algo) in Isa::available().flat_map(|isa| Algo::ALL.map(|algo| (isa, algo))) {
+            let setting = Setting { batch: 5, images: 4, threads: 2, isa, algo, seed: 5 };
+            for purpose in [Purpose::Inference, Purpose::Training] {
+                let checked = check_forward(text, setting, purpose);
+                assert_eq!(checked, Ok(()), "{text} {isa} {algo}");
+            }
+            let compared = check_gradients(text, setting, &Judged::default());
+            assert_eq!(compared, Ok(true), "{text} {isa} {algo}");
+        }
+    }
+}
+
 #[test]
 fn losses_and_gradients_are_the_interpreters() {
     most_compare(1, classifiers(SMALL), settings(9), check_gradients);
