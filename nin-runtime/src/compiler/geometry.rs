@@ -99,7 +99,7 @@ impl Correlation {
         self.y.taps * self.x.taps * self.inputs * cols
     }
 
-    /// The horizontal tiles of one row of outputs, over an input with so many elements from one pixel to the next. A pixel pointer
+    /// The horizontal tiles of one row of outputs, over an input whose pixels are `pitch` elements apart. A pixel pointer
     /// stands at its first tap, in padding or not.
     pub fn tiles(&self, shape: TileShape, pitch: usize) -> Vec<TileRun> {
         tile_runs(0..self.x.outputs, shape.rows, |pixels| {
@@ -243,7 +243,7 @@ impl ConvGeometry {
     }
 
     /// Row tiles of the kernel gradient for one kernel row: rows are `(kx, input channel)`; k are the output pixels of a row that
-    /// meet real input there. From one pixel to the next there are so many elements of the input and of the output's gradient.
+    /// meet real input there. `input` and `grad` are how far apart the pixels of the two maps are, in elements.
     pub fn kernel_grad_tiles(
         &self,
         shape: TileShape,

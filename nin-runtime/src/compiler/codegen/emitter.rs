@@ -112,7 +112,7 @@ impl<'f> Emitter<'f> {
         self.add(base, 4 * offset)
     }
 
-    /// The address so many bytes behind `base`.
+    /// The address that lies `bytes` behind `base`.
     pub(super) fn bytes(&mut self, base: Value, bytes: usize) -> Value {
         self.add(base, i64::try_from(bytes).expect("sizes fit 63 bits"))
     }

@@ -235,7 +235,7 @@ fn fill(
     }
 }
 
-/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`, with so many elements from one tap to the next:
+/// A strip of one panel of a phase of the input gradient, `[ky][kx][cout][cols]`, whose taps are `of_tap` elements apart:
 /// the phase's taps last first, input and output channels exchanged.
 fn pack_flipped(
     e: &mut Emitter<'_>,

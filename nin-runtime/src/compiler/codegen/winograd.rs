@@ -216,7 +216,7 @@ pub(super) fn inverse(
     });
 }
 
-/// Brings a strip of a kernel's panel, `[ky][kx][channels]`, into the domain, with so many elements from one frequency to the next.
+/// Brings a strip of a kernel's panel, `[ky][kx][channels]`, into the domain, whose frequencies are `stride` elements apart.
 pub(super) fn transform_kernel(
     e: &mut Emitter<'_>,
     size: Size,

@@ -107,7 +107,7 @@ impl<'a, V: Vectors> Assembler<'a, V> {
         rows.zip(self.offsets(self.tile.c_row)).map(sum).collect()
     }
 
-    /// Where the vector of each sum lies in a map of so many floats from one row to the next.
+    /// Where the vector of each sum lies in a map whose rows are `pitch` floats apart.
     fn offsets(&self, pitch: i64) -> Vec<i64> {
         let vectors = (0..self.vectors()).map(|vector| (vector * V::LANES) as i64);
         let rows = (0..self.tile.rows).map(|row| pitch * row as i64);
