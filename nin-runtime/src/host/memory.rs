@@ -121,7 +121,7 @@ impl Floats {
         Floats::zeroed(len)
     }
 
-    /// So many bytes of zeros, whole floats.
+    /// `bytes` bytes of zeros, whole floats.
     ///
     /// # Errors
     /// As [`Floats::zeroed`].
@@ -129,7 +129,7 @@ impl Floats {
         Floats::zeroed(bytes / size_of::<f32>())
     }
 
-    /// Room for so many bytes, whole floats, as [`Floats::unset`].
+    /// Room for `bytes` bytes, whole floats, as [`Floats::unset`].
     ///
     /// # Errors
     /// As [`Floats::zeroed`].
