@@ -62,9 +62,26 @@ fn diagnostics() -> Value {
 }
 
 /// Every argument that a layer can have.
-const ARGUMENTS: [&str; 15] = [
-    "c", "h", "w", "channels", "kernel", "stride", "pad", "bias", "ceil", "p", "slope", "alpha",
-    "eps", "momentum", "n",
+const ARGUMENTS: [&str; 19] = [
+    "c",
+    "h",
+    "w",
+    "channels",
+    "kernel",
+    "stride",
+    "pad",
+    "bias",
+    "groups",
+    "dilation",
+    "multiplier",
+    "count",
+    "ceil",
+    "p",
+    "slope",
+    "alpha",
+    "eps",
+    "momentum",
+    "n",
 ];
 
 fn check_form() -> Value {

@@ -158,6 +158,8 @@ pub enum ExprKind {
     Number(Number),
     /// A parameter, or one of the words `ceil floor same`.
     Name(String),
+    /// `(vertical, horizontal)` or `(top, left, bottom, right)`: a whole value, never an operand.
+    Several(Vec<Expr>),
     /// `-operand`.
     Negate(Box<Expr>),
     /// `first operator operand operator operand ...`, left to right, all of one precedence.

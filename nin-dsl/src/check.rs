@@ -192,6 +192,7 @@ fn first_name(expr: &ast::Expr) -> Option<(&str, Span)> {
     match &expr.kind {
         ast::ExprKind::Number(_) => None,
         ast::ExprKind::Name(name) => Some((name, expr.span)),
+        ast::ExprKind::Several(items) => items.iter().find_map(first_name),
         ast::ExprKind::Negate(operand) => first_name(operand),
         ast::ExprKind::Arithmetic { first, rest } => {
             first_name(first).or_else(|| rest.iter().find_map(|(_, operand)| first_name(operand)))

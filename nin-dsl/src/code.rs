@@ -155,7 +155,9 @@ pool's padding is at most half its kernel (so that every window holds a real pix
 `elu`'s alpha are not negative, and nothing exceeds 2^28.
 "
 N031 WrongKind Error "a value of the wrong kind" "
-Some arguments are whole numbers, some real, some one of a few words (`round = ceil`, `pad = same`). A parameter is whole
+Some arguments are whole numbers, some real, some one of a few words (`round = ceil`, `pad = same`). Sizes of windows are one
+number, or one for each axis, `kernel = (1, 7)`, vertical before horizontal; padding may also be one for each side,
+`pad = (0, 1, 0, 1)`: top, left, bottom, right. A parameter is whole
 or real as its default is: `width = 96` is whole and takes no `0.5`; write a default of `1.0` for a real parameter.
 "
 N032 Arithmetic Error "arithmetic without a result" "
@@ -163,7 +165,8 @@ The value overflows 64 bits or divides by zero. Whole numbers divide as in Rust:
 "
 N033 EvenSame Error "`pad = same` with an even kernel" "
 `pad = same` pads every side by (kernel - 1) / 2, so that with a stride of 1 the output is as large as the input. That
-is a whole number only if the kernel is odd. Use an odd kernel, or give the padding as a number.
+is a whole number only if the kernel is odd on both axes. Use an odd kernel, or give the padding as a number. A dilation of d
+pads d times as much.
 "
 N040 NoInput Error "a chain that does not begin with `input`" "
 The first layer says what the model reads: `input(channels, height, width)`, for instance `input(3, 32, 32)`.
@@ -172,7 +175,7 @@ N041 SecondInput Error "an `input` that is not first" "
 A model reads one input, and `input` is its first layer.
 "
 N042 WindowTooLarge Error "a window larger than its padded input" "
-A kernel of size k fits an input of size n with padding p if k <= n + 2p. Otherwise not even one window fits, and the
+A kernel of size k fits an input of size n with padding p if k <= n + 2p; with a dilation of d it is d * (k - 1) + 1 pixels wide. Otherwise not even one window fits, and the
 output would be empty. Earlier pools and strides have usually shrunk the input too far: use fewer, or a smaller kernel.
 "
 N043 AfterSoftmax Error "a layer after `softmax`" "
@@ -188,6 +191,10 @@ Convolutions and pools slide over height and width, which `gap` and `fc` have re
 N046 TooLarge Error "a model over the size limits" "
 A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 10,000 uses of blocks,
 repetitions and branches, 1,000 blocks, 256 parameters in one head, 128 bytes in one name and 4 MiB of text.
+"
+N047 Groups Error "groups that do not divide the channels" "
+A convolution in groups gives each of them an equal share of the input's channels and of its own: the number of groups divides
+both. With `groups` equal to the input's channels each is by itself; `depthwise` is that, whatever the input has.
 "
 N050 NoBranches Error "branches of a word that takes none" "
 A chain behind a layer is one of its branches, and only `add`, `concat` and `mul` take any. The layers of one chain follow

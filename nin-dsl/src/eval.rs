@@ -49,6 +49,7 @@ impl<'a> Scope<'a> {
             ExprKind::Name(name) => {
                 self.mark_nearest(name);
             }
+            ExprKind::Several(items) => items.iter().for_each(|item| self.mark_used(item)),
             ExprKind::Negate(operand) => self.mark_used(operand),
             ExprKind::Arithmetic { first, rest } => {
                 self.mark_used(first);
@@ -110,6 +111,11 @@ pub(crate) fn evaluate(
     let result = match &expr.kind {
         ExprKind::Number(number) => Ok(Some(*number)),
         ExprKind::Name(name) => scope.look_up(name, expr.span),
+        ExprKind::Several(items) => {
+            scope.mark_used(expr);
+            let message = format!("one number belongs here, not {}", items.len());
+            Err(Diagnostic::new(Code::WrongKind, message).label(expr.span, "not a number"))
+        }
         ExprKind::Negate(operand) => match evaluate(operand, scope, sink)?.negate() {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(arithmetic(error, expr.span, "the negation")),

@@ -174,6 +174,12 @@ impl fmt::Display for Expr {
         match &self.kind {
             ExprKind::Number(number) => write!(f, "{number}"),
             ExprKind::Name(name) => f.write_str(name),
+            ExprKind::Several(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if i == 0 { "(" } else { ", " })?;
+                }
+                f.write_str(")")
+            }
             // `-1` is a number, not the negation of one.
             ExprKind::Negate(operand) if matches!(operand.kind, ExprKind::Number(_)) => {
                 write!(f, "-({operand})")
@@ -209,7 +215,7 @@ impl Expr {
     fn precedence(&self) -> Precedence {
         match &self.kind {
             ExprKind::Number(number) if number.as_f64().is_sign_negative() => Precedence::Factor,
-            ExprKind::Number(_) | ExprKind::Name(_) => Precedence::Atom,
+            ExprKind::Number(_) | ExprKind::Name(_) | ExprKind::Several(_) => Precedence::Atom,
             ExprKind::Negate(_) => Precedence::Factor,
             ExprKind::Arithmetic { rest, .. } => match rest.first() {
                 Some((Operator::Multiply | Operator::Divide, _)) => Precedence::Product,

@@ -15,13 +15,13 @@ mod verify;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
-pub use self::build::{BuildError, Builder};
+pub use self::build::{BuildError, Builder, Convolution};
 pub use self::cursor::Cursor;
 pub use self::group::{Group, GroupKind};
 pub use self::join::Join;
 pub use self::readers::Readers;
 pub use crate::number::Number;
-use crate::shape::{Round, Shape, Window};
+use crate::shape::{Count, Round, Shape, Window};
 use crate::span::Span;
 
 /// Index of a [`Node`] in its [`Graph`]. Prints as `%3`.
@@ -68,10 +68,13 @@ impl fmt::Display for NodeId {
 pub enum Op {
     /// The images; always node 0.
     Input,
-    /// Cross-correlation over all input channels. `fc` is the convolution whose window is the whole input.
+    /// Cross-correlation over all input channels of a group. `fc` is the convolution whose window is the whole input.
     Conv {
-        /// Kernel, stride and zero padding.
+        /// Kernel, stride, zero padding and dilation.
         window: Window,
+        /// Groups of neighbouring channels, each of which sees its own share of the input's: they divide both. With as many
+        /// as there are input channels it is a depthwise convolution.
+        groups: usize,
         /// Kernel weights.
         weight: WeightId,
         /// One number an output channel, if the layer has a bias.
@@ -98,12 +101,14 @@ pub enum Op {
         /// How the output size was rounded.
         round: Round,
     },
-    /// Mean over the real pixels of a window.
+    /// Mean over a window.
     AvgPool {
         /// Window.
         window: Window,
         /// How the output size was rounded.
         round: Round,
+        /// What the sum of its real pixels is divided by.
+        count: Count,
     },
     /// Mean over all pixels of a channel.
     GlobalAvgPool,
@@ -250,7 +255,8 @@ impl Weight {
 pub enum Arg {
     /// A single number.
     Number(Number),
-    /// The channel counts of a convolution layer.
+    /// Several: a layer's channel counts, or of what differs between the axes of a window two (vertical, horizontal) or between
+    /// its sides four (top, left, bottom, right).
     List(Vec<i64>),
 }
 

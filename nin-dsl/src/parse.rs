@@ -269,8 +269,13 @@ fn read_arg(pair: Pair<'_, Rule>) -> Result<ast::Argument, Diagnostic> {
     Ok(ast::Argument { name, value: read_expr(value)?, span: whole })
 }
 
-/// Reads an `expr` or a `term`: operands with operators of one precedence between them.
+/// Reads an `expr`, a `term`, operands with operators of one precedence between them, or `several` values.
 fn read_expr(pair: Pair<'_, Rule>) -> Result<ast::Expr, Diagnostic> {
+    if pair.as_rule() == Rule::several {
+        let span = span(&pair);
+        let items = children(pair).map(read_expr).collect::<Result<_, _>>()?;
+        return Ok(ast::Expr { kind: ExprKind::Several(items), span });
+    }
     let read_operand = |pair: Pair<'_, Rule>| match pair.as_rule() {
         Rule::term => read_expr(pair),
         _ => read_factor(pair),

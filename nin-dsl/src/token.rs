@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     GroupOpen,
     /// Its `)`.
     GroupClose,
+    /// `,` in an expression.
+    GroupComma,
     /// `<`.
     ChainOpen,
     /// `>`.

@@ -35,9 +35,15 @@ fn values(kind: Kind) -> &'static str {
     match kind {
         Kind::Channels | Kind::Positive => "whole, at least 1",
         Kind::ChannelList => "one or more, whole, at least 1",
-        Kind::Padding => "whole, at least 0, or `same`",
-        Kind::PoolPadding => "whole, from 0 to half the kernel",
+        Kind::Sides => "whole, at least 1; one, or (vertical, horizontal)",
+        Kind::Padding => {
+            "whole, at least 0; one, (vertical, horizontal) or (top, left, bottom, right); or `same`"
+        }
+        Kind::PoolPadding => {
+            "whole, from 0 to half the kernel; one, (vertical, horizontal) or (top, left, bottom, right)"
+        }
         Kind::Rounding => "`floor` or `ceil`",
+        Kind::Counting => "`real` or `window`",
         Kind::Switch => "0 or 1",
         Kind::Probability => "at least 0, below 1",
         Kind::NonNegative => "at least 0",

@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array4, ArrayD, ArrayView1, ArrayView4, Axis, Ix2, IxDyn, NdFloat, arr0};
 use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op, WeightId};
-use nin_dsl::shape::{Shape, Window};
+use nin_dsl::shape::{Count, Shape, Window};
 
+use self::conv::Conv;
 pub use self::margin::{switch_margin, switch_margins};
 use crate::compiler::autodiff::{self, Tensor, TrainNode, TrainOp};
 use crate::compiler::dropout;
@@ -228,11 +229,11 @@ impl<T: NdFloat> Run<'_, '_, T> {
             }
             TrainOp::Statistics(_) => norm::statistics(read(0)).into_dyn(),
             TrainOp::KernelGrad(id) => {
-                let Op::Conv { window, weight, .. } = self.graph.node(id).op else {
+                let Op::Conv { window, groups, weight, .. } = self.graph.node(id).op else {
                     panic!("{id} has no kernel (a bug in nin)");
                 };
-                let kernel = self.kernel(id);
-                let grad = conv::kernel_grad(window, kernel.dim(), read(0), read(1));
+                let (conv, dims) = (Conv { window, groups }, self.kernel(id).dim());
+                let grad = conv::kernel_grad(conv, dims, read(0), read(1));
                 let dims = self.graph.weight(weight).dims.clone();
                 grad.into_shape_with_order(dims).expect("a kernel keeps its elements")
             }
@@ -250,12 +251,13 @@ impl<T: NdFloat> Run<'_, '_, T> {
         let pixels = (shape.height(), shape.width());
         match self.graph.node(id).op {
             Op::Input | Op::Add | Op::Concat | Op::Mul => unreachable!("{id} has not one operand"),
-            Op::Conv { window, bias, .. } => {
+            Op::Conv { window, groups, bias, .. } => {
                 let bias = bias.map_or_else(
                     || Array1::zeros(shape.channels()),
                     |id| Array1::from_iter(self.inputs.weights[id.index()].iter().copied()),
                 );
-                conv::forward(window, self.kernel(id), bias.view(), x, pixels)
+                let conv = Conv { window, groups };
+                conv::forward(conv, self.kernel(id), bias.view(), x, pixels)
             }
             // A NaN is not less than zero, and stays.
             Op::Relu => x.mapv(|x| if x < T::zero() { T::zero() } else { x }),
@@ -266,8 +268,10 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 x.mapv(|x| if x <= T::zero() { x.exp_m1() * number(alpha) } else { x })
             }
             Op::MaxPool { window, .. } => pool::max(window, x, pixels),
-            Op::AvgPool { window, .. } => pool::mean(window, x, pixels),
-            Op::GlobalAvgPool => pool::mean(whole(conv::pixels(&x)), x, (1, 1)),
+            Op::AvgPool { window, count, .. } => pool::mean((window, count), x, pixels),
+            Op::GlobalAvgPool => {
+                pool::mean((Window::whole(conv::pixels(&x)), Count::Real), x, (1, 1))
+            }
             Op::Dropout { p, index } => self.drop_elements(p, index, x),
             Op::BatchNorm { eps, weights, .. } => {
                 let normalised = match statistics {
@@ -296,7 +300,9 @@ impl<T: NdFloat> Run<'_, '_, T> {
         let pixels = (shape.height(), shape.width());
         let saved = || self.read(tensors[0]);
         match self.graph.node(id).op {
-            Op::Conv { window, .. } => conv::input_grad(window, self.kernel(id), grad, pixels),
+            Op::Conv { window, groups, .. } => {
+                conv::input_grad(Conv { window, groups }, self.kernel(id), grad, pixels)
+            }
             Op::Relu => {
                 let mut masked = grad.to_owned();
                 masked.zip_mut_with(&saved(), |grad, &value| {
@@ -321,8 +327,10 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 scaled
             }
             Op::MaxPool { window, .. } => pool::max_grad(window, saved(), grad),
-            Op::AvgPool { window, .. } => pool::mean_grad(window, grad, pixels),
-            Op::GlobalAvgPool => pool::mean_grad(whole(pixels), grad, pixels),
+            Op::AvgPool { window, count, .. } => pool::mean_grad((window, count), grad, pixels),
+            Op::GlobalAvgPool => {
+                pool::mean_grad((Window::whole(pixels), Count::Real), grad, pixels)
+            }
             Op::Dropout { p, index } => self.drop_elements(p, index, grad),
             Op::BatchNorm { eps, weights, .. } => {
                 let statistics = tensors[1];
@@ -353,7 +361,8 @@ impl<T: NdFloat> Run<'_, '_, T> {
             panic!("{id} has no kernel (a bug in nin)");
         };
         let (out, fan_in) = (self.graph.weight(weight).dims[0], self.graph.weight(weight).fan_in());
-        let dims = (out, fan_in / window.taps(), window.kernel.0, window.kernel.1);
+        let (kernel_h, kernel_w) = window.kernel();
+        let dims = (out, fan_in / window.taps(), kernel_h, kernel_w);
         let kernel = self.inputs.weights[weight.index()].view();
         kernel.into_shape_with_order(dims).expect("a kernel has its elements, in standard layout")
     }
@@ -409,11 +418,6 @@ impl<T: NdFloat> Run<'_, '_, T> {
         let value = value.unwrap_or_else(|| panic!("{tensor} is read before it is computed"));
         maps(shape, value)
     }
-}
-
-/// The window that is the whole map.
-fn whole(kernel: (usize, usize)) -> Window {
-    Window { kernel, stride: 1, pad: 0 }
 }
 
 /// Activations of a shape as `[N, C, H, W]`.

@@ -135,7 +135,13 @@ pub(crate) fn field([rows, columns]: [u64; 2]) -> String {
 pub(crate) fn arguments(layer: &Layer) -> String {
     let one = |(name, arg): &(&str, Arg)| match arg {
         Arg::Number(number) => format!("{name} {number}"),
-        Arg::List(list) => list.iter().map(i64::to_string).collect::<Vec<_>>().join("-"),
+        Arg::List(list) => {
+            let numbers: Vec<String> = list.iter().map(i64::to_string).collect();
+            match *name {
+                "channels" => numbers.join("-"),
+                _ => format!("{name} ({})", numbers.join(", ")),
+            }
+        }
     };
     // The input's arguments are its shape, which the table has already.
     let args = if layer.word == "input" { &[][..] } else { layer.args.as_slice() };
@@ -212,11 +218,12 @@ pub(crate) fn number(number: Number) -> Value {
     }
 }
 
-/// An argument as JSON: a window's kernel and stride for each axis, its padding for each side.
+/// An argument as JSON: a window's kernel, stride and dilation for each axis, its padding for each side.
 fn argument(name: &str, arg: &Arg) -> Value {
     match (name, arg) {
-        ("kernel" | "stride", Arg::Number(value)) => vec![number(*value); 2].into(),
+        ("kernel" | "stride" | "dilation", Arg::Number(value)) => vec![number(*value); 2].into(),
         ("pad", Arg::Number(value)) => vec![number(*value); 4].into(),
+        ("pad", Arg::List(axes)) if axes.len() == 2 => json!([axes[0], axes[1], axes[0], axes[1]]),
         (_, Arg::Number(value)) => number(*value),
         (_, Arg::List(list)) => json!(list),
     }

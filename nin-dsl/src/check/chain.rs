@@ -8,7 +8,7 @@ use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, list, nearest};
 use crate::graph::{BuildError, Builder, Cursor, Graph, Join, Op};
 use crate::layer::{self, Args, Layer, Takes, Yields};
-use crate::shape::{Round, Shape};
+use crate::shape::{Round, Shape, Slide};
 
 /// Where a chain has got to.
 #[derive(Clone, Copy)]
@@ -361,6 +361,21 @@ fn refused(error: &BuildError, call: &ast::Call, args: &Args) -> Diagnostic {
                 .label(span, format!("the input here is {input}"))
                 .help("use a smaller kernel or more padding, or pool less before it")
         }
+        BuildError::Groups { groups, inputs, outputs } => {
+            let span = args.written("groups").unwrap_or(call.span);
+            let divide =
+                |groups: &usize| inputs.is_multiple_of(*groups) && outputs.is_multiple_of(*groups);
+            let below = (1..*groups).rev().find(divide);
+            let above = (groups + 1..=*inputs.min(outputs)).find(divide);
+            let near: Vec<String> = below
+                .into_iter()
+                .chain(above)
+                .map(|groups| format!("`groups = {groups}`"))
+                .collect();
+            Diagnostic::new(Code::Groups, message)
+                .label(span, format!("reads {inputs} channels and leaves {outputs}"))
+                .help(format!("{} would", near.join(" or ")))
+        }
         BuildError::Activation { .. } | BuildError::Parameters { .. } => {
             Diagnostic::new(Code::TooLarge, message).label(call.span, "too large")
         }
@@ -374,7 +389,7 @@ fn refused(error: &BuildError, call: &ast::Call, args: &Args) -> Diagnostic {
 fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> {
     let window = match op {
         Op::MaxPool { window, round: Round::Floor }
-        | Op::AvgPool { window, round: Round::Floor } => window,
+        | Op::AvgPool { window, round: Round::Floor, .. } => window,
         Op::MaxPool { round: Round::Ceil, .. }
         | Op::AvgPool { round: Round::Ceil, .. }
         | Op::Input
@@ -391,11 +406,11 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
         | Op::Mul => return None,
     };
     // The last rows of the padded input are padding: only what exceeds it is lost.
-    let dropped = |size: usize, kernel: usize| {
-        ((size + 2 * window.pad - kernel) % window.stride).saturating_sub(window.pad)
+    let dropped = |size: usize, slide: Slide| {
+        ((slide.padded(size) - slide.reach()) % slide.stride).saturating_sub(slide.pad[1])
     };
-    let rows = dropped(input.height(), window.kernel.0);
-    let columns = dropped(input.width(), window.kernel.1);
+    let rows = dropped(input.height(), window.y);
+    let columns = dropped(input.width(), window.x);
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let lost = match (rows, columns) {
         (0, 0) => return None,

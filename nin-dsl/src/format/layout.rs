@@ -132,6 +132,7 @@ fn depths(depth: usize, kind: Kind, next: Option<Kind>) -> (usize, usize) {
         | Kind::Comma
         | Kind::GroupOpen
         | Kind::GroupClose
+        | Kind::GroupComma
         | Kind::Doc
         | Kind::Comment => (depth, depth),
     }
@@ -182,7 +183,8 @@ impl Writer {
 /// Whether a blank stands between two tokens.
 fn is_apart(last: Kind, next: Kind) -> bool {
     let after = !matches!(last, Kind::ListOpen | Kind::GroupOpen | Kind::Negation);
-    let before = !matches!(next, Kind::ListOpen | Kind::ListClose | Kind::GroupClose | Kind::Comma);
+    let closes = matches!(next, Kind::ListClose | Kind::GroupClose);
+    let before = !closes && !matches!(next, Kind::ListOpen | Kind::Comma | Kind::GroupComma);
     after && before
 }
 

@@ -9,7 +9,7 @@ use super::{
     Op, Role, Weight, WeightId,
 };
 use crate::limits;
-use crate::shape::{Round, Shape, Window};
+use crate::shape::{Count, Round, Shape, Window};
 use crate::span::Span;
 
 /// Appends ops to a graph, layer by layer. Each reads the one before it, unless [`Builder::resume`] went elsewhere.
@@ -29,6 +29,26 @@ pub struct Builder {
     branches: Vec<Cursor>,
 }
 
+/// A convolution to append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convolution {
+    /// Output channels.
+    pub channels: usize,
+    /// Kernel, stride, padding and dilation.
+    pub window: Window,
+    /// Groups of channels; at least 1.
+    pub groups: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+}
+
+impl Convolution {
+    /// One over all input channels, with a bias.
+    pub fn new(channels: usize, window: Window) -> Convolution {
+        Convolution { channels, window, groups: 1, bias: true }
+    }
+}
+
 /// Why an op cannot be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildError {
@@ -38,6 +58,15 @@ pub enum BuildError {
         window: Window,
         /// What it should slide over.
         input: Shape,
+    },
+    /// Groups of a convolution that do not divide its channels.
+    Groups {
+        /// Groups.
+        groups: usize,
+        /// Input channels.
+        inputs: usize,
+        /// Output channels.
+        outputs: usize,
     },
     /// More than [`limits::ACTIVATION_ELEMENTS`] numbers in one activation.
     Activation {
@@ -62,13 +91,29 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::NoWindow { window, input } => {
-                let (kernel_h, kernel_w) = window.kernel;
-                let (h, w) = (input.height() + 2 * window.pad, input.width() + 2 * window.pad);
-                write!(f, "a {kernel_h}x{kernel_w} window does not fit in {h}x{w} pixels")?;
-                match window.pad {
-                    0 => Ok(()),
-                    pad => write!(f, " ({}x{} padded by {pad})", input.height(), input.width()),
+                let Window { y, x } = window;
+                write!(f, "a {}x{} window ", y.kernel, x.kernel)?;
+                if (y.dilation, x.dilation) != (1, 1) {
+                    write!(f, "with gaps, {}x{} pixels, ", y.reach(), x.reach())?;
                 }
+                let (h, w) = (y.padded(input.height()), x.padded(input.width()));
+                write!(f, "does not fit in {h}x{w} pixels")?;
+                if y.pad == [0; 2] && x.pad == [0; 2] {
+                    return Ok(());
+                }
+                write!(f, " ({}x{} padded by ", input.height(), input.width())?;
+                let ([top, bottom], [left, right]) = (y.pad, x.pad);
+                match [left, bottom, right] == [top; 3] {
+                    true => write!(f, "{top})"),
+                    false => write!(f, "{top} above, {left} left, {bottom} below, {right} right)"),
+                }
+            }
+            BuildError::Groups { groups, inputs, outputs } => {
+                let parts = [("input", inputs), ("output", outputs)];
+                let left = parts.iter().filter(|(_, channels)| !channels.is_multiple_of(*groups));
+                let left: Vec<String> =
+                    left.map(|(what, channels)| format!("{channels} {what} channels")).collect();
+                write!(f, "{groups} groups do not divide {}", left.join(" and "))
             }
             BuildError::Activation { dims: [c, h, w] } => {
                 let limit = limits::ACTIVATION_ELEMENTS;
@@ -175,22 +220,21 @@ impl Builder {
         Ok(())
     }
 
-    /// A convolution to `channels` channels. `part` tells the convolutions of one layer apart in their weights' names.
+    /// A convolution. `part` tells the convolutions of one layer apart in their weights' names.
     ///
     /// # Errors
-    /// If no window fits, or the result or the weights are too large.
-    pub fn conv(
-        &mut self,
-        part: Option<&str>,
-        channels: usize,
-        window: Window,
-        bias: bool,
-    ) -> Result<(), BuildError> {
+    /// If groups do not divide the channels, no window fits, or the result or the weights are too large.
+    pub fn conv(&mut self, part: Option<&str>, conv: Convolution) -> Result<(), BuildError> {
+        let Convolution { channels, window, groups, bias } = conv;
+        let inputs = self.shape().channels();
+        if !inputs.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
+            return Err(BuildError::Groups { groups, inputs, outputs: channels });
+        }
         let (h, w) = self.windows(window, Round::Floor)?;
         let shape = map(channels, h, w)?;
-        let (kernel_h, kernel_w) = window.kernel;
-        let dims = vec![channels, self.shape().channels(), kernel_h, kernel_w];
-        self.push_conv(part, window, shape, dims, bias)
+        let (kernel_h, kernel_w) = window.kernel();
+        let dims = vec![channels, inputs / groups, kernel_h, kernel_w];
+        self.push_conv(part, (window, groups), shape, dims, bias)
     }
 
     /// A fully connected layer of `n` outputs: the convolution whose window is the whole input.
@@ -199,9 +243,9 @@ impl Builder {
     /// If the result or the weights are too large.
     pub fn fully_connected(&mut self, n: usize, bias: bool) -> Result<(), BuildError> {
         let input = self.shape();
-        let window = Window { kernel: (input.height(), input.width()), stride: 1, pad: 0 };
+        let window = Window::whole((input.height(), input.width()));
         map(n, 1, 1)?;
-        self.push_conv(None, window, Shape::Vector { n }, vec![n, input.elements()], bias)
+        self.push_conv(None, (window, 1), Shape::Vector { n }, vec![n, input.elements()], bias)
     }
 
     /// `max(x, 0)`.
@@ -230,12 +274,17 @@ impl Builder {
         self.pool(Op::MaxPool { window, round }, window, round)
     }
 
-    /// A mean over the real pixels of a window.
+    /// A mean over a window.
     ///
     /// # Errors
     /// If no window fits, or the result is too large.
-    pub fn avg_pool(&mut self, window: Window, round: Round) -> Result<(), BuildError> {
-        self.pool(Op::AvgPool { window, round }, window, round)
+    pub fn avg_pool(
+        &mut self,
+        window: Window,
+        round: Round,
+        count: Count,
+    ) -> Result<(), BuildError> {
+        self.pool(Op::AvgPool { window, round, count }, window, round)
     }
 
     /// A mean over each channel.
@@ -298,7 +347,7 @@ impl Builder {
     fn pool(&mut self, op: Op, window: Window, round: Round) -> Result<(), BuildError> {
         let (h, w) = self.windows(window, round)?;
         let shape = map(self.shape().channels(), h, w)?;
-        self.push(op, shape, window.kernel.into(), window.stride);
+        self.push_windows(op, shape, window);
         Ok(())
     }
 
@@ -312,7 +361,7 @@ impl Builder {
     fn push_conv(
         &mut self,
         part: Option<&str>,
-        window: Window,
+        (window, groups): (Window, usize),
         shape: Shape,
         dims: Vec<usize>,
         bias: bool,
@@ -328,8 +377,7 @@ impl Builder {
         let weight = self.push_weight(format!("{prefix}.weight"), dims, Role::Kernel);
         let bias =
             bias.then(|| self.push_weight(format!("{prefix}.bias"), vec![channels], Role::Bias));
-        let op = Op::Conv { window, weight, bias };
-        self.push(op, shape, window.kernel.into(), window.stride);
+        self.push_windows(Op::Conv { window, groups, weight, bias }, shape, window);
         Ok(())
     }
 
@@ -356,8 +404,19 @@ impl Builder {
 
     /// Appends a node that reads the value at the cursor, in windows of `sides` pixels that move by `stride`.
     fn push(&mut self, op: Op, shape: Shape, sides: [usize; 2], stride: usize) {
+        self.push_seeing(op, shape, self.at.windows(sides, [stride; 2]));
+    }
+
+    /// Appends a node that reads the value at the cursor in windows.
+    fn push_windows(&mut self, op: Op, shape: Shape, Window { y, x }: Window) {
+        let seen = self.at.windows([y.reach(), x.reach()], [y.stride, x.stride]);
+        self.push_seeing(op, shape, seen);
+    }
+
+    /// Appends a node that reads the value at the cursor; `seen` is what it sees.
+    fn push_seeing(&mut self, op: Op, shape: Shape, seen: Cursor) {
         let inputs = self.at.node.into_iter().collect();
-        self.append(op, inputs, shape, self.at.windows(sides, stride));
+        self.append(op, inputs, shape, seen);
     }
 
     /// Appends a node and goes on behind it; `seen` is what it sees.

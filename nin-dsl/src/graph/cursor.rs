@@ -18,13 +18,13 @@ impl Cursor {
     /// Before the input.
     pub(super) const START: Cursor = Cursor { node: None, field: [1; 2], jump: [1; 2] };
 
-    /// What windows of `sides` pixels see that move by `stride` over this value.
-    pub(super) fn windows(self, sides: [usize; 2], stride: usize) -> Cursor {
+    /// What windows of `sides` pixels see that move by `strides` over this value.
+    pub(super) fn windows(self, sides: [usize; 2], strides: [usize; 2]) -> Cursor {
         let reach = |axis: usize| (sides[axis] as u64 - 1).saturating_mul(self.jump[axis]);
         Cursor {
             node: self.node,
             field: [0, 1].map(|axis| self.field[axis].saturating_add(reach(axis))),
-            jump: self.jump.map(|jump| jump.saturating_mul(stride as u64)),
+            jump: [0, 1].map(|axis| self.jump[axis].saturating_mul(strides[axis] as u64)),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Graph, NodeId, Op};
+use crate::shape::Count;
 
 impl fmt::Display for Graph {
     /// One line a node: `nin show --stage graph`.
@@ -37,16 +38,23 @@ impl Graph {
         let operand = inputs.join(", ");
         match self.node(id).op {
             Op::Input => "input".to_owned(),
-            Op::Conv { window, weight, bias } => {
+            Op::Conv { window, groups, weight, bias } => {
                 let name = self.weight(weight).name.trim_end_matches(".weight");
                 let bias = if bias.is_some() { "" } else { " no bias" };
-                format!("conv({operand}) {window} {name}{bias}")
+                let groups =
+                    if groups == 1 { String::new() } else { format!(" in {groups} groups") };
+                format!("conv({operand}) {window}{groups} {name}{bias}")
             }
             Op::Relu => format!("relu({operand})"),
             Op::LeakyRelu { slope } => format!("leaky_relu({operand}) slope {slope}"),
             Op::Elu { alpha } => format!("elu({operand}) alpha {alpha}"),
             Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
-            Op::AvgPool { window, round } => format!("avgpool({operand}) {window} {round}"),
+            Op::AvgPool { window, round, count: Count::Real } => {
+                format!("avgpool({operand}) {window} {round}")
+            }
+            Op::AvgPool { window, round, count: Count::Window } => {
+                format!("avgpool({operand}) {window} {round} counts padding")
+            }
             Op::GlobalAvgPool => format!("gap({operand})"),
             Op::Dropout { p, index } => format!("dropout({operand}) p {p} mask {index}"),
             Op::BatchNorm { eps, momentum, .. } => {

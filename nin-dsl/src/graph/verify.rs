@@ -28,23 +28,30 @@ impl Graph {
             let expected = match (node.op, input) {
                 (Op::Input, None) => Some(node.shape),
                 (Op::Input, Some(_)) | (_, None) => None,
-                (Op::Conv { window, weight, bias }, Some(input)) => {
+                (Op::Conv { window, groups, weight, bias }, Some(input)) => {
                     read[weight.index()] += 1;
                     let weight = self.weight(weight);
                     let channels = weight.dims[0];
+                    let divides = |channels: usize| channels.is_multiple_of(groups);
+                    assert!(
+                        divides(channels) && divides(input.channels()),
+                        "{id}: {groups} groups"
+                    );
                     assert_eq!(weight.node, id, "{id} is not the reader of {}", weight.name);
-                    assert_eq!(weight.fan_in(), window.taps() * input.channels(), "{id}: fan-in");
+                    let seen = window.taps() * input.channels() / groups;
+                    assert_eq!(weight.fan_in(), seen, "{id}: fan-in");
                     if let Some(bias) = bias {
                         read[bias.index()] += 1;
                         assert_eq!(self.weight(bias).dims, [channels], "{id}: bias");
                     }
                     conv_output(node.shape, input, window, channels)
                 }
-                (Op::MaxPool { window, round } | Op::AvgPool { window, round }, Some(input)) => {
-                    window
-                        .output((input.height(), input.width()), round)
-                        .map(|(h, w)| Shape::map(input.channels(), h, w))
-                }
+                (
+                    Op::MaxPool { window, round } | Op::AvgPool { window, round, .. },
+                    Some(input),
+                ) => window
+                    .output((input.height(), input.width()), round)
+                    .map(|(h, w)| Shape::map(input.channels(), h, w)),
                 (Op::Relu, Some(input)) => Some(input),
                 (Op::LeakyRelu { slope }, Some(input)) => {
                     assert!(slope >= 0.0 && slope.is_finite(), "{id}: slope {slope}");
@@ -106,8 +113,7 @@ fn conv_output(claimed: Shape, input: Shape, window: Window, channels: usize) ->
     let size = (input.height(), input.width());
     match claimed {
         Shape::Vector { .. } => {
-            let whole = Window { kernel: size, stride: 1, pad: 0 };
-            (window == whole).then_some(Shape::Vector { n: channels })
+            (window == Window::whole(size)).then_some(Shape::Vector { n: channels })
         }
         Shape::Map { .. } => {
             window.output(size, Round::Floor).map(|(h, w)| Shape::map(channels, h, w))

@@ -6,7 +6,7 @@ use crate::diagnostic::{Code, Diagnostic, list, nearest};
 use crate::eval::{Scope, VALUE_WORDS, evaluate};
 use crate::graph::{self, Number};
 use crate::limits;
-use crate::shape::{Round, Window};
+use crate::shape::{Count, Round, Slide, Window};
 use crate::span::Span;
 
 /// The resolved arguments of one call: every one of its layer's, in order, each in range.
@@ -60,9 +60,24 @@ impl Args {
         }
     }
 
-    /// Kernel, stride and padding.
+    /// Kernel, stride, padding and dilation, if the layer has one.
     pub(crate) fn window(&self) -> Window {
-        Window::square(self.size("kernel"), self.size("stride"), self.size("pad"))
+        let [kernel, stride] = ["kernel", "stride"].map(|key| pair(&self.bound(key).value));
+        let dilation = self.0.iter().find(|bound| bound.arg.key == "dilation");
+        let dilation = dilation.map_or([1; 2], |bound| pair(&bound.value));
+        let [top, left, bottom, right] = four(&self.bound("pad").value);
+        let axis = |axis: usize, pad: [usize; 2]| Slide {
+            kernel: kernel[axis],
+            stride: stride[axis],
+            pad,
+            dilation: dilation[axis],
+        };
+        Window { y: axis(0, [top, bottom]), x: axis(1, [left, right]) }
+    }
+
+    /// What a mean's sum is divided by.
+    pub(crate) fn count(&self) -> Count {
+        if self.switch("count") { Count::Window } else { Count::Real }
     }
 
     /// How the output size is rounded.
@@ -78,6 +93,35 @@ impl Args {
     /// Keys and values, for [`graph::Layer::args`].
     pub(crate) fn resolved(&self) -> Vec<(&'static str, graph::Arg)> {
         self.0.iter().map(|bound| (bound.arg.key, bound.value.clone())).collect()
+    }
+}
+
+/// One number for each axis: vertical, horizontal.
+fn pair(arg: &graph::Arg) -> [usize; 2] {
+    let [vertical, horizontal, ..] = four(arg);
+    [vertical, horizontal]
+}
+
+/// One number for each side: top, left, bottom, right.
+fn four(arg: &graph::Arg) -> [usize; 4] {
+    match arg {
+        graph::Arg::Number(Number::Whole(n)) => [size(*n); 4],
+        graph::Arg::List(list) => match list[..] {
+            [vertical, horizontal] => [vertical, horizontal, vertical, horizontal].map(size),
+            [top, left, bottom, right] => [top, left, bottom, right].map(size),
+            _ => panic!("{list:?} are no sides (a bug in nin)"),
+        },
+        graph::Arg::Number(Number::Real(x)) => panic!("{x} is not whole (a bug in nin)"),
+    }
+}
+
+/// Numbers for axes or sides, no more of them than differ.
+fn sides(numbers: &[i64]) -> graph::Arg {
+    match *numbers {
+        [all] => whole_arg(all),
+        [top, left, bottom, right] if (top, left) == (bottom, right) => sides(&[top, left]),
+        [vertical, horizontal] if vertical == horizontal => whole_arg(vertical),
+        _ => graph::Arg::List(numbers.to_vec()),
     }
 }
 
@@ -129,9 +173,13 @@ pub(crate) fn bind(
     let slots = assign(&Signature::of(layer), call, scope, sink);
     let mut resolved: Vec<Bound> = Vec::with_capacity(layer.args.len());
     let mut missing = vec![];
-    for (arg, written) in layer.args.iter().zip(&slots) {
-        let kernel = resolved.iter().find(|bound| bound.arg.key == "kernel");
-        let mut judge = Judge { word: layer.word, arg, call, kernel, scope, sink };
+    // How much padding there may be, or is, depends on the rest of the window.
+    let is_padding = |arg: &Arg| matches!(arg.kind, Kind::Padding | Kind::PoolPadding);
+    let args = || layer.args.iter().zip(&slots);
+    let (last, first): (Vec<_>, Vec<_>) = args().partition(|(arg, _)| is_padding(arg));
+    for (arg, written) in first.into_iter().chain(last) {
+        let earlier = &resolved;
+        let mut judge = Judge { word: layer.word, arg, call, earlier, scope, sink };
         let value = match (written.as_slice(), arg.default) {
             ([], Default::Required) => {
                 missing.push(arg);
@@ -156,6 +204,8 @@ pub(crate) fn bind(
             &format!("`{}`", layer.usage()),
         ));
     }
+    let place = |bound: &Bound| layer.args.iter().position(|arg| arg.key == bound.arg.key);
+    resolved.sort_by_key(place);
     (sink.len() == errors_before && resolved.len() == layer.args.len()).then_some(Args(resolved))
 }
 
@@ -217,7 +267,10 @@ fn default_value(
         Default::Required => None,
         Default::Whole(n) => Some(graph::Arg::Number(Number::Whole(n))),
         Default::Real(x) => Some(graph::Arg::Number(Number::Real(x))),
-        Default::Word("same") => judge.same(judge.kernel?.written.unwrap_or(judge.call.word.span)),
+        Default::Word("same") => {
+            let kernel = judge.earlier("kernel")?;
+            judge.same(kernel.written.unwrap_or(judge.call.word.span))
+        }
         Default::Word(word) => Some(flag(word == "ceil")),
         Default::Of(key) => {
             earlier.iter().find(|bound| bound.arg.key == key).map(|bound| bound.value.clone())
@@ -234,8 +287,8 @@ struct Judge<'a, 's> {
     word: &'static str,
     arg: &'static Arg,
     call: &'a ast::Call,
-    /// The layer's kernel, where it is known by now.
-    kernel: Option<&'a Bound>,
+    /// What is known by now of the layer's other arguments.
+    earlier: &'a [Bound],
     scope: &'a mut Scope<'s>,
     sink: &'a mut Vec<Diagnostic>,
 }
@@ -250,17 +303,27 @@ impl Judge<'_, '_> {
                 all.into_iter().collect::<Option<_>>().map(graph::Arg::List)
             }
             Kind::Positive => self.whole(expr, 1).map(whole_arg),
+            Kind::Sides => self.sides(expr, (1, &[2])).map(|numbers| sides(&numbers)),
             Kind::Padding if word(expr) == Some("same") => self.same(expr.span),
-            Kind::Padding => self.whole(expr, 0).map(whole_arg),
+            Kind::Padding => self.sides(expr, (0, &[2, 4])).map(|numbers| sides(&numbers)),
             Kind::PoolPadding => {
-                let pad = self.whole(expr, 0)?;
-                self.pool_padding(pad, expr.span)
+                let pads = self.sides(expr, (0, &[2, 4]))?;
+                self.pool_padding(&pads, expr)
             }
             Kind::Rounding => match word(expr) {
                 Some(word @ ("floor" | "ceil")) => Some(flag(word == "ceil")),
                 _ => {
                     self.scope.mark_used(expr);
                     self.wrong_kind(expr.span, "`floor` or `ceil`", None)
+                }
+            },
+            Kind::Counting => match &expr.kind {
+                ast::ExprKind::Name(word) if word == "real" || word == "window" => {
+                    Some(flag(word == "window"))
+                }
+                _ => {
+                    self.scope.mark_used(expr);
+                    self.wrong_kind(expr.span, "`real` or `window`", None)
                 }
             },
             Kind::Switch => {
@@ -288,10 +351,34 @@ impl Judge<'_, '_> {
         }
     }
 
+    /// A whole number of at least `least`, or as many of them as one of `counts` says.
+    fn sides(&mut self, expr: &ast::Expr, (least, counts): (i64, &[usize])) -> Option<Vec<i64>> {
+        let ast::ExprKind::Several(items) = &expr.kind else {
+            return self.whole(expr, least).map(|number| vec![number]);
+        };
+        if !counts.contains(&items.len()) {
+            self.scope.mark_used(expr);
+            let wanted = match counts {
+                [_] => "one number or two, `(vertical, horizontal)`",
+                _ => {
+                    "one number, two, `(vertical, horizontal)`, or four, `(top, left, bottom, right)`"
+                }
+            };
+            return self.wrong_kind(expr.span, wanted, Some(items.len().to_string()));
+        }
+        // All are judged before the first failure counts.
+        let numbers: Vec<_> = items.iter().map(|item| self.whole(item, least)).collect();
+        numbers.into_iter().collect()
+    }
+
     /// A whole number of at least `least`.
     fn whole(&mut self, expr: &ast::Expr, least: i64) -> Option<i64> {
         if let Some(word) = word(expr) {
             return self.wrong_kind(expr.span, "a number", Some(format!("`{word}`")));
+        }
+        if let ast::ExprKind::Several(items) = &expr.kind {
+            self.scope.mark_used(expr);
+            return self.wrong_kind(expr.span, "one number", Some(items.len().to_string()));
         }
         let most = limits::ACTIVATION_ELEMENTS.cast_signed();
         match evaluate(expr, self.scope, self.sink)? {
@@ -315,6 +402,10 @@ impl Judge<'_, '_> {
         fits: impl Fn(f64) -> bool,
         range: &str,
     ) -> Option<graph::Arg> {
+        if let ast::ExprKind::Several(items) = &expr.kind {
+            self.scope.mark_used(expr);
+            return self.wrong_kind(expr.span, "one number", Some(items.len().to_string()));
+        }
         let number = evaluate(expr, self.scope, self.sink)?;
         if !fits(number.as_f64()) {
             return self.out_of_range(expr.span, number, range);
@@ -324,25 +415,45 @@ impl Judge<'_, '_> {
 
     /// `pad = same`, blamed on `span`. Without a known kernel there is nothing to say.
     fn same(&mut self, span: Span) -> Option<graph::Arg> {
-        let kernel = kernel_size(self.kernel?)?;
-        if kernel % 2 == 1 {
-            return Some(whole_arg((kernel - 1) / 2));
-        }
-        let message = format!("`pad = same` needs an odd kernel, not {kernel}");
+        let kernel = pair(&self.earlier("kernel")?.value);
+        let dilation = self.earlier("dilation").map_or([1; 2], |bound| pair(&bound.value));
+        let Some(&even) = kernel.iter().find(|&kernel| kernel % 2 == 0) else {
+            let pads = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) / 2);
+            return Some(sides(&pads.map(|pad| pad as i64)));
+        };
+        let [ky, kx] = kernel;
+        let (shown, odd) = match ky == kx {
+            true => (ky.to_string(), (ky + 1).to_string()),
+            false => (format!("({ky}, {kx})"), format!("({}, {})", ky | 1, kx | 1)),
+        };
+        let message = format!("`pad = same` needs an odd kernel, not {shown}");
         let diagnostic = Diagnostic::new(Code::EvenSame, message)
-            .label(span, format!("(kernel - 1) / 2 = ({kernel} - 1) / 2 is not whole"))
-            .help(format!("use `kernel = {}`, or give the padding as a number", kernel + 1));
+            .label(span, format!("(kernel - 1) / 2 = ({even} - 1) / 2 is not whole"))
+            .help(format!("use `kernel = {odd}`, or give the padding as a number"));
         self.sink.push(diagnostic);
         None
     }
 
-    fn pool_padding(&mut self, pad: i64, span: Span) -> Option<graph::Arg> {
-        let kernel = kernel_size(self.kernel?)?;
-        if pad > kernel / 2 {
-            let range = format!("at most half the kernel, {kernel} / 2 = {}", kernel / 2);
-            return self.out_of_range(span, Number::Whole(pad), &range);
+    /// What is known of another argument.
+    fn earlier(&self, key: &str) -> Option<&'_ Bound> {
+        self.earlier.iter().find(|bound| bound.arg.key == key)
+    }
+
+    fn pool_padding(&mut self, pads: &[i64], expr: &ast::Expr) -> Option<graph::Arg> {
+        let kernel = pair(&self.earlier("kernel")?.value);
+        for (number, &pad) in pads.iter().enumerate() {
+            let axes = if pads.len() == 1 { &kernel[..] } else { &kernel[number % 2..][..1] };
+            let side = *axes.iter().min().expect("a kernel has sides (a bug in nin)");
+            if pad > (side / 2) as i64 {
+                let span = match &expr.kind {
+                    ast::ExprKind::Several(items) => items[number].span,
+                    _ => expr.span,
+                };
+                let range = format!("at most half the kernel, {side} / 2 = {}", side / 2);
+                return self.out_of_range(span, Number::Whole(pad), &range);
+            }
         }
-        Some(whole_arg(pad))
+        Some(sides(pads))
     }
 
     fn out_of_range<T>(&mut self, span: Span, value: Number, range: &str) -> Option<T> {
@@ -366,13 +477,6 @@ impl Judge<'_, '_> {
 
 fn whole_arg(n: i64) -> graph::Arg {
     graph::Arg::Number(Number::Whole(n))
-}
-
-fn kernel_size(kernel: &Bound) -> Option<i64> {
-    match kernel.value {
-        graph::Arg::Number(Number::Whole(n)) => Some(n),
-        _ => None,
-    }
 }
 
 /// The value word an expression is, if it is one.

@@ -1,18 +1,39 @@
-//! `conv(c, kernel = 3, stride = 1, pad = same, bias = 1)`: a linear convolution.
+//! `conv(c, kernel = 3, stride = 1, pad = same, bias = 1, groups = 1, dilation = 1)`: a linear convolution.
 
-use super::{Args, Layer, Takes, Yields, common};
-use crate::graph::{BuildError, Builder};
+use super::{Arg, Args, Default, Kind, Layer, Takes, Yields, common};
+use crate::graph::{BuildError, Builder, Convolution};
 
 pub(super) const LAYER: Layer = Layer {
     word: "conv",
-    summary: "Linear convolution (cross-correlation) over all input channels.",
+    summary: "Linear convolution (cross-correlation) over all input channels, or those of each group.",
     also: &["conv2d", "convolution", "convolution2d", "convolutional"],
-    args: &[common::CHANNELS, common::KERNEL, common::STRIDE, common::PAD, common::BIAS],
+    args: &[
+        common::CHANNELS,
+        common::KERNEL,
+        common::STRIDE,
+        common::PAD,
+        common::BIAS,
+        Arg {
+            name: "groups",
+            key: "groups",
+            also: &["group", "g", "numgroups", "cardinality"],
+            kind: Kind::Positive,
+            default: Default::Whole(1),
+            doc: "groups of channels, each of which reads its share of the input's; they divide both",
+        },
+        common::DILATION,
+    ],
     takes: Takes::Map,
     yields: Yields::Map,
     lower,
 };
 
 fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
-    build.conv(None, args.channels()[0], args.window(), args.switch("bias"))
+    let conv = Convolution {
+        channels: args.channels()[0],
+        window: args.window(),
+        groups: args.size("groups"),
+        bias: args.switch("bias"),
+    };
+    build.conv(None, conv)
 }

@@ -2,7 +2,7 @@
 //! Network In Network.
 
 use super::{Arg, Args, Kind, Layer, Takes, Yields, common};
-use crate::graph::{BuildError, Builder};
+use crate::graph::{BuildError, Builder, Convolution};
 use crate::shape::Window;
 
 pub(super) const LAYER: Layer = Layer {
@@ -27,7 +27,7 @@ fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
             0 => ("conv".to_owned(), args.window()),
             _ => (format!("cccp{i}"), Window::square(1, 1, 0)),
         };
-        build.conv(Some(&part), channels, window, true)?;
+        build.conv(Some(&part), Convolution::new(channels, window))?;
         build.relu();
     }
     Ok(())

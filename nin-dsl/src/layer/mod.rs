@@ -8,6 +8,7 @@ mod avgpool;
 mod batchnorm;
 mod concat;
 mod conv;
+mod depthwise;
 mod dropout;
 mod elu;
 mod fc;
@@ -28,6 +29,7 @@ use crate::graph::{BuildError, Builder, Join};
 pub const LAYERS: &[&Layer] = &[
     &input::LAYER,
     &conv::LAYER,
+    &depthwise::LAYER,
     &mlpconv::LAYER,
     &maxpool::LAYER,
     &avgpool::LAYER,
@@ -127,7 +129,7 @@ pub enum Yields {
 }
 
 /// An argument of a layer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Arg {
     /// Its name in a model.
     pub name: &'static str,
@@ -152,12 +154,17 @@ pub enum Kind {
     ChannelList,
     /// A whole number from 1.
     Positive,
-    /// A whole number from 0, or `same`: (kernel - 1) / 2, for an odd kernel. Resolved to a number.
+    /// A size of a window: a whole number from 1, or one for each axis.
+    Sides,
+    /// Whole numbers from 0, one for all sides, one for each axis or one for each side, or `same`: dilation * (kernel - 1) / 2,
+    /// for an odd kernel. Resolved to numbers.
     Padding,
-    /// A whole number from 0 to half the kernel.
+    /// Whole numbers from 0 to half the kernel, one for all sides, one for each axis or one for each side.
     PoolPadding,
     /// `floor` or `ceil`; resolved to 0 or 1.
     Rounding,
+    /// `real` or `window`; resolved to 0 or 1.
+    Counting,
     /// 0 or 1.
     Switch,
     /// A real number from 0, below 1.
@@ -179,7 +186,7 @@ pub enum Default {
     Whole(i64),
     /// A real number.
     Real(f64),
-    /// One of the words `same floor ceil`.
+    /// One of the words `same floor ceil real`.
     Word(&'static str),
     /// That of an earlier argument.
     Of(&'static str),
@@ -211,7 +218,7 @@ mod common {
         name: "kernel",
         key: "kernel",
         also: &["k", "kernelsize", "size"],
-        kind: Kind::Positive,
+        kind: Kind::Sides,
         default: Default::Whole(3),
         doc: "kernel height and width",
     };
@@ -219,9 +226,17 @@ mod common {
         name: "stride",
         key: "stride",
         also: &["s", "strides"],
-        kind: Kind::Positive,
+        kind: Kind::Sides,
         default: Default::Whole(1),
-        doc: "pixels between windows",
+        doc: "pixels from one window to the next",
+    };
+    pub(super) const DILATION: Arg = Arg {
+        name: "dilation",
+        key: "dilation",
+        also: &["d", "dilations", "dilationrate", "rate"],
+        kind: Kind::Sides,
+        default: Default::Whole(1),
+        doc: "pixels from one tap of the kernel to the next",
     };
     pub(super) const PAD: Arg = Arg {
         name: "pad",
@@ -229,7 +244,7 @@ mod common {
         also: &["p", "padding"],
         kind: Kind::Padding,
         default: Default::Word("same"),
-        doc: "zero pixels on every side",
+        doc: "zero pixels around the map",
     };
     pub(super) const BIAS: Arg = Arg {
         name: "bias",
@@ -245,7 +260,7 @@ mod common {
         Arg {
             kind: Kind::PoolPadding,
             default: Default::Whole(0),
-            doc: "pixels on every side that belong to no window's value",
+            doc: "pixels around the map that no value is made of",
             ..PAD
         },
         Arg {

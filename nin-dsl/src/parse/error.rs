@@ -161,7 +161,9 @@ fn expectations(rules: &[Rule]) -> Vec<String> {
             Rule::name => sure.push("a name"),
             Rule::param | Rule::slot => sure.push("a parameter"),
             Rule::arg => sure.push("an argument"),
-            Rule::expr | Rule::term | Rule::factor | Rule::number => sure.push("a value"),
+            Rule::value | Rule::several | Rule::expr | Rule::term | Rule::factor | Rule::number => {
+                sure.push("a value");
+            }
             Rule::comma => sure.push("`,`"),
             Rule::close => sure.push("`)`"),
             Rule::path => sure.push("a path"),

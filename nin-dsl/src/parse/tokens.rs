@@ -58,10 +58,12 @@ impl Walk<'_> {
                 self.children(pair, Around::List);
             }
             Rule::args | Rule::params | Rule::slots => self.children(pair, Around::List),
-            Rule::factor => self.children(pair, Around::Factor),
+            Rule::factor | Rule::several => self.children(pair, Around::Factor),
             Rule::file => self.file(pair),
             Rule::open => self.push(&pair, if list { Kind::ListOpen } else { Kind::GroupOpen }),
             Rule::close => self.push(&pair, if list { Kind::ListClose } else { Kind::GroupClose }),
+            // Several numbers are one value, which stays on its line.
+            Rule::comma if matches!(around, Around::Factor) => self.push(&pair, Kind::GroupComma),
             Rule::comma => self.push(&pair, Kind::Comma),
             Rule::chain_open => self.push(&pair, Kind::ChainOpen),
             Rule::chain_close => {

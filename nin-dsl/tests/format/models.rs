@@ -182,14 +182,27 @@ impl Writer {
                 let list: Vec<String> = (0..count).map(|_| self.whole(small, scope)).collect();
                 list.join(", ")
             }
-            Kind::Positive if arg.key == "kernel" => self.whole(kernel, scope),
-            Kind::Positive if arg.key == "stride" => self.whole(1, scope),
+            Kind::Sides if arg.key == "kernel" => self.sides(kernel, scope),
+            Kind::Sides if arg.key == "stride" => self.sides(1, scope),
+            Kind::Sides => self.sides(small, scope),
+            // They divide whatever channels there are.
+            Kind::Positive if arg.key == "groups" => self.whole(1, scope),
+            Kind::Positive if arg.key == "multiplier" => self.whole(small % 2 + 1, scope),
             Kind::Channels | Kind::Positive => self.whole(small, scope),
             Kind::Padding => "same".to_owned(),
-            Kind::PoolPadding => self.whole(kernel / 2, scope),
+            Kind::PoolPadding => self.sides(kernel / 2, scope),
             Kind::Rounding => self.dice.one(&["floor", "ceil"]).to_owned(),
+            Kind::Counting => self.dice.one(&["real", "window"]).to_owned(),
             Kind::Switch => self.dice.one(&["0", "1"]).to_owned(),
             Kind::Probability | Kind::NonNegative | Kind::Eps | Kind::Share => self.real(scope),
+        }
+    }
+
+    /// The same number for all sides, in one of the forms for that.
+    fn sides(&mut self, n: i64, scope: Scope) -> String {
+        match self.dice.below(3) {
+            0 => format!("({}, {})", self.whole(n, scope), self.whole(n, scope)),
+            _ => self.whole(n, scope),
         }
     }
 

@@ -45,6 +45,13 @@ nin! {
 };
 }
 
+fn n060_sides() {
+let _ =
+nin! {
+< input(3, 9, 8) maxpool(2, stride = (2, 1)) avgpool((3, 2), stride = (2, 3), pad = (1, 0)) gap >
+};
+}
+
 fn n061_dropout() {
 let _ =
 nin! {

@@ -26,7 +26,7 @@ use nin_dsl::shape::Shape;
 
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Block, Passes, Stage, StageOp};
-use crate::compiler::geometry::ConvGeometry;
+use crate::compiler::geometry::{self, ConvGeometry};
 use crate::compiler::kernel::{Registers, Tile, TileShape};
 use crate::compiler::{Checked, Elem};
 
@@ -76,7 +76,7 @@ pub struct ConvPlan {
     pub bias: Option<WeightId>,
     /// The batch normalisation that is merged into its forward panels and bias.
     pub norm: Option<NodeId>,
-    /// Where its bias, padded to whole panels, lies in the prepared buffer, in bytes. Biases are float32.
+    /// Where its bias lies in the prepared buffer, in bytes; what its last panel reads past it is padding. Biases are float32.
     pub bias_panels: Option<usize>,
 }
 
@@ -295,18 +295,21 @@ fn lay_out(parts: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
 }
 
 /// The geometry of a convolution node.
-fn geometry(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
-    let Op::Conv { window, .. } = graph.node(id).op else { return None };
+fn geometry_of(graph: &Graph, id: NodeId) -> Option<ConvGeometry> {
+    let Op::Conv { window, groups, .. } = graph.node(id).op else { return None };
     let input = graph.node(graph.operand(id)).shape;
     let output = graph.node(id).shape;
+    let (cin, cout) = (input.channels() / groups, output.channels() / groups);
+    let depthwise = geometry::is_depthwise(groups, cin, cout);
+    let (cout, groups) = if depthwise { (output.channels(), 1) } else { (cout, groups) };
     let geometry = ConvGeometry {
         input: (input.height(), input.width()),
         output: (output.height(), output.width()),
-        kernel: window.kernel,
-        stride: window.stride,
-        pad: window.pad,
-        cin: input.channels(),
-        cout: output.channels(),
+        window,
+        cin,
+        cout,
+        groups,
+        depthwise,
     };
     Some(geometry.normalised())
 }
@@ -323,7 +326,7 @@ fn convs(
     let mut convs = Vec::new();
     for id in graph.ids() {
         let (Op::Conv { weight, bias, .. }, Some(geometry)) =
-            (graph.node(id).op, geometry(graph, id))
+            (graph.node(id).op, geometry_of(graph, id))
         else {
             continue;
         };
@@ -374,14 +377,16 @@ fn tile(
     geometry: &ConvGeometry,
     (product, choice): (Product, Choice),
 ) -> TileShape {
-    let ConvGeometry { cin, cout, output, input, kernel, stride, .. } = *geometry;
+    let ConvGeometry { cin, cout, output, input, window, .. } = *geometry;
     let (rows, columns) = match product {
         Product::Forward => (output, cout),
+        // Its panels are the forward ones, but for the order of taps.
+        Product::InputGrad if geometry.depthwise => (output, cout),
         Product::InputGrad => (input, cin),
         // Rows are channels of a tap; a tile across two taps would have rows that idle at borders.
         Product::KernelGrad if cin >= registers.lanes => return registers.shape(cin, cout),
         Product::KernelGrad => match choice.algorithm {
-            Algorithm::Direct => return registers.shape(kernel.1 * cin, cout),
+            Algorithm::Direct => return registers.shape(window.x.kernel * cin, cout),
             Algorithm::Winograd(_) => return registers.shape(cin, cout),
         },
     };
@@ -389,7 +394,9 @@ fn tile(
         _ if vector => chunk,
         Algorithm::Winograd(winograd) => winograd.rows(rows, chunk),
         Algorithm::Direct if geometry.is_pointwise() => rows.0 * rows.1,
-        Algorithm::Direct if product == Product::InputGrad => rows.1.div_ceil(stride),
+        Algorithm::Direct if product == Product::InputGrad && !geometry.depthwise => {
+            rows.1.div_ceil(window.x.stride)
+        }
         Algorithm::Direct => rows.1,
     };
     registers.shape(rows, columns)

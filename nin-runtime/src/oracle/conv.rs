@@ -1,7 +1,28 @@
 //! Convolution and its gradients: one loop over the real pixels under each window, three times.
 
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4, Axis, NdFloat};
-use nin_dsl::shape::Window;
+use nin_dsl::shape::{Slide, Window};
+
+/// How a convolution is laid over its maps.
+#[derive(Clone, Copy)]
+pub(super) struct Conv {
+    /// Window.
+    pub(super) window: Window,
+    /// Groups of channels.
+    pub(super) groups: usize,
+}
+
+impl Conv {
+    /// The input channels that an output channel sees, of `out` each of which sees `cin`.
+    fn seen(
+        self,
+        output: usize,
+        (out, cin): (usize, usize),
+    ) -> impl Iterator<Item = (usize, usize)> {
+        let group = output / (out / self.groups);
+        (0..cin).map(move |i| (i, group * cin + i))
+    }
+}
 
 /// One multiplication of a convolution of one channel.
 #[derive(Clone, Copy)]
@@ -20,12 +41,14 @@ pub(super) fn under(
     (h, w): (usize, usize),
     output: (usize, usize),
 ) -> impl Iterator<Item = Tap> {
-    let real = move |out: usize, tap: usize, size: usize| {
-        (out * window.stride + tap).checked_sub(window.pad).filter(|&pixel| pixel < size)
+    let real = move |slide: Slide, out: usize, tap: usize, size: usize| {
+        let at = out * slide.stride + tap * slide.dilation;
+        at.checked_sub(slide.pad[0]).filter(|&pixel| pixel < size)
     };
-    (0..window.kernel.0).flat_map(move |ky| {
-        (0..window.kernel.1).filter_map(move |kx| {
-            let input = (real(output.0, ky, h)?, real(output.1, kx, w)?);
+    let Window { y, x } = window;
+    (0..y.kernel).flat_map(move |ky| {
+        (0..x.kernel).filter_map(move |kx| {
+            let input = (real(y, output.0, ky, h)?, real(x, output.1, kx, w)?);
             Some(Tap { output, kernel: (ky, kx), input })
         })
     })
@@ -47,9 +70,9 @@ pub(super) fn pixels<T>(x: &ArrayView4<'_, T>) -> (usize, usize) {
     (h, w)
 }
 
-/// `y[o] = bias[o] + sum kernel[o, i] * x[i]` over taps and input channels.
+/// `y[o] = bias[o] + sum kernel[o, i] * x[i]` over taps and the input channels of its group.
 pub(super) fn forward<T: NdFloat>(
-    window: Window,
+    conv: Conv,
     kernel: ArrayView4<'_, T>,
     bias: ArrayView1<'_, T>,
     x: ArrayView4<'_, T>,
@@ -59,11 +82,11 @@ pub(super) fn forward<T: NdFloat>(
     let images = x.dim().0;
     let mut y = Array4::from_shape_fn((images, out, output.0, output.1), |(_, o, _, _)| bias[o]);
     for n in 0..images {
-        for Tap { output, kernel: k, input } in taps(window, pixels(&x), output) {
+        for Tap { output, kernel: k, input } in taps(conv.window, pixels(&x), output) {
             for o in 0..out {
                 let mut sum = T::zero();
-                for i in 0..cin {
-                    sum += kernel[[o, i, k.0, k.1]] * x[[n, i, input.0, input.1]];
+                for (i, c) in conv.seen(o, (out, cin)) {
+                    sum += kernel[[o, i, k.0, k.1]] * x[[n, c, input.0, input.1]];
                 }
                 y[[n, o, output.0, output.1]] += sum;
             }
@@ -74,19 +97,19 @@ pub(super) fn forward<T: NdFloat>(
 
 /// `dx[i] = sum kernel[o, i] * dy[o]` over the taps that read the pixel and the output channels.
 pub(super) fn input_grad<T: NdFloat>(
-    window: Window,
+    conv: Conv,
     kernel: ArrayView4<'_, T>,
     dy: ArrayView4<'_, T>,
     input: (usize, usize),
 ) -> Array4<T> {
     let (out, cin, _, _) = kernel.dim();
     let images = dy.dim().0;
-    let mut dx = Array4::zeros((images, cin, input.0, input.1));
+    let mut dx = Array4::zeros((images, cin * conv.groups, input.0, input.1));
     for n in 0..images {
-        for Tap { output, kernel: k, input } in taps(window, input, pixels(&dy)) {
+        for Tap { output, kernel: k, input } in taps(conv.window, input, pixels(&dy)) {
             for o in 0..out {
-                for i in 0..cin {
-                    dx[[n, i, input.0, input.1]] +=
+                for (i, c) in conv.seen(o, (out, cin)) {
+                    dx[[n, c, input.0, input.1]] +=
                         kernel[[o, i, k.0, k.1]] * dy[[n, o, output.0, output.1]];
                 }
             }
@@ -97,7 +120,7 @@ pub(super) fn input_grad<T: NdFloat>(
 
 /// `dkernel[o, i] = sum dy[o] * x[i]` over images and output pixels; `dims` are the kernel's.
 pub(super) fn kernel_grad<T: NdFloat>(
-    window: Window,
+    conv: Conv,
     dims: (usize, usize, usize, usize),
     dy: ArrayView4<'_, T>,
     x: ArrayView4<'_, T>,
@@ -105,11 +128,11 @@ pub(super) fn kernel_grad<T: NdFloat>(
     let (out, cin, _, _) = dims;
     let mut dkernel = Array4::zeros(dims);
     for n in 0..x.dim().0 {
-        for Tap { output, kernel: k, input } in taps(window, pixels(&x), pixels(&dy)) {
+        for Tap { output, kernel: k, input } in taps(conv.window, pixels(&x), pixels(&dy)) {
             for o in 0..out {
-                for i in 0..cin {
+                for (i, c) in conv.seen(o, (out, cin)) {
                     dkernel[[o, i, k.0, k.1]] +=
-                        dy[[n, o, output.0, output.1]] * x[[n, i, input.0, input.1]];
+                        dy[[n, o, output.0, output.1]] * x[[n, c, input.0, input.1]];
                 }
             }
         }

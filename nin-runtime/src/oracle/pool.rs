@@ -1,7 +1,7 @@
 //! Pools and their gradients, window by window.
 
 use ndarray::{Array4, ArrayView4, NdFloat};
-use nin_dsl::shape::Window;
+use nin_dsl::shape::{Count, Slide, Window};
 
 use super::conv::{pixels, under};
 use super::count;
@@ -61,32 +61,48 @@ pub(super) fn max_grad<T: NdFloat>(
     dx
 }
 
-/// The mean over the real pixels of each window.
+/// How many pixels a mean counts under the window of an output, `real` of which are there.
+fn counted(
+    (window, counts): (Window, Count),
+    (h, w): (usize, usize),
+    [_, _, y, x]: Place,
+    real: usize,
+) -> usize {
+    let inside = |slide: Slide, out: usize, size: usize| {
+        slide.kernel.min(slide.padded(size) - out * slide.stride)
+    };
+    match counts {
+        Count::Real => real,
+        Count::Window => inside(window.y, y, h) * inside(window.x, x, w),
+    }
+}
+
+/// The mean over each window: the sum of its real pixels over how many count.
 pub(super) fn mean<T: NdFloat>(
-    window: Window,
+    mean: (Window, Count),
     x: ArrayView4<'_, T>,
     output: (usize, usize),
 ) -> Array4<T> {
-    let (images, channels, _, _) = x.dim();
+    let (images, channels, h, w) = x.dim();
     let mut y = Array4::zeros((images, channels, output.0, output.1));
-    windows(window, x.dim(), output, |out, places| {
+    windows(mean.0, x.dim(), output, |out, places| {
         let sum = places.iter().fold(T::zero(), |sum, &place| sum + x[place]);
-        y[out] = sum / count(places.len());
+        y[out] = sum / count(counted(mean, (h, w), out, places.len()));
     });
     y
 }
 
-/// Each window's gradient is shared evenly among its real pixels.
+/// Each window's gradient is shared evenly among what counts of it.
 pub(super) fn mean_grad<T: NdFloat>(
-    window: Window,
+    mean: (Window, Count),
     dy: ArrayView4<'_, T>,
     input: (usize, usize),
 ) -> Array4<T> {
     let (images, channels, _, _) = dy.dim();
     let mut dx = Array4::zeros((images, channels, input.0, input.1));
-    windows(window, dx.dim(), pixels(&dy), |out, places| {
+    windows(mean.0, dx.dim(), pixels(&dy), |out, places| {
         for &place in places {
-            dx[place] += dy[out] / count(places.len());
+            dx[place] += dy[out] / count(counted(mean, input, out, places.len()));
         }
     });
     dx

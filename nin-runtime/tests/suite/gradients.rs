@@ -135,6 +135,32 @@ fn convolutions() {
 }
 
 #[test]
+fn convolutions_in_groups() {
+    check_all(&[
+        "< input(4, 5, 6) conv(6, groups = 2) gap >",
+        "< input(6, 5, 4) conv(9, kernel = 1, groups = 3, bias = 0) fc(3) >",
+        "< input(3, 6, 7) depthwise gap >",
+        "< input(3, 9, 8) depthwise(5, stride = 2, bias = 0) relu fc(2) >",
+        "< input(2, 6, 5) conv(3) depthwise(multiplier = 3) fc(2) >",
+        "< input(3, 4, 5) depthwise(1) relu conv(4, kernel = 1) relu depthwise((4, 5), pad = 0) gap >",
+        "< input(4, 7, 7) conv(4, groups = 4, dilation = 2, stride = 2) conv(8, groups = 2) gap softmax >",
+    ]);
+}
+
+#[test]
+fn oblong_and_dilated_windows() {
+    check_all(&[
+        "< input(2, 5, 9) conv(3, kernel = (1, 7)) conv(2, kernel = (5, 1), pad = (2, 0)) gap >",
+        "< input(2, 9, 8) conv(3, kernel = (2, 3), stride = (3, 1), pad = (0, 2)) fc(2) >",
+        "< input(2, 6, 7) conv(3, pad = (2, 0, 0, 3)) conv(2, stride = (1, 2), pad = (0, 1, 2, 0)) fc(3) >",
+        "< input(2, 9, 9) conv(3, dilation = 2) conv(2, dilation = (3, 1), pad = (3, 0)) gap >",
+        "< input(2, 13, 11) conv(2, stride = 2, dilation = 4) conv(2, stride = (3, 2), dilation = (2, 6)) fc(2) >",
+        "< input(2, 10, 9) depthwise((3, 2), stride = (2, 3), pad = (1, 0, 2, 1), dilation = (2, 3)) fc(2) >",
+        "< input(2, 8, 9) maxpool((2, 3), stride = (1, 2), pad = (1, 0, 0, 1), round = ceil) fc(2) >",
+    ]);
+}
+
+#[test]
 fn rectifiers() {
     check_all(&[
         "< input(2, 4, 5) relu gap >",
@@ -180,7 +206,11 @@ fn exponential_rectifiers() {
 #[test]
 fn pools() {
     for word in ["maxpool", "avgpool"] {
+        let counted = if word == "avgpool" { "3, stride = 2, pad = 1, count = window" } else { "4" };
         for window in [
+            counted,
+            "(1, 3), stride = (2, 1), pad = (0, 1)",
+            "(3, 2), stride = 2, pad = (1, 0, 0, 1), round = ceil",
             "2",
             "1, stride = 2",
             "3, stride = 2, round = ceil",
@@ -201,6 +231,8 @@ fn pools() {
         "< input(2, 9, 9) maxpool(3, stride = 2) maxpool(2, stride = 1) gap >",
         "< input(2, 9, 9) avgpool(3, stride = 2) maxpool(2, stride = 1) avgpool(2, stride = 1) gap >",
         "< input(2, 1, 9) maxpool(3, stride = 2, pad = 1) fc(3) >",
+        "< input(2, 6, 5) avgpool(3, stride = 2, pad = 1, round = ceil, count = window) fc(3) >",
+        "< input(2, 4, 4) avgpool(2, stride = 3, pad = (1, 0, 1, 1), round = ceil, count = window) fc(2) >",
     ]);
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use nin_dsl::graph::Graph;
-use nin_dsl::shape::{Round, Shape, Window};
+use nin_dsl::shape::{Round, Shape, Slide, Window};
 use nin_dsl::{Source, read};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,6 +44,13 @@ enum Layer {
         channels: usize,
         window: Drawn,
         bias: bool,
+        /// Those of the dividers of the channels that come closest are taken.
+        groups: usize,
+    },
+    Depthwise {
+        multiplier: usize,
+        window: Drawn,
+        bias: bool,
     },
     Mlpconv {
         channels: Vec<usize>,
@@ -53,6 +60,8 @@ enum Layer {
         word: &'static str,
         window: Drawn,
         ceil: bool,
+        /// Whether padding counts in a mean.
+        counts: bool,
     },
     Dropout(u8),
     Relu,
@@ -96,6 +105,19 @@ struct Drawn {
     kernel: usize,
     stride: usize,
     pad: Option<usize>,
+    dilation: usize,
+    /// Kernel, stride and dilation of the horizontal direction, if it has its own.
+    across: Option<(usize, usize, usize)>,
+    /// Pixels of padding more below and to the right.
+    more: [usize; 2],
+}
+
+impl Drawn {
+    /// Kernel, stride and dilation downwards and across.
+    fn axes(&self) -> [(usize, usize, usize); 2] {
+        let down = (self.kernel, self.stride, self.dilation);
+        [down, self.across.unwrap_or(down)]
+    }
 }
 
 /// What makes a vector of the last map.
@@ -187,17 +209,35 @@ fn window() -> impl Strategy<Value = Drawn> {
     let kernel = prop_oneof![Just(1usize), Just(3), Just(5), 1..=11usize];
     let stride = prop_oneof![2 => Just(1usize), 2 => 1..=3usize];
     let pad = proptest::option::of(prop_oneof![3 => 0..=2usize, 1 => 0..=6usize]);
-    (kernel, stride, pad).prop_map(|(kernel, stride, pad)| Drawn { kernel, stride, pad })
+    let dilation = prop_oneof![4 => Just(1usize), 1 => 2..=4usize];
+    let across = proptest::option::weighted(0.25, (1..=7usize, 1..=3usize, 1..=3usize));
+    let more = prop_oneof![4 => Just([0, 0]), 1 => [0..=2usize, 0..=3]];
+    (kernel, stride, pad, dilation, across, more).prop_map(
+        |(kernel, stride, pad, dilation, across, more)| Drawn {
+            kernel,
+            stride,
+            pad,
+            dilation,
+            across,
+            more,
+        },
+    )
 }
 
 fn on_maps() -> impl Strategy<Value = Layer> {
     let pool = |word| {
-        (window(), any::<bool>()).prop_map(move |(window, ceil)| Layer::Pool { word, window, ceil })
+        (window(), any::<bool>(), any::<bool>())
+            .prop_map(move |(window, ceil, counts)| Layer::Pool { word, window, ceil, counts })
     };
+    let groups = prop_oneof![3 => Just(1usize), 1 => 2..=12usize];
     prop_oneof![
         5 => repeated(),
-        3 => (channels(), window(), any::<bool>())
-            .prop_map(|(channels, window, bias)| Layer::Conv { channels, window, bias }),
+        4 => (channels(), window(), any::<bool>(), groups).prop_map(
+            |(channels, window, bias, groups)| Layer::Conv { channels, window, bias, groups }
+        ),
+        1 => (prop_oneof![3 => Just(1usize), 1 => 2..=3usize], window(), any::<bool>()).prop_map(
+            |(multiplier, window, bias)| Layer::Depthwise { multiplier, window, bias }
+        ),
         3 => (vec(channels(), 1..=3), window())
             .prop_map(|(channels, window)| Layer::Mlpconv { channels, window }),
         2 => pool("maxpool"),
@@ -268,16 +308,39 @@ impl Chain {
             }
             Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
             // What is drawn for maps stands in branches of vectors too.
-            Layer::Conv { .. } | Layer::Mlpconv { .. } | Layer::Pool { .. }
+            Layer::Conv { .. }
+            | Layer::Depthwise { .. }
+            | Layer::Mlpconv { .. }
+            | Layer::Pool { .. }
                 if matches!(self.shape, Shape::Vector { .. }) => {}
-            Layer::Conv { channels, ref window, bias } => {
-                let window = self.fit(window);
-                let Some(channels) = self.spend(channels, window.window) else { return };
+            Layer::Conv { channels, ref window, bias, groups } => {
+                let window = self.fit(window, true);
+                let divides = |groups: &usize| self.shape.channels().is_multiple_of(*groups);
+                let groups = (1..=groups).rev().find(divides).expect("1 divides all");
+                let Some(channels) = self.spend_grouped(channels, window.window, groups) else {
+                    return;
+                };
                 let bias = if bias { "" } else { ", bias = 0" };
-                self.write(format_args!(" conv({channels}{window}{bias})"));
+                let groups =
+                    if groups == 1 { String::new() } else { format!(", groups = {groups}") };
+                self.write(format_args!(" conv({channels}{window}{bias}{groups})"));
+            }
+            Layer::Depthwise { multiplier, ref window, bias } => {
+                let window = self.fit(window, true);
+                let groups = self.shape.channels();
+                let (before, budget) = (self.shape, self.budget);
+                let wanted = multiplier * groups;
+                if self.spend_grouped(wanted, window.window, groups) != Some(wanted) {
+                    (self.shape, self.budget) = (before, budget);
+                    return;
+                }
+                let bias = u8::from(bias);
+                self.write(format_args!(
+                    " depthwise(multiplier = {multiplier}, bias = {bias}{window})"
+                ));
             }
             Layer::Mlpconv { ref channels, ref window } => {
-                let window = self.fit(window);
+                let window = self.fit(window, false);
                 let Some(first) = self.spend(channels[0], window.window) else { return };
                 let rest = channels[1..].iter();
                 let rest: Vec<usize> =
@@ -285,7 +348,9 @@ impl Chain {
                 let rest: String = rest.iter().map(|c| format!(", {c}")).collect();
                 self.write(format_args!(" mlpconv({first}{rest}{window})"));
             }
-            Layer::Pool { word, ref window, ceil } => self.pool(word, window, ceil),
+            Layer::Pool { word, ref window, ceil, counts } => {
+                self.pool(word, window, ceil, counts);
+            }
             Layer::Fc { n, bias } => {
                 let n = n.min(self.budget.macs / self.shape.elements());
                 if n > 0 {
@@ -374,26 +439,43 @@ impl Chain {
         self.shape = Shape::Vector { n: self.shape.channels() };
     }
 
-    fn side(&self) -> usize {
-        self.shape.height().min(self.shape.width())
-    }
-
-    /// A convolution's window, no larger than the padded map.
-    fn fit(&self, &Drawn { kernel, stride, pad }: &Drawn) -> Fitted {
-        let (pad, stride) = if self.steady { (None, 1) } else { (pad, stride) };
-        let (kernel, same) = match pad {
-            None => (kernel | 1, true),
-            Some(pad) => (kernel.min(self.side() + 2 * pad), false),
+    /// A convolution's window, no larger than the padded map; with gaps between its taps only where there may be any.
+    fn fit(&self, drawn: &Drawn, gaps: bool) -> Fitted {
+        let pad = if self.steady { None } else { drawn.pad };
+        let axis = |number: usize, size: usize| {
+            let (kernel, stride, dilation) = drawn.axes()[number];
+            let stride = if self.steady { 1 } else { stride };
+            let dilation = if gaps { dilation } else { 1 };
+            let pad = match pad {
+                None => [dilation * ((kernel | 1) - 1) / 2; 2],
+                Some(pad) => [pad, pad + drawn.more[number]],
+            };
+            let whole = Slide { kernel, stride, pad, dilation };
+            let kernel = match drawn.pad {
+                _ if self.steady => kernel | 1,
+                None => kernel | 1,
+                Some(_) => kernel.min((whole.padded(size) - 1) / dilation + 1),
+            };
+            Slide { kernel, ..whole }
         };
-        let pad = pad.unwrap_or((kernel - 1) / 2);
-        Fitted { window: Window::square(kernel, stride, pad), same }
+        let (y, x) = (axis(0, self.shape.height()), axis(1, self.shape.width()));
+        Fitted { window: Window { y, x }, same: pad.is_none() }
     }
 
     /// Pays for a convolution to as many of the wanted channels as the budgets allow.
     fn spend(&mut self, wanted: usize, window: Window) -> Option<usize> {
+        self.spend_grouped(wanted, window, 1)
+    }
+
+    /// The same of one in groups, which divide the channels there are and will divide those that are had.
+    fn spend_grouped(&mut self, wanted: usize, window: Window, groups: usize) -> Option<usize> {
         let (h, w) = window.output((self.shape.height(), self.shape.width()), Round::Floor)?;
-        let each = self.shape.channels() * window.taps() * h * w;
-        let channels = wanted.min(self.budget.macs / each).min(self.budget.elements / (h * w));
+        let each = self.shape.channels() / groups * window.taps() * h * w;
+        // What is cheap is paid for as if it were not, or many large maps would follow one another, and one of their many switches
+        // would always be close.
+        let each = if groups == 1 { each } else { each * groups.min(4) };
+        let most = (self.budget.macs / each).min(self.budget.elements / (h * w));
+        let channels = wanted.max(groups).min(most) / groups * groups;
         if channels == 0 {
             return None;
         }
@@ -402,17 +484,21 @@ impl Chain {
         Some(channels)
     }
 
-    fn pool(&mut self, word: &str, drawn: &Drawn, ceil: bool) {
-        let pad = |kernel: usize| drawn.pad.unwrap_or(0).min(kernel / 2);
-        let fits = |&kernel: &usize| kernel <= self.side() + 2 * pad(kernel);
-        let window = match self.steady {
-            true => Window::square(drawn.kernel | 1, 1, drawn.kernel / 2),
-            false => {
-                let kernel = (1..=drawn.kernel).rev().find(fits).expect("one pixel fits");
-                Window::square(kernel, drawn.stride, pad(kernel))
+    fn pool(&mut self, word: &str, drawn: &Drawn, ceil: bool, counts: bool) {
+        let axis = |number: usize, size: usize| {
+            let (kernel, stride, _) = drawn.axes()[number];
+            if self.steady {
+                return Slide::new(kernel | 1, 1, kernel / 2);
             }
+            let slide = |kernel: usize| {
+                let pad = drawn.pad.unwrap_or(0);
+                let pad = [pad, pad + drawn.more[number]].map(|pad| pad.min(kernel / 2));
+                Slide { kernel, stride, pad, dilation: 1 }
+            };
+            let fits = |slide: &Slide| slide.kernel <= slide.padded(size);
+            (1..=kernel).rev().map(slide).find(fits).expect("one pixel fits")
         };
-        let kernel = window.kernel.0;
+        let window = Window { y: axis(0, self.shape.height()), x: axis(1, self.shape.width()) };
         let round = if ceil { Round::Ceil } else { Round::Floor };
         let (h, w) = window
             .output((self.shape.height(), self.shape.width()), round)
@@ -421,11 +507,26 @@ impl Chain {
             return;
         }
         self.shape = Shape::map(self.shape.channels(), h, w);
-        let Window { stride, pad, .. } = window;
+        let [kernel, stride, pad] = written(window);
+        let count = match (word, counts) {
+            ("avgpool", true) => ", count = window",
+            _ => "",
+        };
         self.write(format_args!(
-            " {word}({kernel}, stride = {stride}, pad = {pad}, round = {round})"
+            " {word}({kernel}, stride = {stride}, pad = {pad}, round = {round}{count})"
         ));
     }
+}
+
+/// Kernel, stride and padding as they are written.
+fn written(Window { y, x }: Window) -> [String; 3] {
+    let pair = |a: usize, b: usize| if a == b { a.to_string() } else { format!("({a}, {b})") };
+    let ([top, bottom], [left, right]) = (y.pad, x.pad);
+    let pad = match top == bottom && left == right {
+        true => pair(top, left),
+        false => format!("({top}, {left}, {bottom}, {right})"),
+    };
+    [pair(y.kernel, x.kernel), pair(y.stride, x.stride), pad]
 }
 
 /// A convolution's window and whether its padding is written as `same`.
@@ -436,8 +537,14 @@ struct Fitted {
 
 impl std::fmt::Display for Fitted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Window { kernel: (kernel, _), stride, pad } = self.window;
+        let [kernel, stride, pad] = written(self.window);
         write!(f, ", kernel = {kernel}, stride = {stride}")?;
-        if self.same { Ok(()) } else { write!(f, ", pad = {pad}") }
+        if !self.same {
+            write!(f, ", pad = {pad}")?;
+        }
+        match (self.window.y.dilation, self.window.x.dilation) {
+            (1, 1) => Ok(()),
+            (y, x) => write!(f, ", dilation = ({y}, {x})"),
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::models::graph;
 
 /// Models that between them have every op, blocks of both domains, maps of one band and of several, and odd numbers of
 /// channels.
-const MODELS: [&str; 8] = [
+const MODELS: [&str; 9] = [
     "< input(3, 13, 11) mlpconv(10, 7, kernel = 5) maxpool(3, stride = 2, round = ceil) dropout(0.5)
        mlpconv(9, 12) avgpool(3, stride = 2, round = ceil) dropout(0.3) mlpconv(8, 10) gap softmax >",
     "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
@@ -31,6 +31,9 @@ const MODELS: [&str; 8] = [
     "< input(3, 9, 10) conv(8, bias = 0) batchnorm relu
        add < conv(8, kernel = 1) batchnorm relu dropout(0.3) conv(8) batchnorm > < conv(8) relu > < > relu
        concat < maxpool(3, stride = 2, pad = 1) > < conv(5, stride = 2) elu > mul < > < gap fc(4) relu fc(13) > add < > < relu > gap fc(4) softmax >",
+    "< input(5, 13, 10) conv(40, kernel = (3, 1), groups = 5, dilation = (2, 1)) relu depthwise(5, stride = (1, 2)) batchnorm relu
+       add < conv(40, groups = 2) depthwise(bias = 0) > < > avgpool((2, 3), pad = 1, count = window, round = ceil)
+       depthwise(multiplier = 2, dilation = 2) conv(20, kernel = 1, groups = 4) relu gap fc(4) softmax >",
 ];
 
 const BATCH: usize = 37;

@@ -99,6 +99,7 @@ pub(crate) fn most_compare(
     proptest!(config(share), |(text in models, setting in settings)| {
         cases.count(check(&text, setting, &judged).map_err(fail(&text))?);
     });
-    cases.assert("cases", 80);
+    // Of two steps both must keep clear of all switches.
+    cases.assert("cases", 65);
     judged.assert();
 }

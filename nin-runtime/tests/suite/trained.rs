@@ -160,8 +160,8 @@ struct Layer {
 /// The convolutions of a net that see more than a pixel, but for the first: nobody asks for the gradient of the images.
 fn layers(graph: &Graph) -> Vec<Layer> {
     let layers = graph.ids().filter_map(|conv| match graph.node(conv).op {
-        Op::Conv { window, weight, bias: Some(bias) } if window.taps() > 1 => {
-            Some(Layer { conv, weight, bias, pad: window.pad })
+        Op::Conv { window, weight, bias: Some(bias), .. } if window.taps() > 1 => {
+            Some(Layer { conv, weight, bias, pad: window.y.pad[0] })
         }
         _ => None,
     });

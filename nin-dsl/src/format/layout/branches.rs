@@ -43,6 +43,7 @@ pub(super) fn place_branches(tokens: &mut [Token]) {
             | Kind::Comma
             | Kind::GroupOpen
             | Kind::GroupClose
+            | Kind::GroupComma
             | Kind::Doc
             | Kind::Comment => {}
         }
@@ -86,6 +87,7 @@ fn joins(tokens: &[Token]) -> Joins {
             | Kind::Comma
             | Kind::GroupOpen
             | Kind::GroupClose
+            | Kind::GroupComma
             | Kind::Doc
             | Kind::Comment => {
                 if let Some(word) = words.last_mut().filter(|_| token.starts) {

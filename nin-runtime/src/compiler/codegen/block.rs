@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::{Graph, NodeId, Op};
 use nin_dsl::shape::Shape;
 
-use super::conv::{self, Operands, Rows};
+use super::conv::{self, Grouped, Operands, Rows};
 use super::elementwise::{self, Mask};
 use super::emitter::Emitter;
 use super::grad::GradOperands;
@@ -240,7 +240,7 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     let addend = add.map(|add| at(e, add));
                     let operands = self.forward_operands(e, conv, input, output, addend);
-                    let sizes = (conv.geometry.cin, conv.geometry.cout);
+                    let sizes = Grouped::of(&conv.geometry);
                     conv::multiply(
                         e,
                         conv.tile(Product::Forward),
@@ -278,7 +278,7 @@ impl Scope<'_> {
                         addend: None,
                         accumulates,
                     };
-                    let sizes = (conv.geometry.cout, conv.geometry.cin);
+                    let sizes = Grouped::of(&conv.geometry).flipped();
                     conv::multiply(
                         e,
                         conv.tile(Product::InputGrad),
@@ -307,7 +307,7 @@ impl Scope<'_> {
                 let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
                 let kernel = self.weight_grad(e, stage.writes);
-                let sizes = (conv.geometry.cin, conv.geometry.cout);
+                let sizes = Grouped::of(&conv.geometry);
                 conv::kernel_grad_of_rows(
                     e,
                     conv.tile(Product::KernelGrad),
@@ -351,7 +351,7 @@ impl Scope<'_> {
             let output = self.row(e, stage.writes, band.image, band.lo);
             let addend = added(stage).map(|add| self.row(e, add, band.image, band.lo));
             let operands = self.forward_operands(e, conv, input, output, addend);
-            let sizes = (geometry.cin, geometry.cout);
+            let sizes = Grouped::of(&geometry);
             return conv::multiply(
                 e,
                 conv.tile(Product::Forward),
@@ -518,7 +518,7 @@ impl Scope<'_> {
                 accumulates,
             };
             if geometry.is_pointwise() {
-                let sizes = (geometry.cout, geometry.cin);
+                let sizes = Grouped::of(&geometry).flipped();
                 let rows = Rows::Fixed(self.shape(node).pixels());
                 conv::multiply(e, conv.tile(Product::InputGrad), sizes, rows, operands, false);
             } else {

@@ -2,11 +2,12 @@
 //! gradient. The products are the tile's; here is which tile runs where.
 
 use cranelift_codegen::ir::{InstBuilder, Value};
+use nin_dsl::shape::Window;
 
 use super::emitter::{Emitter, columns};
 use super::pixels::Pixels;
 use crate::compiler::Elem;
-use crate::compiler::geometry::{ConvGeometry, Correlation, TileRun};
+use crate::compiler::geometry::{Axis, ConvGeometry, Correlation, TileRun};
 use crate::compiler::kernel::{Elems, Epilogue, Group, Init, Kernel, Tile, TileShape};
 
 /// Pixels of a band of a kernel gradient: about as many of a cache line of either operand stay in the first-level cache.
@@ -61,6 +62,11 @@ impl Operands {
     }
 }
 
+/// The sums of a kernel's gradient, a row for each tap and input channel of a group.
+fn sums(at: Value, outputs: usize) -> Pixels {
+    Pixels { at, pitch: outputs, elem: Elem::F32 }
+}
+
 /// What the operands of a kernel's gradient are stored as: its sums are float32.
 fn sums_of(input: Pixels, grad: Pixels) -> Elems {
     Elems { a: input.elem, b: grad.elem, c: Elem::F32, beside: Elem::F32 }
@@ -90,6 +96,99 @@ pub(super) fn panels(
     }
 }
 
+/// A product of each of some groups of channels, which lie side by side in both maps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grouped {
+    /// How many.
+    pub(super) groups: usize,
+    /// Channels of a group that are read.
+    pub(super) inputs: usize,
+    /// Channels of a group that are written.
+    pub(super) outputs: usize,
+    /// Whether each channel that is written is made of the one with its number.
+    pub(super) depthwise: bool,
+}
+
+impl Grouped {
+    /// That of a convolution, from its input to its output.
+    pub(super) fn of(geometry: &ConvGeometry) -> Grouped {
+        let ConvGeometry { groups, cin, cout, depthwise, .. } = *geometry;
+        Grouped { groups, inputs: cin, outputs: cout, depthwise }
+    }
+
+    /// The product the other way.
+    pub(super) fn flipped(self) -> Grouped {
+        let Grouped { inputs, outputs, depthwise, .. } = self;
+        if depthwise { self } else { Grouped { inputs: outputs, outputs: inputs, ..self } }
+    }
+
+    /// Runs `body` for every panel of every group.
+    fn panels(
+        self,
+        e: &mut Emitter<'_>,
+        width: usize,
+        mut body: impl FnMut(&mut Emitter<'_>, Panel),
+    ) {
+        let mut group = |e: &mut Emitter<'_>, group: Option<Value>| {
+            panels(e, self.outputs, width, |e, number, columns| {
+                body(e, Panel { of: self, group, number, columns, width });
+            });
+        };
+        match self.groups {
+            1 => group(e, None),
+            groups => e.count(groups, |e, number| group(e, Some(number))),
+        }
+    }
+}
+
+/// A panel of a group.
+#[derive(Clone, Copy)]
+struct Panel {
+    of: Grouped,
+    /// The group's number, if there are several.
+    group: Option<Value>,
+    /// Its number in the group.
+    number: Value,
+    /// Its columns.
+    columns: usize,
+    /// Those of the panels before it.
+    width: usize,
+}
+
+impl Panel {
+    /// What its group has of something, of which each group has `size` elements.
+    fn of_group(self, e: &mut Emitter<'_>, map: Pixels, size: usize) -> Pixels {
+        self.group.map_or(map, |group| map.elements(e, group, size))
+    }
+
+    /// The channels that its columns read.
+    fn input(self, e: &mut Emitter<'_>, map: Pixels) -> Pixels {
+        if self.of.depthwise {
+            return map.elements(e, self.number, self.width);
+        }
+        self.of_group(e, map, self.of.inputs)
+    }
+
+    /// Its columns, in a map of what is written.
+    fn output(self, e: &mut Emitter<'_>, map: Pixels) -> Pixels {
+        let map = self.of_group(e, map, self.of.outputs);
+        map.elements(e, self.number, self.width)
+    }
+
+    /// Its own among packed panels of so many elements.
+    fn packed(self, e: &mut Emitter<'_>, panels: Pixels, size: usize) -> Pixels {
+        let all = self.of.outputs.div_ceil(self.width) * size;
+        let panels = self.of_group(e, panels, all);
+        panels.elements(e, self.number, size)
+    }
+
+    /// Its biases.
+    fn bias(self, e: &mut Emitter<'_>, bias: Value) -> Value {
+        let pitch = self.of.groups * self.of.outputs;
+        self.output(e, Pixels { at: bias, pitch, elem: Elem::F32 }).at
+    }
+}
+
 /// A correlation over rows `lo..hi` of its output.
 pub(super) fn correlate(
     e: &mut Emitter<'_>,
@@ -99,24 +198,27 @@ pub(super) fn correlate(
     operands: Operands,
     relu: bool,
 ) {
-    let Correlation { y, x, inputs, step, .. } = *correlation;
-    let Operands { input, output, panels: panels_of, .. } = operands;
+    let Correlation { y, x, inputs, step, groups, outputs, depthwise, .. } = *correlation;
+    let Operands { input, output, panels, .. } = operands;
     let beside = operands.beside();
     let runs = correlation.tiles(shape, input.pitch);
     let one_row = y.outputs == 1;
-    panels(e, correlation.outputs, shape.cols, |e, panel, cols| {
-        let weights = panels_of.elements(e, panel, correlation.panel(shape.cols));
-        let bias = operands.bias.map(|bias| e.at(bias, panel, shape.cols));
+    let grouped = Grouped { groups, inputs, outputs, depthwise };
+    grouped.panels(e, shape.cols, |e, panel| {
+        let weights = panel.packed(e, panels, correlation.panel(shape.cols));
+        let bias = operands.bias.map(|bias| panel.bias(e, bias));
+        let input = panel.input(e, input);
         let row = |e: &mut Emitter<'_>, row: Value| {
             let scaled = e.mul(row, y.stride as i64);
             let first = e.add(scaled, y.offset);
-            let (tap, segments) = real_taps(e, first, y.taps, y.inputs);
-            let at = e.b.ins().iadd(first, tap);
+            let (tap, segments) = real_taps(e, first, &y);
+            let down = e.mul(tap, y.dilation as i64);
+            let at = e.b.ins().iadd(first, down);
             let a = input.pixels(e, at, x.inputs).skip_pixels(e, x.offset);
             let b = weights.elements(e, tap, x.taps * inputs * shape.cols);
             let place = |e: &mut Emitter<'_>, map: Pixels| {
                 let map = map.pixels(e, row, correlation.row);
-                map.elements(e, panel, shape.cols).skip_pixels(e, correlation.origin as i64)
+                panel.output(e, map).skip_pixels(e, correlation.origin as i64)
             };
             let c = place(e, output);
             let d = if operands.reads_beside() { place(e, beside) } else { c };
@@ -124,10 +226,11 @@ pub(super) fn correlate(
                 let tile = Tile {
                     elems: operands.elems(),
                     rows: run.rows,
-                    cols,
+                    cols: panel.columns,
                     a_row: (x.stride * input.pitch) as i64,
-                    a_k: 1,
-                    a_segment: (x.inputs * input.pitch) as i64,
+                    a_k: correlation.step_of_sum(input.pitch) as i64,
+                    a_columns: depthwise,
+                    a_segment: (y.dilation * x.inputs * input.pitch) as i64,
                     b_k: shape.cols as i64,
                     b_segment: (x.taps * inputs * shape.cols) as i64,
                     c_row: (step * output.pitch) as i64,
@@ -148,17 +251,29 @@ pub(super) fn correlate(
     });
 }
 
-/// The taps of `first, first + 1, ...` that fall on `0..inputs`: the first of them, and how many (or less than one).
-fn real_taps(e: &mut Emitter<'_>, first: Value, taps: usize, inputs: usize) -> (Value, Value) {
+/// The taps of a window that begins at `first` that fall on inputs: the first of them, and how many (or less than one).
+fn real_taps(e: &mut Emitter<'_>, first: Value, axis: &Axis) -> (Value, Value) {
     let zero = e.int(0);
     let missing = e.b.ins().ineg(first);
-    let tap = e.max(missing, zero);
-    let inputs = e.size(inputs);
+    let missing = e.max(missing, zero);
+    let tap = quotient_up(e, missing, axis.dilation);
+    let inputs = e.size(axis.inputs);
     let reach = e.b.ins().isub(inputs, first);
-    let taps = e.size(taps);
+    let reach = if axis.dilation == 1 { reach } else { e.max(reach, zero) };
+    let reach = quotient_up(e, reach, axis.dilation);
+    let taps = e.size(axis.taps);
     let end = e.min(reach, taps);
     let count = e.b.ins().isub(end, tap);
     (tap, count)
+}
+
+/// `x / by` rounded up; `x` is not negative, unless `by` is 1.
+fn quotient_up(e: &mut Emitter<'_>, x: Value, by: usize) -> Value {
+    if by == 1 {
+        return x;
+    }
+    let x = e.add(x, by as i64 - 1);
+    e.b.ins().udiv_imm_u(x, by as i64)
 }
 
 /// Calls a run's tile at each of its places. `arguments` are those of the row's first tile (A, B, C, bias, mask, segments).
@@ -179,16 +294,17 @@ fn tiles(e: &mut Emitter<'_>, run: &TileRun, tile: &Tile, arguments: [Value; 6])
     });
 }
 
-/// A pointwise correlation: rows of `inputs` floats times panels, to rows of `outputs` floats.
+/// A pointwise correlation of each group: rows of its inputs times panels, to rows of its outputs.
 pub(super) fn multiply(
     e: &mut Emitter<'_>,
     shape: TileShape,
-    (inputs, outputs): (usize, usize),
+    grouped: Grouped,
     rows: Rows,
     operands: Operands,
     relu: bool,
 ) {
     let Operands { input, output, .. } = operands;
+    let inputs = grouped.inputs;
     let beside = operands.beside();
     let tile = |rows: usize, cols: usize| Tile {
         elems: operands.elems(),
@@ -196,6 +312,7 @@ pub(super) fn multiply(
         cols,
         a_row: input.pitch as i64,
         a_k: 1,
+        a_columns: false,
         a_segment: 0,
         b_k: shape.cols as i64,
         b_segment: 0,
@@ -205,17 +322,19 @@ pub(super) fn multiply(
         init: operands.init(),
         epilogue: operands.epilogue(relu),
     };
-    panels(e, outputs, shape.cols, |e, panel, cols| {
-        let b = operands.panels.elements(e, panel, inputs * shape.cols);
-        let bias = operands.bias.map(|bias| e.at(bias, panel, shape.cols));
-        let c = output.elements(e, panel, shape.cols);
-        let d = if operands.reads_beside() { beside.elements(e, panel, shape.cols) } else { c };
+    grouped.panels(e, shape.cols, |e, panel| {
+        let b = panel.packed(e, operands.panels, inputs * shape.cols);
+        let bias = operands.bias.map(|bias| panel.bias(e, bias));
+        let c = panel.output(e, output);
+        let d = if operands.reads_beside() { panel.output(e, beside) } else { c };
+        let input = panel.input(e, input);
         let one = e.int(1);
         let run = |e: &mut Emitter<'_>, row: Value, rows: usize| {
             let (a, c) = (input.pixel(e, row), c.pixel(e, row));
             let d = if operands.reads_beside() { d.pixel(e, row) } else { c };
             let bias = bias.unwrap_or(c.at);
-            e.call(&Kernel::Tile(tile(rows, cols)), &[a.at, b.at, c.at, bias, d.at, one]);
+            let tile = tile(rows, panel.columns);
+            e.call(&Kernel::Tile(tile), &[a.at, b.at, c.at, bias, d.at, one]);
         };
         let zero = e.int(0);
         match rows {
@@ -247,44 +366,48 @@ pub(super) fn kernel_grad(
     [input, grad]: [Pixels; 2],
     kernel: Value,
 ) {
-    let ConvGeometry { cin, cout, stride, .. } = *geometry;
+    let ConvGeometry { cin, depthwise, window: Window { y, x }, .. } = *geometry;
+    let outputs = geometry.outputs();
     let (height, width) = geometry.input;
     let (rows, cols) = geometry.output;
     let runs = geometry.kernel_grad_tiles(shape, (input.pitch, grad.pitch));
     let band = (KERNEL_GRAD_PIXELS / cols).clamp(1, rows);
-    panels(e, cout, shape.cols, |e, panel, columns| {
-        let grad = grad.elements(e, panel, shape.cols);
-        let kernel = e.at(kernel, panel, shape.cols);
+    Grouped::of(geometry).panels(e, shape.cols, |e, panel| {
+        let grad = panel.output(e, grad);
+        let input = panel.input(e, input);
+        let kernel = panel.output(e, sums(kernel, outputs)).at;
         e.count(rows.div_ceil(band), |e, number| {
             let lo = e.mul(number, band as i64);
             let hi = e.add(lo, band as i64);
             let rows = e.size(rows);
             let hi = e.min(hi, rows);
-            e.count(geometry.kernel.0, |e, tap| {
-                // Output rows o in the band with 0 <= o * stride - pad + tap < height.
-                let above = real_outputs(e, tap, geometry.pad, stride);
+            e.count(y.kernel, |e, tap| {
+                let down = e.mul(tap, y.dilation as i64);
+                // Output rows o in the band with 0 <= o * stride - pad + tap * dilation < height.
+                let above = real_outputs(e, down, y.pad[0], y.stride);
                 let above = e.max(above, lo);
-                let below = real_outputs(e, tap, height + geometry.pad, stride);
+                let below = real_outputs(e, down, height + y.pad[0], y.stride);
                 let below = e.min(below, hi);
                 let segments = e.b.ins().isub(below, above);
-                let first = e.mul(above, stride as i64);
-                let first = e.b.ins().iadd(first, tap);
-                let first = e.add(first, -(geometry.pad as i64));
-                let a = input.pixels(e, first, width).skip_pixels(e, -(geometry.pad as i64));
+                let first = e.mul(above, y.stride as i64);
+                let first = e.b.ins().iadd(first, down);
+                let first = e.add(first, -(y.pad[0] as i64));
+                let a = input.pixels(e, first, width).skip_pixels(e, -(x.pad[0] as i64));
                 let b = grad.pixels(e, above, cols);
-                let c = e.at(kernel, tap, geometry.kernel.1 * cin * cout);
+                let c = e.at(kernel, tap, x.kernel * cin * outputs);
                 for run in &runs {
                     let tile = Tile {
                         elems: sums_of(input, grad),
                         rows: run.rows,
-                        cols: columns,
-                        a_row: 1,
-                        a_k: (stride * input.pitch) as i64,
-                        a_segment: (stride * width * input.pitch) as i64,
+                        cols: panel.columns,
+                        a_row: if depthwise { (x.dilation * input.pitch) as i64 } else { 1 },
+                        a_k: (x.stride * input.pitch) as i64,
+                        a_columns: depthwise,
+                        a_segment: (y.stride * width * input.pitch) as i64,
                         b_k: grad.pitch as i64,
                         b_segment: (cols * grad.pitch) as i64,
-                        c_row: cout as i64,
-                        beside_row: cout as i64,
+                        c_row: outputs as i64,
+                        beside_row: outputs as i64,
                         groups: run.groups.clone(),
                         init: Init::Load,
                         epilogue: Vec::new(),
@@ -296,7 +419,7 @@ pub(super) fn kernel_grad(
     });
 }
 
-/// The number of outputs `o >= 0` with `o * stride < bound - tap`.
+/// The number of outputs `o >= 0` with `o * stride < bound - tap`, where a tap is so far down.
 fn real_outputs(e: &mut Emitter<'_>, tap: Value, bound: usize, stride: usize) -> Value {
     let bound = e.size(bound + stride - 1);
     let room = e.b.ins().isub(bound, tap);
@@ -305,19 +428,21 @@ fn real_outputs(e: &mut Emitter<'_>, tap: Value, bound: usize, stride: usize) ->
     if stride == 1 { room } else { e.b.ins().udiv_imm_u(room, stride as i64) }
 }
 
-/// Adds the kernel gradient of a product of rows: `count` segments of `rows` rows.
+/// Adds the kernel gradient of a product of rows, group by group: `count` segments of `rows` rows.
 pub(super) fn kernel_grad_of_rows(
     e: &mut Emitter<'_>,
     shape: TileShape,
-    (inputs, outputs): (usize, usize),
+    grouped: Grouped,
     (count, rows): (Value, usize),
     [input, grad]: [Pixels; 2],
     kernel: Value,
 ) {
     let k = rows;
-    panels(e, outputs, shape.cols, |e, panel, cols| {
-        let b = grad.elements(e, panel, shape.cols);
-        let c = e.at(kernel, panel, shape.cols);
+    let (inputs, outputs) = (grouped.inputs, grouped.groups * grouped.outputs);
+    grouped.panels(e, shape.cols, |e, panel| {
+        let b = panel.output(e, grad);
+        let input = panel.input(e, input);
+        let c = panel.output(e, sums(kernel, outputs)).at;
         let run = |first: usize, rows: usize, count: usize| TileRun {
             first,
             rows,
@@ -332,9 +457,10 @@ pub(super) fn kernel_grad_of_rows(
             let tile = Tile {
                 elems: sums_of(input, grad),
                 rows: run.rows,
-                cols,
+                cols: panel.columns,
                 a_row: 1,
                 a_k: input.pitch as i64,
+                a_columns: false,
                 a_segment: (k * input.pitch) as i64,
                 b_k: grad.pitch as i64,
                 b_segment: (k * grad.pitch) as i64,

@@ -4,7 +4,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::block::{Band, added};
-use super::conv::{self, Operands};
+use super::conv::{self, Grouped, Operands};
 use super::emitter::Emitter;
 use super::grad::GradOperands;
 use super::pixels::Pixels;
@@ -135,7 +135,8 @@ impl Scope<'_> {
             });
         let panels = self.panels(e, (conv, product), offset);
         let panels = panels.elements(e, frequency, stride);
-        let sizes = (operand.1.channels, result.1.channels);
+        let grouped = Grouped::of(&conv.geometry);
+        let grouped = if product == Product::InputGrad { grouped.flipped() } else { grouped };
         let rows = operand.1.rows;
         let multiply = |e: &mut Emitter<'_>, first: Value, rows: usize| {
             let (input, output) = (operand.0.pixel(e, first), result.0.pixel(e, first));
@@ -148,7 +149,7 @@ impl Scope<'_> {
                 addend: None,
                 accumulates: false,
             };
-            conv::multiply(e, tile, sizes, conv::Rows::Fixed(rows), operands, false);
+            conv::multiply(e, tile, grouped, conv::Rows::Fixed(rows), operands, false);
         };
         let Some(images) = images else {
             let zero = e.int(0);
@@ -183,11 +184,10 @@ impl Scope<'_> {
             self.frequency(e, at, frequency, layout)
         });
         let rows = conv.spectrum(Spectrum::Operand(product), self.plan.chunk).rows;
-        let sizes = (conv.geometry.cin, conv.geometry.cout);
         conv::kernel_grad_of_rows(
             e,
             conv.tile(Product::KernelGrad),
-            sizes,
+            Grouped::of(&conv.geometry),
             (images, rows),
             [input, grad],
             sums.at,

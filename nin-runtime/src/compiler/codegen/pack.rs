@@ -13,7 +13,7 @@ use super::strip::{self, Strip};
 use super::{context, conv, norm, winograd};
 use crate::compiler::Elem;
 use crate::compiler::abi::Context;
-use crate::compiler::geometry::{ConvGeometry, GradPhase};
+use crate::compiler::geometry::{ConvGeometry, GradPhase, Taps};
 use crate::compiler::plan::{
     ConvPlan, Plan, PreparedForm, PreparedKernel, PreparedSpectrum, Product, StripOwner,
 };
@@ -78,8 +78,9 @@ impl Pack<'_> {
         }
         let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
         if let Some(offset) = conv.bias_panels {
-            let padded = rows_of(e, (prepared, offset), cols, Elem::F32);
-            let to = padded.pixel(e, strip.index);
+            let to = rows_of(e, (prepared, offset), cols, Elem::F32).channel(e, strip.first);
+            // What is past a group's biases is the next one's.
+            let cols = if conv.geometry.groups == 1 { cols } else { strip.channels };
             fill(e, strip.channels, cols, to, |e, ty, i| {
                 merged_bias(e, ty, (bias, norm), strip, i)
             });
@@ -99,7 +100,7 @@ impl Pack<'_> {
         let kernel = e.at(kernel, strip.first, 1);
         let cols = conv.tile(Product::Forward).cols;
         e.count(conv.rows(), |e, row| {
-            let (from, to) = (e.at(kernel, row, conv.geometry.cout), panel.pixel(e, row));
+            let (from, to) = (e.at(kernel, row, conv.geometry.outputs()), panel.pixel(e, row));
             fill(e, strip.channels, cols, to, |e, ty, i| {
                 let at = e.at(from, i, 1);
                 let weight = e.load(ty, at, 0);
@@ -128,11 +129,20 @@ impl Pack<'_> {
         let phases = geometry.input_grad();
         let tap = geometry.cout * cols;
         match &prepared.form {
+            PreparedForm::Panels(offsets) if geometry.depthwise => {
+                for (phase, &offset) in phases.iter().zip(offsets) {
+                    let panels = rows_of(e, (self.prepared, offset), cols, prepared.elem);
+                    let panel = panels.elements(e, strip.index, phase.correlation.panel(cols));
+                    turned(e, geometry, phase, (kernel, panel), strip);
+                }
+            }
             PreparedForm::Panels(offsets) => {
                 for (phase, &offset) in phases.iter().zip(offsets) {
                     let panels = rows_of(e, (self.prepared, offset), cols, prepared.elem);
-                    let panels = panels.pixel(e, strip.first);
                     let size = phase.correlation.panel(cols);
+                    let all = phase.correlation.panels(cols) * size;
+                    let panels = strip.group.map_or(panels, |group| panels.elements(e, group, all));
+                    let panels = panels.pixel(e, strip.within);
                     conv::panels(e, geometry.cin, cols, |e, panel, used| {
                         let to = panels.elements(e, panel, size);
                         pack_flipped(
@@ -150,7 +160,9 @@ impl Pack<'_> {
                 let channels = strip.channels * cols;
                 let from = rows_of(e, (self.arena, spectrum.panel), cols, Elem::F32);
                 let to = e.bytes(self.prepared, spectrum.offset);
-                let to = e.element(to, strip.first, cols, prepared.elem);
+                let all = geometry.cin.div_ceil(cols) * tap;
+                let to = strip.group.map_or(to, |group| e.element(to, group, all, prepared.elem));
+                let to = e.element(to, strip.within, cols, prepared.elem);
                 conv::panels(e, geometry.cin, cols, |e, panel, used| {
                     pack_flipped(
                         e,
@@ -245,34 +257,66 @@ fn pack_flipped(
     (kernel, to, of_tap): (Value, Pixels, usize),
     strip: Strip<'_>,
 ) {
-    let ConvGeometry { cin, cout, stride, .. } = *geometry;
-    let (rows, columns) = (phase.correlation.y.taps, phase.correlation.x.taps);
-    // Tap j of the phase is tap `first + stride * (taps - 1 - j)` of the kernel.
-    let tap = |e: &mut Emitter<'_>, j: Value, first: usize, taps: usize| {
-        let back = e.mul(j, -(stride as i64));
-        e.add(back, (first + stride * (taps - 1)) as i64)
+    let outputs = geometry.outputs();
+    each_tap(e, geometry, phase, |e, j, number| {
+        let to = to.elements(e, j, of_tap);
+        let from = e.at(kernel, number, geometry.cin * outputs);
+        let from = e.at(from, panel, cols * outputs);
+        let from = e.at(from, strip.first, 1);
+        e.count(strip.channels, |e, output| {
+            let (from, to) = (e.at(from, output, 1), to.pixel(e, output));
+            for column in 0..cols {
+                let value = match column < used {
+                    true => e.load(F32, from, (column * outputs) as i64),
+                    false => e.float(F32, 0.0),
+                };
+                to.store(e, value, column as i64);
+            }
+        });
+    });
+}
+
+/// The panel of a strip of a depthwise convolution for a phase of its input gradient: the phase's taps last first.
+fn turned(
+    e: &mut Emitter<'_>,
+    geometry: &ConvGeometry,
+    phase: &GradPhase,
+    (kernel, panel): (Value, Pixels),
+    strip: Strip<'_>,
+) {
+    each_tap(e, geometry, phase, |e, j, number| {
+        let to = panel.pixel(e, j);
+        let from = e.at(kernel, number, geometry.outputs());
+        let from = e.at(from, strip.first, 1);
+        fill(e, strip.channels, panel.pitch, to, |e, ty, i| {
+            let at = e.at(from, i, 1);
+            e.load(ty, at, 0)
+        });
+    });
+}
+
+/// Runs `body` for each tap of a phase, with its number there and that of the kernel's tap.
+fn each_tap(
+    e: &mut Emitter<'_>,
+    geometry: &ConvGeometry,
+    phase: &GradPhase,
+    mut body: impl FnMut(&mut Emitter<'_>, Value, Value),
+) {
+    // As `Taps::of_kernel` has them.
+    let of_kernel = |e: &mut Emitter<'_>, j: Value, Taps { first, step, count }: Taps| {
+        let back = e.mul(j, -(step as i64));
+        e.add(back, (first + step * (count - 1)) as i64)
     };
-    e.count(rows, |e, j| {
-        let ky = tap(e, j, phase.first_tap.0, rows);
-        let to = to.elements(e, j, columns * of_tap);
-        e.count(columns, |e, i| {
-            let kx = tap(e, i, phase.first_tap.1, columns);
-            let to = to.elements(e, i, of_tap);
-            let row = e.mul(ky, geometry.kernel.1 as i64);
+    let [rows, columns] = phase.taps;
+    e.count(rows.count, |e, j| {
+        let ky = of_kernel(e, j, rows);
+        e.count(columns.count, |e, i| {
+            let kx = of_kernel(e, i, columns);
+            let row = e.mul(ky, geometry.window.x.kernel as i64);
             let number = e.b.ins().iadd(row, kx);
-            let from = e.at(kernel, number, cin * cout);
-            let from = e.at(from, panel, cols * cout);
-            let from = e.at(from, strip.first, 1);
-            e.count(strip.channels, |e, output| {
-                let (from, to) = (e.at(from, output, 1), to.pixel(e, output));
-                for column in 0..cols {
-                    let value = match column < used {
-                        true => e.load(F32, from, (column * cout) as i64),
-                        false => e.float(F32, 0.0),
-                    };
-                    to.store(e, value, column as i64);
-                }
-            });
+            let row = e.mul(j, columns.count as i64);
+            let j = e.b.ins().iadd(row, i);
+            body(e, j, number);
         });
     });
 }

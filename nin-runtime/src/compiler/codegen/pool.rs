@@ -4,19 +4,19 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_frontend::Variable;
-use nin_dsl::shape::{Shape, Window};
+use nin_dsl::shape::{Count, Shape, Slide, Window};
 
 use super::emitter::Emitter;
 use super::grad::GradOperands;
 use super::pixels::{self, Pixels};
 
 /// How a window becomes one number.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Reduce {
     /// The maximum.
     Max,
-    /// The mean over real pixels.
-    Mean,
+    /// The mean.
+    Mean(Count),
 }
 
 /// A pool's geometry: the map it reads and the map it yields.
@@ -34,8 +34,44 @@ pub(super) struct Pool {
 
 /// The real pixels under one window, as run-time values.
 struct Covered {
-    rows: (Value, Value),
-    columns: (Value, Value),
+    rows: Stretch,
+    columns: Stretch,
+}
+
+/// What a window covers along one direction.
+struct Stretch {
+    /// Its first real pixel.
+    first: Value,
+    /// What comes after its last.
+    end: Value,
+    /// Where it begins, in padding or not.
+    begins: Value,
+    slide: Slide,
+    inputs: usize,
+}
+
+impl Stretch {
+    /// That of window `o`.
+    fn of(e: &mut Emitter<'_>, o: Value, slide: Slide, inputs: usize) -> Stretch {
+        let begins = e.mul(o, slide.stride as i64);
+        let begins = e.add(begins, -(slide.pad[0] as i64));
+        let end = e.add(begins, slide.kernel as i64);
+        let (zero, size) = (e.int(0), e.size(inputs));
+        Stretch { first: e.max(begins, zero), end: e.min(end, size), begins, slide, inputs }
+    }
+
+    /// How many pixels a mean counts.
+    fn counted(&self, e: &mut Emitter<'_>, count: Count) -> Value {
+        match count {
+            Count::Real => e.b.ins().isub(self.end, self.first),
+            Count::Window => {
+                let padded = e.size(self.inputs + self.slide.pad[1]);
+                let left = e.b.ins().isub(padded, self.begins);
+                let kernel = e.size(self.slide.kernel);
+                e.min(left, kernel)
+            }
+        }
+    }
 }
 
 /// Runs `body` for every output pixel of rows `lo..hi`; it gets the pixel's index and the input pixels under it.
@@ -45,18 +81,10 @@ fn windows(
     (lo, hi): (Value, Value),
     mut body: impl FnMut(&mut Emitter<'_>, Value, &Covered),
 ) {
-    let Window { kernel, stride, pad } = pool.window;
-    let clip = |e: &mut Emitter<'_>, o: Value, kernel: usize, inputs: usize| {
-        let first = e.mul(o, stride as i64);
-        let first = e.add(first, -(pad as i64));
-        let end = e.add(first, kernel as i64);
-        let (zero, inputs) = (e.int(0), e.size(inputs));
-        (e.max(first, zero), e.min(end, inputs))
-    };
     e.range(lo, hi, 1, |e, y| {
-        let rows = clip(e, y, kernel.0, pool.input.height());
+        let rows = Stretch::of(e, y, pool.window.y, pool.input.height());
         e.count(pool.output.width(), |e, x| {
-            let columns = clip(e, x, kernel.1, pool.input.width());
+            let columns = Stretch::of(e, x, pool.window.x, pool.input.width());
             let row = e.mul(y, pool.output.width() as i64);
             let pixel = e.b.ins().iadd(row, x);
             body(e, pixel, &Covered { rows, columns });
@@ -71,19 +99,19 @@ fn under(
     pixels: &Covered,
     mut body: impl FnMut(&mut Emitter<'_>, Value),
 ) {
-    e.range(pixels.rows.0, pixels.rows.1, 1, |e, y| {
+    e.range(pixels.rows.first, pixels.rows.end, 1, |e, y| {
         let row = e.mul(y, pool.input.width() as i64);
-        e.range(pixels.columns.0, pixels.columns.1, 1, |e, x| {
+        e.range(pixels.columns.first, pixels.columns.end, 1, |e, x| {
             let pixel = e.b.ins().iadd(row, x);
             body(e, pixel);
         });
     });
 }
 
-/// `1 / (pixels under the window)`, in every lane of `ty`.
-fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Covered) -> Value {
-    let rows = e.b.ins().isub(pixels.rows.1, pixels.rows.0);
-    let columns = e.b.ins().isub(pixels.columns.1, pixels.columns.0);
+/// `1 / (pixels that count under the window)`, in every lane of `ty`.
+fn per_pixel(e: &mut Emitter<'_>, ty: Type, pixels: &Covered, count: Count) -> Value {
+    let rows = pixels.rows.counted(e, count);
+    let columns = pixels.columns.counted(e, count);
     let count = e.b.ins().imul(rows, columns);
     let count = e.b.ins().fcvt_from_sint(F32, count);
     let one = e.float(F32, 1.0);
@@ -131,7 +159,7 @@ pub(super) fn forward(
             let from = input.channel(e, channel);
             let start = match pool.reduce {
                 Reduce::Max => e.float(ty, f32::NEG_INFINITY),
-                Reduce::Mean => e.float(ty, 0.0),
+                Reduce::Mean(_) => e.float(ty, 0.0),
             };
             let results = variables(e, start, vectors);
             under(e, pool, pixels, |e, pixel| {
@@ -144,12 +172,15 @@ pub(super) fn forward(
                             let wins = wins(e, value, before);
                             e.choose(wins, value, before)
                         }
-                        Reduce::Mean => e.b.ins().fadd(before, value),
+                        Reduce::Mean(_) => e.b.ins().fadd(before, value),
                     };
                     e.b.def_var(result, after);
                 }
             });
-            let share = (pool.reduce == Reduce::Mean).then(|| per_pixel(e, ty, pixels));
+            let share = match pool.reduce {
+                Reduce::Max => None,
+                Reduce::Mean(count) => Some(per_pixel(e, ty, pixels, count)),
+            };
             let at = written.channel(e, channel);
             for (index, &result) in results.iter().enumerate() {
                 let mut result = e.b.use_var(result);
@@ -186,8 +217,8 @@ pub(super) fn input_grad(
                 let from = input.channel(e, channel);
                 winners(e, pool, pixels, (ty, vectors), from)
             });
-            if winners.is_none() {
-                let share = per_pixel(e, ty, pixels);
+            if let Reduce::Mean(count) = pool.reduce {
+                let share = per_pixel(e, ty, pixels, count);
                 grads.iter_mut().for_each(|grad| *grad = e.b.ins().fmul(*grad, share));
             }
             let none = e.float(ty, 0.0);
@@ -220,8 +251,8 @@ fn winners(
     let lowest = e.float(ty, f32::NEG_INFINITY);
     let bests = variables(e, lowest, vectors);
     // Where everything is minus infinity nothing is larger: the first pixel takes the gradient.
-    let row = e.mul(pixels.rows.0, pool.input.width() as i64);
-    let first = e.b.ins().iadd(row, pixels.columns.0);
+    let row = e.mul(pixels.rows.first, pool.input.width() as i64);
+    let first = e.b.ins().iadd(row, pixels.columns.first);
     let first = lane_index(e, ty, first);
     let indices = variables(e, first, vectors);
     under(e, pool, pixels, |e, pixel| {

@@ -67,7 +67,7 @@ impl Scope<'_> {
     pub(super) fn pool(&self, node: NodeId) -> Pool {
         let (reduce, window) = match self.graph.node(node).op {
             Op::MaxPool { window, .. } => (Reduce::Max, window),
-            Op::AvgPool { window, .. } => (Reduce::Mean, window),
+            Op::AvgPool { window, count, .. } => (Reduce::Mean(count), window),
             other @ (Op::Input
             | Op::Conv { .. }
             | Op::Relu

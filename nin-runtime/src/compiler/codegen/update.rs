@@ -52,7 +52,7 @@ pub(super) fn emit(
         };
         match strip.owner {
             StripOwner::Conv(conv) => {
-                let channels = conv.geometry.cout;
+                let channels = conv.geometry.outputs();
                 follow(conv.kernel, conv.rows(), channels);
                 conv.bias.into_iter().for_each(|bias| follow(bias, 1, channels));
             }

@@ -6,6 +6,7 @@ use nin_dsl::shape::Shape;
 
 use super::{Block, Domain, PassMode, Stage, StageOp};
 use crate::compiler::Checked;
+use crate::compiler::geometry::is_depthwise;
 
 /// Which block a node's stages belong to, by node index; block numbers count up in evaluation order.
 pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain)> {
@@ -36,10 +37,10 @@ pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain
         let domain = domain_of(graph, id, read);
         let (joins, next) = match graph.node(id).op {
             Op::Input => (true, Open::Start),
-            Op::Conv { window, .. } => {
+            Op::Conv { .. } => {
                 let joins = match open {
                     Open::Start => true,
-                    Open::Convs => window.is_pointwise(),
+                    Open::Convs => is_pointwise(graph, id),
                     Open::Closed => false,
                 };
                 (joins, Open::Convs)
@@ -61,6 +62,13 @@ pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain
         homes[id.index()] = (block, domain);
     }
     homes
+}
+
+/// Whether a convolution is a matrix product of each pixel.
+fn is_pointwise(graph: &Graph, id: NodeId) -> bool {
+    let Op::Conv { window, groups, .. } = graph.node(id).op else { return false };
+    let [cin, cout] = [graph.operand(id), id].map(|id| graph.node(id).shape.channels() / groups);
+    window.is_pointwise() && !is_depthwise(groups, cin, cout)
 }
 
 /// Whether a node reads nothing but the node before it in the order of evaluation, and nobody else does.

@@ -6,6 +6,8 @@
 //! C[m, n] = epilogue(init + sum over segments, groups, k of A[m, k] * B[k, n])     m in group.rows
 //! ```
 //!
+//! A depthwise convolution's tile has an A for each column: `A[m, k, n]`, whose columns are neighbours.
+//!
 //! A *segment* is a kernel row (forward, input gradient) or a row of pixels (kernel gradient); their number is a run-time
 //! argument, because it depends on how near the border the tile is. A *group* is a run of k for which the same rows of
 //! the tile see real pixels: borders are compiled into groups, so no operand is ever padded or copied.
@@ -55,8 +57,8 @@ pub enum Epilogue {
 ///
 /// Its function takes `(a, b, c, bias, mask, segments)`: five pointers, of which it reads those its init and epilogue
 /// name, and the number of segments. It may read, but never uses, elements past a row of B, of the bias, of C where it
-/// starts from that, and of the mask, as far as [`overread`] says; of A it reads what it uses, and it stores exactly
-/// `rows x cols`.
+/// starts from that, of the mask, and of A where that has columns, as far as [`overread`] says; of another A it reads what
+/// it uses, and it stores exactly `rows x cols`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// What its operands are stored as; sums are float32.
@@ -69,6 +71,8 @@ pub struct Tile {
     pub a_row: i64,
     /// From one k of A to the next.
     pub a_k: i64,
+    /// Whether A has a number for each column, side by side; else all columns share one.
+    pub a_columns: bool,
     /// From one segment of A to the next.
     pub a_segment: i64,
     /// From one k of B to the next.
@@ -131,6 +135,7 @@ impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tile {} {}x{}", self.elems, self.rows, self.cols)?;
         write!(f, " a {}/{}/{}", self.a_row, self.a_k, self.a_segment)?;
+        f.write_str(if self.a_columns { " by column" } else { "" })?;
         write!(f, " b {}/{} c {}", self.b_k, self.b_segment, self.c_row)?;
         if self.beside_row != self.c_row {
             write!(f, " beside {}", self.beside_row)?;

@@ -7,10 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use nin_dsl::graph::{Graph, NodeId};
-use nin_dsl::shape::Shape;
+use nin_dsl::shape::{Shape, Window};
 
 use super::CHUNK;
-use super::geometry;
+use super::geometry_of;
 use crate::compiler::geometry::{Axis, ConvGeometry, Correlation};
 use crate::compiler::winograd::{Map, Role, Size, Straight};
 
@@ -207,27 +207,33 @@ pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> C
 /// Every size of Winograd's algorithm that a convolution of a graph can take.
 pub(super) fn sizes(graph: &Graph, id: NodeId) -> Vec<Size> {
     match graph.node(id).shape {
-        Shape::Map { .. } => geometry(graph, id).iter().flat_map(sizes_of).collect(),
+        Shape::Map { .. } => geometry_of(graph, id).iter().flat_map(sizes_of).collect(),
         // A vector is one product of the chunk's images.
         Shape::Vector { .. } => vec![],
     }
 }
 
-/// The sizes for a geometry: of square kernels with stride 1.
+/// The sizes for a geometry: of square kernels with stride 1 and without gaps, over more than one input channel.
 fn sizes_of(geometry: &ConvGeometry) -> impl Iterator<Item = Size> + use<> {
-    let ConvGeometry { kernel, stride, .. } = *geometry;
-    Size::all(kernel.0).filter(move |_| kernel.0 == kernel.1 && stride == 1)
+    let ConvGeometry { window: Window { y, x }, depthwise, .. } = *geometry;
+    let has_sizes = y.kernel == x.kernel
+        && [y, x].iter().all(|slide| slide.stride == 1 && slide.dilation == 1)
+        && !depthwise;
+    Size::all(y.kernel).filter(move |_| has_sizes)
 }
 
 /// Multiply-adds of the direct algorithm: of real taps alone.
 fn direct(correlation: &Correlation, product: Product, geometry: &ConvGeometry) -> u64 {
     let real = |axis: &Axis| (0..axis.outputs).map(|o| axis.real_taps(o).len()).sum::<usize>();
-    let Correlation { y, x, inputs, outputs, .. } = correlation;
-    let phases = match product {
-        Product::InputGrad => geometry.input_grad().len(),
-        Product::Forward | Product::KernelGrad => 1,
+    let Correlation { inputs, outputs, groups, .. } = correlation;
+    let meetings = |of: &Correlation| real(&of.y) * real(&of.x);
+    let meetings = match product {
+        Product::InputGrad => {
+            geometry.input_grad().iter().map(|phase| meetings(&phase.correlation)).sum()
+        }
+        Product::Forward | Product::KernelGrad => meetings(correlation),
     };
-    (phases * real(y) * real(x) * inputs * outputs) as u64
+    (meetings * inputs * outputs * groups) as u64
 }
 
 /// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
@@ -241,7 +247,7 @@ fn transform(size: Size, role: Role) -> usize {
 }
 
 fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
-    let Correlation { y, x, inputs, outputs, .. } = correlation;
+    let Correlation { y, x, inputs, outputs, groups, .. } = correlation;
     let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
     let lanes = |channels: usize| channels.next_multiple_of(LANES);
     let (of_inputs, of_outputs, passes) = match product {
@@ -258,23 +264,24 @@ fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
             (tiles + 1) * inputs * outputs,
         ),
     };
-    let spectra = size.frequencies() * tiles * (inputs + outputs);
+    let spectra = size.frequencies() * tiles * groups * (inputs + outputs);
     let spilled = match reach(correlation, size, product) {
         Reach::Image | Reach::Chunk if spectra > IMAGE_FLOATS => SPILL * spectra,
         Reach::Band | Reach::Image | Reach::Chunk => 0,
     };
     Cost {
-        products: (size.frequencies() * passes) as u64,
-        transforms: (tiles * (lanes(*inputs) * of_inputs + lanes(*outputs) * of_outputs) + spilled)
-            as u64,
+        products: (size.frequencies() * groups * passes) as u64,
+        transforms: (tiles
+            * (lanes(inputs * groups) * of_inputs + lanes(outputs * groups) * of_outputs)
+            + spilled) as u64,
     }
 }
 
 fn reach(correlation: &Correlation, size: Size, product: Product) -> Reach {
-    let Correlation { y, x, inputs, outputs, .. } = correlation;
+    let Correlation { y, x, inputs, outputs, groups, .. } = correlation;
     let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
-    let spectra = size.frequencies() * tiles * (inputs + outputs);
-    let weights = size.frequencies() * inputs * outputs;
+    let spectra = size.frequencies() * tiles * groups * (inputs + outputs);
+    let weights = size.frequencies() * groups * inputs * outputs;
     match product {
         Product::KernelGrad if CHUNK * spectra > CHUNK_FLOATS => Reach::Image,
         Product::KernelGrad => Reach::Chunk,

@@ -84,9 +84,13 @@ impl Plan {
 impl ConvPlan {
     /// The convolution, and a line for each of its products: what it is made by, and why.
     fn write(&self, training: bool, text: &mut String) -> fmt::Result {
-        let ConvGeometry { kernel, stride, pad, cin, cout, .. } = self.geometry;
-        let (ky, kx) = kernel;
-        writeln!(text, "  conv {} {ky}x{kx} s{stride} p{pad} {cin} -> {cout}", self.node)?;
+        let ConvGeometry { window, cin, cout, groups, depthwise, .. } = self.geometry;
+        write!(text, "  conv {} {window} ", self.node)?;
+        match (depthwise, groups) {
+            (true, _) => writeln!(text, "depthwise {cout}")?,
+            (false, 1) => writeln!(text, "{cin} -> {cout}")?,
+            (false, _) => writeln!(text, "{groups} groups of {cin} -> {cout}")?,
+        }
         for (name, product) in
             [("forward", Product::Forward), ("input gradient", Product::InputGrad)]
         {

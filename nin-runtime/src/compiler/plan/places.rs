@@ -7,6 +7,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::BufferKey;
 use crate::compiler::autodiff::{Tensor, saved};
+use crate::compiler::geometry::is_whole;
 use crate::compiler::{Checked, Elem};
 
 /// Where a tensor lies: some channels of every pixel of a buffer.
@@ -132,8 +133,9 @@ impl Homes {
 fn allows_gaps(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
     let shape = graph.node(id).shape;
     let walks = |&reader: &NodeId| match graph.node(reader).op {
-        Op::Conv { window, .. } => {
-            window.pad > 0 || window.kernel != (shape.height(), shape.width())
+        // One that is read as a vector has no pixels.
+        Op::Conv { window, groups, .. } => {
+            groups > 1 || !is_whole(window, (shape.height(), shape.width()))
         }
         Op::Input
         | Op::Relu

@@ -20,13 +20,13 @@ pub struct PreparedKernel {
 /// How a product reads a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreparedForm {
-    /// Panels for each correlation that the product consists of: the direct algorithm's. Where each begins in the prepared weights.
+    /// Panels of every group for each correlation that the product consists of: the direct algorithm's. Where each begins in the prepared weights.
     Panels(Vec<usize>),
     /// Panels in Winograd's domain.
     Spectrum(PreparedSpectrum),
 }
 
-/// Panels in Winograd's domain, `[frequency][panel][in][col]`.
+/// Panels in Winograd's domain, `[frequency][group][panel][in][col]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreparedSpectrum {
     /// The first panel of the first frequency, in the prepared weights.
@@ -72,9 +72,7 @@ impl PreparedKernel {
         (cols, strip): (usize, usize),
         before: usize,
     ) -> PreparedKernel {
-        let panels = |correlation: &Correlation| {
-            correlation.outputs.div_ceil(cols) * correlation.panel(cols)
-        };
+        let panels = |of: &Correlation| of.groups * of.panels(cols) * of.panel(cols);
         let elem = Elem::F32;
         let form = match choice.algorithm {
             Algorithm::Direct => {
@@ -132,20 +130,21 @@ pub(super) fn products(
     merged: bool,
     (biased, grad_is_wanted): (bool, bool),
 ) -> ([ProductPlan; 3], Option<usize>) {
-    let cout = geometry.cout;
-    let row = cout.next_multiple_of(ALIGN) * Elem::F32.bytes();
+    let row = geometry.outputs().next_multiple_of(ALIGN) * Elem::F32.bytes();
     let rows = if merged { Affine::COUNT * row } else { 0 };
     room.arena = room.arena.max(rows);
     // A strip is a whole forward panel, and its rows of every panel of the input gradient.
     let width = forward.1.cols;
     let numbers = (width, geometry.cin * width);
     let panels = PreparedKernel::place(room, forward.0, &[geometry.forward()], numbers, rows);
-    let bias = biased.then(|| room.place(cout.next_multiple_of(width), Elem::F32));
+    // What the last panel reads past its own.
+    let padding = geometry.cout.next_multiple_of(width) - geometry.cout;
+    let bias = biased.then(|| room.place(geometry.outputs() + padding, Elem::F32));
     let flipped = grad_is_wanted.then(|| {
         let phases = geometry.input_grad();
         let phases: Vec<Correlation> = phases.into_iter().map(|of| of.correlation).collect();
         let cols = input_grad.1.cols;
-        let numbers = (cols, width.min(cout) * cols);
+        let numbers = (cols, width.min(geometry.cout) * cols);
         PreparedKernel::place(room, input_grad.0, &phases, numbers, 0)
     });
     let plan = |(choice, tile), kernel| ProductPlan { choice, tile, kernel };

@@ -3,6 +3,7 @@
 use super::algorithm::{Algorithm, Product, Reach, Winograd};
 use super::{ALIGN, ConvPlan};
 use crate::compiler::Elem;
+use crate::compiler::geometry::ConvGeometry;
 
 /// A tensor in Winograd's domain, of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +21,7 @@ pub enum Spectrum {
 pub struct SpectrumLayout {
     /// Frequencies.
     pub frequencies: usize,
-    /// Rows of one image or band: tiles, or of a kernel's gradient input channels.
+    /// Rows of one image or band: tiles, or of a kernel's gradient input channels of a group.
     pub rows: usize,
     /// Channels.
     pub channels: usize,
@@ -81,15 +82,16 @@ impl ConvPlan {
     pub fn spectrum(&self, spectrum: Spectrum, chunk: usize) -> SpectrumLayout {
         let product = spectrum.product();
         let winograd = self.transformed(product);
-        let (cin, cout) = (self.geometry.cin, self.geometry.cout);
+        let ConvGeometry { input, output, cin, .. } = self.geometry;
+        let (inputs, channels) = (self.geometry.inputs(), self.geometry.outputs());
         let (outputs, operand, result) = match product {
-            Product::Forward | Product::KernelGrad => (self.geometry.output, cin, cout),
-            Product::InputGrad => (self.geometry.input, cout, cin),
+            Product::Forward | Product::KernelGrad => (output, inputs, channels),
+            Product::InputGrad => (input, channels, inputs),
         };
         let all = winograd.rows(outputs, chunk);
         let rows = if winograd.reach == Reach::Chunk { all / chunk } else { all };
         let (rows, all, channels) = match spectrum {
-            Spectrum::Result(Product::KernelGrad) => (cin, cin, cout),
+            Spectrum::Result(Product::KernelGrad) => (cin, cin, result),
             Spectrum::Operand(_) => (rows, all, operand),
             Spectrum::Grad | Spectrum::Result(_) => (rows, all, result),
         };

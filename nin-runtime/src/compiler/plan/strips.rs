@@ -1,6 +1,6 @@
 //! Strips: what becomes of the weights after a batch, cut into shares for threads.
 //!
-//! A strip is a few output channels of one convolution, those of one forward panel, over all rows of its kernel, and their
+//! A strip is a few output channels of one convolution, those of one forward panel of a group, over all rows of its kernel, and their
 //! biases; or the weights of one batch normalisation. Whatever is prepared of a strip is made of the strip's own weights, so a
 //! thread sums its gradients over the slices, takes the optimizer's step and rebuilds the prepared forms without a word to
 //! others.
@@ -16,9 +16,11 @@ pub struct StripGroup<'a> {
     pub first: usize,
     /// Whose weights they are.
     pub owner: StripOwner<'a>,
-    /// Output channels of all strips together.
+    /// Groups of the convolution, each of which is cut by itself.
+    pub groups: usize,
+    /// Output channels of a group.
     pub channels: usize,
-    /// Channels of a strip; the last may have fewer.
+    /// Channels of a strip; the last of a group may have fewer.
     pub width: usize,
 }
 
@@ -34,16 +36,26 @@ pub enum StripOwner<'a> {
 impl StripGroup<'_> {
     /// How many strips there are.
     pub fn count(&self) -> usize {
+        self.groups * self.of_group()
+    }
+
+    /// How many strips a group of the convolution has.
+    pub fn of_group(&self) -> usize {
         self.channels.div_ceil(self.width)
     }
 
-    /// The numbers of strips with as many channels, and how many those are: all whole strips, then what is left.
+    /// The places of a group's strips with as many channels, and how many those are: all whole strips, then what is left.
     pub fn runs(&self) -> [(Range<usize>, usize); 2] {
-        let whole = self.first + self.channels / self.width;
-        [
-            (self.first..whole, self.width),
-            (whole..self.first + self.count(), self.channels % self.width),
-        ]
+        let whole = self.channels / self.width;
+        [(0..whole, self.width), (whole..self.of_group(), self.channels % self.width)]
+    }
+
+    /// The channels of each strip.
+    fn sizes(&self) -> impl Iterator<Item = usize> {
+        let runs = self.runs();
+        (0..self.groups).flat_map(move |_| {
+            runs.clone().into_iter().flat_map(|(places, channels)| places.map(move |_| channels))
+        })
     }
 
     /// Weights of an output channel.
@@ -58,7 +70,7 @@ impl StripGroup<'_> {
 impl ConvPlan {
     /// Rows of its kernel as a matrix with a column for each output channel.
     pub fn rows(&self) -> usize {
-        self.geometry.weights() / self.geometry.cout
+        self.geometry.weights() / self.geometry.outputs()
     }
 }
 
@@ -66,13 +78,14 @@ impl Plan {
     /// The strips of all weights, in the order of their numbers.
     pub fn strip_groups(&self) -> impl Iterator<Item = StripGroup<'_>> {
         let convs = self.convs.iter().map(|conv| {
-            (StripOwner::Conv(conv), conv.geometry.cout, conv.tile(Product::Forward).cols)
+            let channels = [conv.geometry.groups, conv.geometry.cout];
+            (StripOwner::Conv(conv), channels, conv.tile(Product::Forward).cols)
         });
         let norms = self
             .free_norms()
-            .map(|(norm, rows)| (StripOwner::Norm(norm, rows), norm.channels, norm.channels));
-        convs.chain(norms).scan(0, |first, (owner, channels, width)| {
-            let group = StripGroup { first: *first, owner, channels, width };
+            .map(|(norm, rows)| (StripOwner::Norm(norm, rows), [1, norm.channels], norm.channels));
+        convs.chain(norms).scan(0, |first, (owner, [groups, channels], width)| {
+            let group = StripGroup { first: *first, owner, groups, channels, width };
             *first += group.count();
             Some(group)
         })
@@ -88,10 +101,7 @@ impl Plan {
         let sizes = || {
             self.strip_groups().flat_map(|group| {
                 let rows = group.rows();
-                group
-                    .runs()
-                    .into_iter()
-                    .flat_map(move |(numbers, channels)| numbers.map(move |_| rows * channels))
+                group.sizes().map(move |channels| rows * channels).collect::<Vec<_>>()
             })
         };
         let total: usize = sizes().sum();

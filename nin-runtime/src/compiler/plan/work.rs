@@ -169,7 +169,7 @@ impl Plan {
                 };
                 let (rows, columns) = winograd.tiles(outputs);
                 let tiles = winograd.size.frequencies() * rows * columns;
-                (tiles * conv.geometry.cin * conv.geometry.cout) as u64
+                (tiles * conv.geometry.cin * conv.geometry.outputs()) as u64
             }
         }
     }
@@ -248,7 +248,7 @@ impl Plan {
             Operand::Kernel(node, product) => {
                 let conv = self.conv(node);
                 let frequencies = conv.transformed(product).size.frequencies();
-                Floats::OfCall(frequencies * conv.geometry.cin * conv.geometry.cout)
+                Floats::OfCall(frequencies * conv.geometry.cin * conv.geometry.outputs())
             }
             Operand::Spectrum(node, spectrum) => {
                 let conv = self.conv(node);

@@ -3,11 +3,13 @@
 //!
 //! What lies where is the plan's to say; `codegen::pack` writes code that makes the same, to the bit.
 
+use std::ops::Range;
+
 use nin_dsl::graph::{Graph, WeightId};
 
 use super::session::from_file_layout;
 use crate::compiler::Elem;
-use crate::compiler::geometry::GradPhase;
+use crate::compiler::geometry::{Correlation, GradPhase};
 use crate::compiler::plan::{
     Affine, ConvPlan, NormPlan, Plan, PreparedForm, PreparedKernel, PreparedSpectrum, StripOwner,
 };
@@ -42,6 +44,15 @@ pub(crate) fn prepare(graph: &Graph, plan: &Plan, weights: &Weights) -> Result<F
     Ok(prepared)
 }
 
+/// The output channels of each forward panel of a convolution.
+fn strips(conv: &ConvPlan) -> impl Iterator<Item = Range<usize>> {
+    let (cols, cout) = (conv.tile(Product::Forward).cols, conv.geometry.cout);
+    (0..conv.geometry.groups).flat_map(move |group| {
+        let first = group * cout;
+        (0..cout).step_by(cols).map(move |at| first + at..first + (at + cols).min(cout))
+    })
+}
+
 /// What weights are prepared from and to.
 struct Pack<'a> {
     plan: &'a Plan,
@@ -65,15 +76,15 @@ impl Pack<'_> {
     /// What the forward pass of a convolution reads: its panels or their spectra, and its biases.
     fn forward(&mut self, conv: &ConvPlan) {
         let norm = conv.norm.map(|norm| self.affine(self.plan.norm(norm)));
-        let (cols, cout) = (conv.tile(Product::Forward).cols, conv.geometry.cout);
+        let (cols, outputs) = (conv.tile(Product::Forward).cols, conv.geometry.outputs());
         let transform =
             Transform::of(conv.choice(Product::Forward), conv.prepared(Product::Forward));
         let size = conv.rows() * cols;
-        for (number, first) in (0..cout).step_by(cols).enumerate() {
-            let channels = first..(first + cols).min(cout);
+        for (number, channels) in strips(conv).enumerate() {
+            let first = channels.start;
             let mut panel = vec![0.0; size];
             let kernel = self.weight(conv.kernel, conv.geometry.weights());
-            for (row, to) in kernel.chunks_exact(cout).zip(panel.chunks_exact_mut(cols)) {
+            for (row, to) in kernel.chunks_exact(outputs).zip(panel.chunks_exact_mut(cols)) {
                 let row = &row[channels.clone()];
                 match &norm {
                     None => to[..row.len()].copy_from_slice(row),
@@ -97,7 +108,7 @@ impl Pack<'_> {
                 }
             }
             if let Some(offset) = conv.bias_panels {
-                let bias = conv.bias.map(|bias| self.weight(bias, cout));
+                let bias = conv.bias.map(|bias| self.weight(bias, outputs));
                 let merged = channels.map(|channel| {
                     let bias = bias.map_or(0.0, |bias| bias[channel]);
                     let Some(AffineRows { mean, factor, shift }) = &norm else { return bias };
@@ -111,11 +122,17 @@ impl Pack<'_> {
 
     /// What the input gradient of a convolution reads: the panels of each phase, or the spectra of the only one.
     fn grad(&mut self, conv: &ConvPlan, prepared: &PreparedKernel) {
-        let (cols, cin) = (conv.tile(Product::InputGrad).cols, conv.geometry.cin);
+        let cols = conv.tile(Product::InputGrad).cols;
         let transform = Transform::of(conv.choice(Product::InputGrad), prepared);
         for (phase_number, phase) in conv.geometry.input_grad().iter().enumerate() {
-            for (number, first) in (0..cin).step_by(cols).enumerate() {
-                let panel = self.flipped(conv, phase, first);
+            let Correlation { outputs, groups, .. } = phase.correlation;
+            let panels = (0..groups)
+                .flat_map(|group| (0..outputs).step_by(cols).map(move |first| (group, first)));
+            for (number, place) in panels.enumerate() {
+                let panel = match conv.geometry.depthwise {
+                    true => self.turned(conv, phase, place.1),
+                    false => self.flipped(conv, phase, place),
+                };
                 let bytes = prepared.elem.bytes();
                 match &prepared.form {
                     PreparedForm::Panels(offsets) => {
@@ -131,28 +148,50 @@ impl Pack<'_> {
         }
     }
 
-    /// The panel of a phase of the input gradient that begins with input channel `first`, `[ky][kx][cout][cols]`: the phase's taps
-    /// last first, input and output channels exchanged.
-    fn flipped(&self, conv: &ConvPlan, phase: &GradPhase, first: usize) -> Vec<f32> {
+    /// The panel of a phase of a group's input gradient that begins with the group's input channel `first`, `[ky][kx][cout][cols]`:
+    /// the phase's taps last first, input and output channels exchanged.
+    fn flipped(
+        &self,
+        conv: &ConvPlan,
+        phase: &GradPhase,
+        (group, first): (usize, usize),
+    ) -> Vec<f32> {
         let (geometry, cols) = (&conv.geometry, conv.tile(Product::InputGrad).cols);
-        let (cin, cout, stride) = (geometry.cin, geometry.cout, geometry.stride);
-        let kernel = self.weight(conv.kernel, geometry.weights());
+        let (cin, cout, outputs) = (geometry.cin, geometry.cout, geometry.outputs());
         let used = cols.min(cin - first);
-        let (rows, columns) = (phase.correlation.y.taps, phase.correlation.x.taps);
         let mut panel = vec![0.0; phase.correlation.panel(cols)];
         for (tap, to) in panel.chunks_exact_mut(cout * cols).enumerate() {
-            // Tap j of the phase is tap `first + stride * (taps - 1 - j)` of the kernel.
-            let (j, i) = (tap / columns, tap % columns);
-            let ky = phase.first_tap.0 + stride * (rows - 1 - j);
-            let kx = phase.first_tap.1 + stride * (columns - 1 - i);
-            let from = &kernel[(ky * geometry.kernel.1 + kx) * cin * cout..][..cin * cout];
+            let from = self.tap(conv, phase, tap);
             for (output, to) in to.chunks_exact_mut(cols).enumerate() {
                 for (column, to) in to[..used].iter_mut().enumerate() {
-                    *to = from[(first + column) * cout + output];
+                    *to = from[(first + column) * outputs + group * cout + output];
                 }
             }
         }
         panel
+    }
+
+    /// The panel of a phase of a depthwise convolution's input gradient that begins with channel `first`, `[ky][kx][cols]`: the
+    /// phase's taps last first.
+    fn turned(&self, conv: &ConvPlan, phase: &GradPhase, first: usize) -> Vec<f32> {
+        let cols = conv.tile(Product::InputGrad).cols;
+        let used = cols.min(conv.geometry.outputs() - first);
+        let mut panel = vec![0.0; phase.correlation.panel(cols)];
+        for (tap, to) in panel.chunks_exact_mut(cols).enumerate() {
+            to[..used].copy_from_slice(&self.tap(conv, phase, tap)[first..][..used]);
+        }
+        panel
+    }
+
+    /// What a kernel has at a tap of a phase of the input gradient, `[cin][outputs]`.
+    fn tap(&self, conv: &ConvPlan, phase: &GradPhase, tap: usize) -> &[f32] {
+        let geometry = &conv.geometry;
+        let [rows, columns] = phase.taps;
+        let ky = rows.of_kernel(tap / columns.count);
+        let kx = columns.of_kernel(tap % columns.count);
+        let size = geometry.cin * geometry.outputs();
+        let kernel = self.weight(conv.kernel, geometry.weights());
+        &kernel[(ky * geometry.window.x.kernel + kx) * size..][..size]
     }
 
     /// The rows of a batch normalisation that is merged into no convolution.

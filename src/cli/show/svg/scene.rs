@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use nin::{Graph, Shape};
 use nin_dsl::graph::{Group, GroupKind, Layer, NodeId, Op};
-use nin_dsl::shape::Window;
+use nin_dsl::shape::{Slide, Window};
 
 use super::join::{self, Size};
 use super::look::Look;
@@ -279,21 +279,32 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
     };
     match graph.node(id).op {
         Op::Input => volume(Look::Input, String::new(), String::new()),
-        Op::Conv { window, .. } => match shape {
+        Op::Conv { window, groups, .. } => match shape {
             Shape::Vector { .. } => volume(Look::Fc, "fc".to_owned(), String::new()),
-            Shape::Map { .. } if window.is_pointwise() => {
+            Shape::Map { .. } if window.is_pointwise() && groups == 1 => {
                 volume(Look::Pointwise, sized("conv", window), String::new());
             }
             Shape::Map { .. } => {
-                let is_same = 2 * window.pad + 1 == window.kernel.0;
-                volume(Look::Conv, sized("conv", window), moved(window, is_same));
+                let is_same = |slide: Slide| slide.padded(1) == slide.reach();
+                let is_same = is_same(window.y) && is_same(window.x);
+                let inputs = graph.node(graph.operand(id)).shape.channels();
+                let (word, groups) = match groups {
+                    1 => ("conv", None),
+                    groups if groups == inputs => ("dw", None),
+                    groups => ("conv", Some(format!("{groups} groups"))),
+                };
+                let look = if window.is_pointwise() { Look::Pointwise } else { Look::Conv };
+                let moved = [Some(moved(window, is_same)), groups];
+                let below: Vec<String> =
+                    moved.into_iter().flatten().filter(|text| !text.is_empty()).collect();
+                volume(look, sized(word, window), below.join(", "));
             }
         },
         Op::MaxPool { window, .. } => {
-            volume(Look::MaxPool, sized("max", window), moved(window, window.pad == 0));
+            volume(Look::MaxPool, sized("max", window), moved(window, is_unpadded(window)));
         }
         Op::AvgPool { window, .. } => {
-            volume(Look::AvgPool, sized("avg", window), moved(window, window.pad == 0));
+            volume(Look::AvgPool, sized("avg", window), moved(window, is_unpadded(window)));
         }
         Op::GlobalAvgPool => {
             volume(Look::GlobalAvgPool, "global".to_owned(), "average".to_owned());
@@ -322,18 +333,29 @@ fn push_band(look: Look, text: String, note: String, parts: &mut Vec<Part>) {
 }
 
 fn sized(word: &str, window: Window) -> String {
-    let (h, w) = window.kernel;
+    let (h, w) = window.kernel();
     format!("{word} {h}×{w}")
 }
 
-/// Stride and padding, where they are not what they usually are.
+fn is_unpadded(Window { y, x }: Window) -> bool {
+    y.pad == [0; 2] && x.pad == [0; 2]
+}
+
+/// Stride, padding and dilation, where they are not what they usually are.
 fn moved(window: Window, usual_pad: bool) -> String {
-    let stride = (window.stride != 1).then(|| format!("stride {}", window.stride));
-    let pad = (!usual_pad).then(|| match window.pad {
-        0 => "no pad".to_owned(),
-        pad => format!("pad {pad}"),
+    let Window { y, x } = window;
+    let pair = |a: usize, b: usize| if a == b { a.to_string() } else { format!("{a}×{b}") };
+    let stride =
+        ((y.stride, x.stride) != (1, 1)).then(|| format!("stride {}", pair(y.stride, x.stride)));
+    let ([top, bottom], [left, right]) = (y.pad, x.pad);
+    let pad = (!usual_pad).then(|| match is_unpadded(window) {
+        true => "no pad".to_owned(),
+        false if top == bottom && left == right => format!("pad {}", pair(top, left)),
+        false => format!("pad {top} {left} {bottom} {right}"),
     });
-    stride.into_iter().chain(pad).collect::<Vec<_>>().join(", ")
+    let gaps = ((y.dilation, x.dilation) != (1, 1))
+        .then(|| format!("dilation {}", pair(y.dilation, x.dilation)));
+    stride.into_iter().chain(pad).chain(gaps).collect::<Vec<_>>().join(", ")
 }
 
 /// A shape as it is written in a picture.

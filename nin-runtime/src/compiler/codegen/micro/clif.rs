@@ -156,11 +156,15 @@ fn sum_steps(
             .map(|vector| b.load(e, F32X4, tile.b_k * step + lane(vector)))
             .collect();
         for row in group.rows.clone() {
-            let element = a.load(e, F32, tile.a_k * step + tile.a_row * row as i64);
-            let broadcast = e.splat(F32X4, element);
+            let at = tile.a_k * step + tile.a_row * row as i64;
+            let shared = (!tile.a_columns).then(|| {
+                let element = a.load(e, F32, at);
+                e.splat(F32X4, element)
+            });
             for (vector, &b) in loaded.iter().enumerate() {
+                let a = shared.unwrap_or_else(|| a.load(e, F32X4, at + lane(vector)));
                 let sum = &mut sums[row * vectors(tile) + vector];
-                *sum = e.mul_add(broadcast, b, *sum);
+                *sum = e.mul_add(a, b, *sum);
             }
         }
     }

@@ -61,6 +61,14 @@ pub(super) trait Vectors: Default {
         b: Register,
         element: AsmMemoryOperand,
     ) -> Result<(), IcedError>;
+    /// `sum += b * vector`, a vector in memory.
+    fn multiply_add_vector(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        b: Register,
+        vector: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
     /// `to = x + y`.
     fn add(
         &self,
@@ -213,6 +221,16 @@ impl Vectors for Avx2 {
         a.vfmadd231ps(YMM[sum.number], YMM[b.number], YMM[Self::SPARE])
     }
 
+    fn multiply_add_vector(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        b: Register,
+        vector: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vfmadd231ps(YMM[sum.number], YMM[b.number], ymmword_ptr(vector))
+    }
+
     fn add(
         &self,
         a: &mut CodeAssembler,
@@ -300,6 +318,17 @@ impl Vectors for Avx512 {
     ) -> Result<(), IcedError> {
         let element = dword_bcst(element);
         sized!(sum.half, r => a.vfmadd231ps(r[sum.number], r[b.number], element))
+    }
+
+    fn multiply_add_vector(
+        &self,
+        a: &mut CodeAssembler,
+        sum: Register,
+        b: Register,
+        vector: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        let (sum, b, half) = (sum.number, b.number, sum.half);
+        sized!(half, r, memory => a.vfmadd231ps(r[sum], r[b], memory(vector)))
     }
 
     fn add(

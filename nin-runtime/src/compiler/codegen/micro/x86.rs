@@ -38,7 +38,7 @@ fn displacements_fit(tile: &Tile) -> bool {
     let steps = STRAIGHT.max(UNROLL) as i64;
     let (rows, cols) = (tile.rows as i64, tile.cols as i64);
     let far = [
-        tile.a_row * rows + tile.a_k * steps,
+        tile.a_row * rows + tile.a_k * steps + if tile.a_columns { cols } else { 0 },
         tile.b_k * steps + cols,
         tile.c_row * rows + cols,
         tile.beside_row * rows + cols,
@@ -172,11 +172,18 @@ impl<'a, V: Vectors> Assembler<'a, V> {
                 self.v.load(&mut self.a, b, from)?;
             }
             for row in group.rows.clone() {
-                let element = at(rax, self.tile.a_k * step + self.tile.a_row * row as i64);
-                self.v.broadcast(&mut self.a, element)?;
+                let element = self.tile.a_k * step + self.tile.a_row * row as i64;
+                if !self.tile.a_columns {
+                    self.v.broadcast(&mut self.a, at(rax, element))?;
+                }
                 for vector in 0..vectors {
                     let (sum, b) = (self.register(row, vector), self.b(vector));
-                    self.v.multiply_add(&mut self.a, sum, b, element)?;
+                    if self.tile.a_columns {
+                        let own = at(rax, element + (vector * V::LANES) as i64);
+                        self.v.multiply_add_vector(&mut self.a, sum, b, own)?;
+                    } else {
+                        self.v.multiply_add(&mut self.a, sum, b, at(rax, element))?;
+                    }
                 }
             }
         }
