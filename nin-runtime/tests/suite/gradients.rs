@@ -206,7 +206,8 @@ fn exponential_rectifiers() {
 #[test]
 fn pools() {
     for word in ["maxpool", "avgpool"] {
-        let counted = if word == "avgpool" { "3, stride = 2, pad = 1, count = window" } else { "4" };
+        let counted =
+            if word == "avgpool" { "3, stride = 2, pad = 1, count = window" } else { "4" };
         for window in [
             counted,
             "(1, 3), stride = (2, 1), pad = (0, 1)",
