@@ -182,7 +182,7 @@ def by_layer(net: Net, nin: Nin, isa: str, folder: Path) -> list[float]:
     wide = net.differentiate()
     for number, (conv, gradient) in enumerate(zip(wide.run.convolutions, wide.outputs, strict=True)):
         side = conv.kernel.shape[-1]
-        if side == 1:
+        if side == 1 or not _is_plain(conv):
             continue
         sizes = range(2, MOST + 2 - side) if conv.stride == [1, 1] else ()
         for algo in ["direct", *(f"winograd{size}" for size in sizes)]:
@@ -194,6 +194,12 @@ def by_layer(net: Net, nin: Nin, isa: str, folder: Path) -> list[float]:
             print(f"| `{conv.name}` | {title} | {' | '.join(shown)} |", flush=True)
             bound += [one.rms for one in cells]
     return bound
+
+
+def _is_plain(conv: reference.Convolution) -> bool:
+    """Whether one number says each thing about the window, and every output sees all inputs."""
+    square = conv.kernel.shape[-1] == conv.kernel.shape[-2] and conv.stride[0] == conv.stride[1]
+    return square and len({*conv.pad}) == 1 and conv.dilation == [1, 1] and conv.groups == 1
 
 
 def products(conv: reference.Convolution, gradient: np.ndarray, nin: Nin, way: Way, folder: Path) -> list[Strayed]:

@@ -126,7 +126,9 @@ class Graph:
         step = most([self._steps[index] for index in layer.inputs])
         window, stride = (1, 1), (1, 1)
         if "kernel" in layer.args:
-            window, stride = layer.args["kernel"], layer.args["stride"]
+            gaps = layer.args.get("dilation", [1, 1])
+            window = [reach(side, gap) for side, gap in zip(layer.args["kernel"], gaps, strict=True)]
+            stride = layer.args["stride"]
         elif layer.kind in ("gap", "fc") and len(source) == 3:
             window = source[1:]
         return (
@@ -202,7 +204,7 @@ def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Sha
     """Output shape, weights, multiply-accumulates and kept numbers of one image."""
     args = layer.args
     match layer.kind:
-        case "conv" | "mlpconv":
+        case "conv" | "depthwise" | "mlpconv":
             return _convolutions(name, layer, source)
         case "maxpool" | "avgpool":
             c, h, w = _map(source)
@@ -237,16 +239,19 @@ def _convolutions(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[s
     """A `conv`, or the several of an `mlpconv`: k x k, then 1 x 1. All but the first read what the one before left."""
     args = layer.args
     c, h, w = _map(source)
+    groups = c if layer.kind == "depthwise" else args.get("groups", 1)
     h, w = places((h, w), args)
     weights: dict[str, Shape] = {}
     macs = kept = 0
-    for index, channels in enumerate(args["channels"]):
-        part = name if layer.kind == "conv" else f"{name}.{f'cccp{index}' if index else 'conv'}"
+    for index, channels in enumerate(args.get("channels") or [c * args["multiplier"]]):
+        if c % groups or channels % groups:
+            raise Illegal("groups that do not divide the channels")
+        part = name if layer.kind != "mlpconv" else f"{name}.{f'cccp{index}' if index else 'conv'}"
         kernel = [1, 1] if index else args["kernel"]
-        weights[f"{part}.weight"] = (channels, c, *kernel)
+        weights[f"{part}.weight"] = (channels, c // groups, *kernel)
         if args.get("bias", 1):
             weights[f"{part}.bias"] = (channels,)
-        macs += channels * c * prod(kernel) * h * w
+        macs += channels * (c // groups) * prod(kernel) * h * w
         kept += channels * h * w
         c = channels
     return (c, h, w), weights, macs, kept
@@ -260,11 +265,17 @@ def _map(shape: Shape) -> Shape:
 
 def places(sides: tuple[int, int], args: dict[str, list[int]]) -> tuple[int, int]:
     """How many places a window has along the height and the width of a map."""
-    kernel, stride, pad = args["kernel"], args["stride"], args["pad"]
+    stride, pad = args["stride"], args["pad"]
+    kernel = [reach(side, gap) for side, gap in zip(args["kernel"], args.get("dilation", [1, 1]), strict=True)]
     return tuple(
         _places(sides[axis], kernel[axis], stride[axis], pad[axis], pad[axis + 2], args.get("ceil", 0))
         for axis in (0, 1)
     )
+
+
+def reach(kernel: int, dilation: int) -> int:
+    """Pixels from a window's first tap to its last, both included."""
+    return dilation * (kernel - 1) + 1
 
 
 def _places(size: int, kernel: int, stride: int, before: int, after: int, ceil: int) -> int:

@@ -20,7 +20,7 @@ ELEMENTS = 12_000
 PRODUCTS = 3
 """Layers `mul`, at most: numbers that are multiplied by themselves grow fast."""
 
-SPATIAL = ("conv", "mlpconv", "maxpool", "avgpool")
+SPATIAL = ("conv", "conv", "depthwise", "mlpconv", "maxpool", "avgpool")
 ANYWHERE = ("relu", "leaky_relu", "elu", "dropout", "batchnorm")
 NAMES = tuple("n k p q t Z x9 s1 a_b width classes kernel eps _drop Deep channels_out".split())
 BLOCKS = (*"stage Block unit _b stem tail nin3 down up cell grow mix".split(), *(f"part{n}" for n in range(60)))
@@ -244,11 +244,19 @@ class Generator:
             return express(rng, value, scope)
 
         match word:
-            case "conv" | "mlpconv":
+            case "conv" | "depthwise" | "mlpconv":
                 args: dict[str, Value] = {}
                 if word == "conv":
-                    args["c"] = whole(self._channels())
+                    divisors = [n for n in range(1, 13) if shape[0] % n == 0]
+                    groups = rng.choice(divisors) if rng.random() < 0.3 else 1
+                    channels = self._channels()
+                    args["c"] = whole(channels if groups == 1 else groups * rng.randint(1, 6))
                     args["bias"] = whole(rng.randint(0, 1))
+                    if groups > 1:
+                        args["groups"] = whole(groups)
+                elif word == "depthwise":
+                    args["bias"] = whole(rng.randint(0, 1))
+                    args["multiplier"] = whole(rng.choice([1, 1, 2, 3]))
                 else:
                     args["channels"] = [whole(self._channels()) for _ in range(rng.randint(1, 4))]
                 same = rng.random() < 0.5
@@ -257,11 +265,28 @@ class Generator:
                 args["kernel"] = whole(kernel | 1 if same else kernel)
                 args["pad"] = "same" if same else whole(pad)
                 args["stride"] = whole(rng.choice([1, 1, 1, 2, 3, rng.randint(1, 6)]))
+                if rng.random() < 0.25:
+                    sides = [self._kernel(side + 2 * pad) for side in shape[1:]]
+                    args["kernel"] = tuple(whole(side | 1 if same else side) for side in sides)
+                if rng.random() < 0.15:
+                    args["stride"] = (whole(rng.randint(1, 3)), whole(rng.randint(1, 3)))
+                if not same and rng.random() < 0.25:
+                    args["pad"] = tuple(whole(rng.randint(0, 3)) for _ in range(rng.choice([2, 4])))
+                if word != "mlpconv" and rng.random() < 0.2:
+                    gaps = [rng.randint(1, 3), rng.randint(1, 4)]
+                    args["dilation"] = whole(gaps[0]) if rng.random() < 0.5 else tuple(map(whole, gaps))
             case "maxpool" | "avgpool":
                 kernel = self._kernel(min(shape[1:]) * 2)
                 args = {"k": whole(kernel), "pad": whole(rng.randint(0, kernel // 2))}
                 args["stride"] = "kernel" if rng.random() < 0.3 else whole(rng.choice([1, 2, 3, kernel + 1]))
                 args["round"] = rng.choice(["floor", "ceil"])
+                if word == "avgpool":
+                    args["count"] = rng.choice(["real", "window"])
+                if rng.random() < 0.2:
+                    sides = [self._kernel(side * 2) for side in shape[1:]]
+                    args["k"] = tuple(map(whole, sides))
+                    halves = [side // 2 for side in sides] * 2
+                    args["pad"] = tuple(whole(rng.randint(0, half)) for half in halves[: rng.choice([2, 4])])
             case "dropout":
                 args = {"p": express(rng, rng.choice([0.0, 0.1, 0.5, 0.9]), scope)}
             case "leaky_relu":

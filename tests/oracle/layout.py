@@ -94,6 +94,8 @@ class Writer:
                 return [value]
             case list():
                 return [self._expr(one) for one in value]
+            case tuple():
+                return [f"({', '.join(self._expr(one) for one in value)})"]
             case _:
                 return [self._expr(value)]
 
@@ -132,10 +134,12 @@ def _resolved(layer: Layer) -> str:
         if name in args:
             first, *others = args[name]
             if any(other != first for other in others):
-                raise ValueError(f"the oracle cannot write {name} of {args[name]}")
+                first = f"({', '.join(map(str, args[name]))})"
             args[name] = first
     if "ceil" in args:
         args["round"] = "ceil" if args.pop("ceil") else "floor"
         words.append(str(args.pop("kernel")))
+    if "count" in args:
+        args["count"] = "window" if args.pop("count") else "real"
     words += [f"{name} = {x}" for name, x in args.items()]
     return f"{layer.kind}({', '.join(words)})" if words else layer.kind

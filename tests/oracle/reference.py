@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from facts import TRAINED, Layer
+from facts import TRAINED, Layer, places
 
 Tensors = dict[str, torch.Tensor]
 
@@ -64,6 +64,9 @@ class Convolution:
     bias: torch.Tensor | None
     stride: list[int]
     pad: list[int]
+    """Above, left, below, right."""
+    dilation: list[int]
+    groups: int
     output: torch.Tensor
 
 
@@ -124,12 +127,15 @@ def forward(
             x = x + shift
         return x
 
-    def conv(x: torch.Tensor, name: str, stride: list[int], pad: list[int]) -> torch.Tensor:
-        if pad[:2] != pad[2:]:
-            raise ValueError(f"the oracle knows no padding of {pad}")
+    def conv(x: torch.Tensor, name: str, args: dict) -> torch.Tensor:
+        stride, pad, dilation = args["stride"], args["pad"], args.get("dilation", [1, 1])
         kernel, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
-        output = F.conv2d(x, kernel, bias, stride, pad[:2])
-        convolutions.append(Convolution(name, x, kernel, bias, stride, pad, output))
+        groups = x.shape[1] // kernel.shape[1]
+        if pad[:2] == pad[2:]:
+            output = F.conv2d(x, kernel, bias, stride, pad[:2], dilation, groups)
+        else:
+            output = F.conv2d(_padded(x, pad, 0.0), kernel, bias, stride, 0, dilation, groups)
+        convolutions.append(Convolution(name, x, kernel, bias, stride, pad, dilation, groups, output))
         return output
 
     def relu(x: torch.Tensor, slope: float = 0.0) -> torch.Tensor:
@@ -152,17 +158,17 @@ def forward(
         match layer.kind:
             case "input" | "dropout":
                 pass
-            case "conv":
-                x = rounded(conv(x, name, args["stride"], args["pad"]))
+            case "conv" | "depthwise":
+                x = rounded(conv(x, name, args))
             case "mlpconv":
-                x = relu(rounded(conv(x, f"{name}.conv", args["stride"], args["pad"])))
+                x = relu(rounded(conv(x, f"{name}.conv", args)))
                 for index in range(1, len(args["channels"])):
-                    x = relu(rounded(conv(x, f"{name}.cccp{index}", [1, 1], [0] * 4)))
+                    x = relu(rounded(conv(x, f"{name}.cccp{index}", {"stride": [1, 1], "pad": [0] * 4})))
             case "maxpool":
                 places = decide(layer, x, lambda x=x, layer=layer: winners(x, layer))
                 x = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
             case "avgpool":
-                x = rounded(F.avg_pool2d(x, **_window(args), count_include_pad=False))
+                x = rounded(_mean(x, args))
             case "relu":
                 x = relu(x)
             case "leaky_relu":
@@ -200,13 +206,39 @@ def _shaken(x: torch.Tensor, shake: torch.Generator) -> torch.Tensor:
 
 def winners(x: torch.Tensor, pool: Layer) -> torch.Tensor:
     """The places in their planes of what a max pool takes."""
-    return F.max_pool2d(x, **_window(pool.args), return_indices=True)[1]
+    args = pool.args
+    if args["pad"][:2] == args["pad"][2:]:
+        return F.max_pool2d(x, **_window(args), return_indices=True)[1]
+    padded, size = _padded(x, args["pad"], -torch.inf), places(x.shape[2:], args)
+    taken = F.max_pool2d(padded, **_window(args | {"pad": [0] * 4}), return_indices=True)[1]
+    taken = taken[:, :, : size[0], : size[1]]
+    top, left, *_ = args["pad"]
+    width = padded.shape[3]
+    return (taken // width - top) * x.shape[3] + taken % width - left
+
+
+def _padded(x: torch.Tensor, pad: list[int], value: float) -> torch.Tensor:
+    """Maps with a border of one number."""
+    top, left, bottom, right = pad
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def _mean(x: torch.Tensor, args: dict) -> torch.Tensor:
+    """An average pool: of real pixels, or of padding too."""
+    if args["pad"][:2] == args["pad"][2:]:
+        return F.avg_pool2d(x, **_window(args), count_include_pad=bool(args["count"]))
+    size = places(x.shape[2:], args)
+
+    def sums(x: torch.Tensor, border: float) -> torch.Tensor:
+        window = _window(args | {"pad": [0] * 4})
+        whole = F.avg_pool2d(_padded(x, args["pad"], border), **window, divisor_override=1)
+        return whole[:, :, : size[0], : size[1]]
+
+    return sums(x, 0.0) / sums(torch.ones_like(x[:1, :1]), float(args["count"]))
 
 
 def _window(args: dict) -> dict:
     """A pool's window as PyTorch takes it."""
-    if args["pad"][:2] != args["pad"][2:]:
-        raise ValueError(f"the oracle knows no padding of {args['pad']}")
     window = {"kernel_size": args["kernel"], "stride": args["stride"], "padding": args["pad"][:2]}
     return window | {"ceil_mode": bool(args["ceil"])}
 

@@ -12,10 +12,19 @@ LAYERS = 60
 
 SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "input": [("c", None), ("h", None), ("w", None)],
-    "conv": [("c", None), ("kernel", 3), ("stride", 1), ("pad", "same"), ("bias", 1)],
+    "conv": [
+        ("c", None),
+        ("kernel", 3),
+        ("stride", 1),
+        ("pad", "same"),
+        ("bias", 1),
+        ("groups", 1),
+        ("dilation", 1),
+    ],
+    "depthwise": [("kernel", 3), ("stride", 1), ("pad", "same"), ("bias", 1), ("dilation", 1), ("multiplier", 1)],
     "mlpconv": [("channels", None), ("kernel", 3), ("stride", 1), ("pad", "same")],
     "maxpool": [("k", None), ("stride", "kernel"), ("pad", 0), ("round", "floor")],
-    "avgpool": [("k", None), ("stride", "kernel"), ("pad", 0), ("round", "floor")],
+    "avgpool": [("k", None), ("stride", "kernel"), ("pad", 0), ("round", "floor"), ("count", "real")],
     "dropout": [("p", None)],
     "relu": [],
     "leaky_relu": [("slope", 0.01)],
@@ -30,8 +39,8 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
 }
 """The arguments of each layer in order of position, with their defaults; `None` is required."""
 
-Value = Expr | str | list[Expr]
-"""An argument as written: an expression, a word, or a channel list."""
+Value = Expr | str | list[Expr] | tuple[Expr, ...]
+"""An argument as written: an expression, a word, a channel list, or a number for each axis or side."""
 
 
 @dataclass
@@ -116,14 +125,16 @@ def _resolve(call: Call, scope: Scope, inputs: tuple[int, ...]) -> Layer:
         match call.args.get(name, default):
             case list() as channels:
                 values[name] = [evaluate(one, scope) for one in channels]
+            case tuple() as sides:
+                values[name] = tuple(evaluate(one, scope) for one in sides)
             case "kernel":
                 values[name] = values["k"]
             case "same":
-                if values["kernel"] % 2 == 0:
-                    raise Illegal("pad = same with an even kernel")
-                values[name] = (values["kernel"] - 1) // 2
+                values[name] = "same"
             case ("floor" | "ceil") as word:
                 values[name] = int(word == "ceil")
+            case ("real" | "window") as word:
+                values[name] = int(word == "window")
             case Number() | Name() | Binary() as expr:
                 values[name] = evaluate(expr, scope)
             case constant:
@@ -132,7 +143,9 @@ def _resolve(call: Call, scope: Scope, inputs: tuple[int, ...]) -> Layer:
     if call.word == "conv":
         values["channels"] = [values["channels"]]
     for name, value in values.items():
-        numbers = value if isinstance(value, list) else [value]
+        if value == "same":
+            continue
+        numbers = value if isinstance(value, list | tuple) else [value]
         least, most = RANGES.get(name, (1, 1 << 28))
         whole = name not in REALS
         if any(not least <= n <= most or (whole and real(n)) for n in numbers):
@@ -140,8 +153,14 @@ def _resolve(call: Call, scope: Scope, inputs: tuple[int, ...]) -> Layer:
         if not whole:
             values[name] = float(value)
     for name, sides in SIDES.items():
-        if name in values:
-            values[name] = [values[name]] * sides
+        if name in values and values[name] != "same":
+            written = values[name] if isinstance(values[name], tuple) else (values[name],)
+            values[name] = [*written] * (sides // len(written))
+    if values.get("pad") == "same":
+        if any(side % 2 == 0 for side in values["kernel"]):
+            raise Illegal("pad = same with an even kernel")
+        gaps = values.get("dilation", [1, 1])
+        values["pad"] = [gap * (side - 1) // 2 for gap, side in zip(gaps, values["kernel"], strict=True)] * 2
     return Layer(call.word, values, inputs)
 
 
@@ -157,6 +176,7 @@ RANGES = {
     "pad": (0, 1 << 28),
     "bias": (0, 1),
     "ceil": (0, 1),
+    "count": (0, 1),
     "p": (0, 0.999),
     "slope": (0, 100),
     "eps": (1e-12, 1),
@@ -164,8 +184,8 @@ RANGES = {
 }
 """Least and most of the arguments that do not begin at 1."""
 REALS = ("p", "slope", "eps", "momentum")
-SIDES = {"kernel": 2, "stride": 2, "pad": 4}
-"""Arguments of windows, which are written as one number for all sides."""
+SIDES = {"kernel": 2, "stride": 2, "dilation": 2, "pad": 4}
+"""Arguments of windows, which are written as one number for all sides, one for each axis, or one for each side."""
 
 
 def mapped(item: Item, change) -> Item:
@@ -177,6 +197,8 @@ def mapped(item: Item, change) -> Item:
                 match value:
                     case list():
                         args[name] = [change(one) for one in value]
+                    case tuple():
+                        args[name] = tuple(change(one) for one in value)
                     case str():
                         args[name] = value
                     case _:
