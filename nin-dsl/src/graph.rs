@@ -4,6 +4,7 @@
 //! has become one or more ops here, and the runtime never looks at a layer's word again.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod activation;
 mod build;
 mod cursor;
 mod group;
@@ -15,6 +16,7 @@ mod verify;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
+pub use self::activation::Activation;
 pub use self::build::{BuildError, Builder, Convolution};
 pub use self::cursor::Cursor;
 pub use self::group::{Group, GroupKind};
@@ -82,18 +84,8 @@ pub enum Op {
     },
     /// `max(x, 0)`.
     Relu,
-    /// `x`, but `slope * x` where `x < 0`.
-    LeakyRelu {
-        /// What negative numbers are multiplied by. Never negative: a value has the sign of its operand, or is zero, so
-        /// that the value alone tells which gradient applies.
-        slope: f64,
-    },
-    /// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`; its gradient there is the value plus `alpha`.
-    Elu {
-        /// Minus what large negative numbers become. Never negative: a value has the sign of its operand, or is zero, so
-        /// that the value alone tells the gradient.
-        alpha: f64,
-    },
+    /// A function of each number alone.
+    Activation(Activation),
     /// Maximum over a window clipped to the input; the first in row order takes the gradient; NaN wins.
     MaxPool {
         /// Window.
@@ -148,8 +140,7 @@ impl Op {
             Op::Input => 0..=0,
             Op::Conv { .. }
             | Op::Relu
-            | Op::LeakyRelu { .. }
-            | Op::Elu { .. }
+            | Op::Activation(_)
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -424,8 +415,7 @@ impl Graph {
             Op::Input
             | Op::Conv { .. }
             | Op::Relu
-            | Op::LeakyRelu { .. }
-            | Op::Elu { .. }
+            | Op::Activation(_)
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -517,8 +507,7 @@ impl Graph {
             }
             Op::Input
             | Op::Relu
-            | Op::LeakyRelu { .. }
-            | Op::Elu { .. }
+            | Op::Activation(_)
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool

@@ -4,6 +4,7 @@
 //! [`crate::compile`] lists its stages in their order.
 
 pub mod abi;
+pub mod activation;
 pub mod autodiff;
 mod checked;
 pub mod codegen;

@@ -4,6 +4,7 @@
 //! [`TrainNode`]s and the definition of dropout's masks, and prefers being plainly right to being fast.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod activation;
 mod conv;
 mod join;
 mod loss;
@@ -202,8 +203,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
                     Op::Mul => join::multiply(&self.read_all(&node.reads)),
                     Op::Conv { .. }
                     | Op::Relu
-                    | Op::LeakyRelu { .. }
-                    | Op::Elu { .. }
+                    | Op::Activation(_)
                     | Op::MaxPool { .. }
                     | Op::AvgPool { .. }
                     | Op::GlobalAvgPool
@@ -261,12 +261,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             }
             // A NaN is not less than zero, and stays.
             Op::Relu => x.mapv(|x| if x < T::zero() { T::zero() } else { x }),
-            Op::LeakyRelu { slope } => {
-                x.mapv(|x| if x < T::zero() { x * number(slope) } else { x })
-            }
-            Op::Elu { alpha } => {
-                x.mapv(|x| if x <= T::zero() { x.exp_m1() * number(alpha) } else { x })
-            }
+            Op::Activation(of) => x.mapv(|x| activation::value(of, x)),
             Op::MaxPool { window, .. } => pool::max(window, x, pixels),
             Op::AvgPool { window, count, .. } => pool::mean((window, count), x, pixels),
             Op::GlobalAvgPool => {
@@ -311,18 +306,10 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 });
                 masked
             }
-            Op::LeakyRelu { slope } => {
+            Op::Activation(of) => {
                 let mut scaled = grad.to_owned();
-                scaled.zip_mut_with(&saved(), |grad, &value| {
-                    *grad = if value > T::zero() { *grad } else { *grad * number(slope) };
-                });
-                scaled
-            }
-            Op::Elu { alpha } => {
-                let mut scaled = grad.to_owned();
-                scaled.zip_mut_with(&saved(), |grad, &value| {
-                    // A NaN is not greater than zero, and stays.
-                    *grad = if value > T::zero() { *grad } else { *grad * (value + number(alpha)) };
+                scaled.zip_mut_with(&saved(), |grad, &saved| {
+                    *grad = activation::grad(of, *grad, saved);
                 });
                 scaled
             }

@@ -395,8 +395,7 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
         | Op::Input
         | Op::Conv { .. }
         | Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
+        | Op::Activation(_)
         | Op::GlobalAvgPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }

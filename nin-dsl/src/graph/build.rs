@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    Arg, BatchNormWeights, Cursor, Facts, Graph, Group, Join, Layer, LayerId, Node, NodeId, Number,
-    Op, Role, Weight, WeightId,
+    Activation, Arg, BatchNormWeights, Cursor, Facts, Graph, Group, Join, Layer, LayerId, Node,
+    NodeId, Number, Op, Role, Weight, WeightId,
 };
 use crate::limits;
 use crate::shape::{Count, Round, Shape, Window};
@@ -254,16 +254,10 @@ impl Builder {
         self.push(Op::Relu, shape, [1, 1], 1);
     }
 
-    /// `x`, but `slope * x` where `x < 0`; the slope is at least 0.
-    pub fn leaky_relu(&mut self, slope: f64) {
+    /// A function of each number, whose own number is in its range.
+    pub fn activation(&mut self, activation: Activation) {
         let shape = self.shape();
-        self.push(Op::LeakyRelu { slope }, shape, [1, 1], 1);
-    }
-
-    /// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`; `alpha` is at least 0.
-    pub fn elu(&mut self, alpha: f64) {
-        let shape = self.shape();
-        self.push(Op::Elu { alpha }, shape, [1, 1], 1);
+        self.push(Op::Activation(activation), shape, [1, 1], 1);
     }
 
     /// A maximum over a window.

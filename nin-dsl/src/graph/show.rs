@@ -46,8 +46,7 @@ impl Graph {
                 format!("conv({operand}) {window}{groups} {name}{bias}")
             }
             Op::Relu => format!("relu({operand})"),
-            Op::LeakyRelu { slope } => format!("leaky_relu({operand}) slope {slope}"),
-            Op::Elu { alpha } => format!("elu({operand}) alpha {alpha}"),
+            Op::Activation(activation) => activation.describe(&operand),
             Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
             Op::AvgPool { window, round, count: Count::Real } => {
                 format!("avgpool({operand}) {window} {round}")

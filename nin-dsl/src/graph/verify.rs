@@ -53,12 +53,8 @@ impl Graph {
                     .output((input.height(), input.width()), round)
                     .map(|(h, w)| Shape::map(input.channels(), h, w)),
                 (Op::Relu, Some(input)) => Some(input),
-                (Op::LeakyRelu { slope }, Some(input)) => {
-                    assert!(slope >= 0.0 && slope.is_finite(), "{id}: slope {slope}");
-                    Some(input)
-                }
-                (Op::Elu { alpha }, Some(input)) => {
-                    assert!(alpha >= 0.0 && alpha.is_finite(), "{id}: alpha {alpha}");
+                (Op::Activation(activation), Some(input)) => {
+                    activation.verify(id);
                     Some(input)
                 }
                 (Op::Dropout { p, index }, Some(input)) => {

@@ -1,7 +1,7 @@
 //! `elu(alpha = 1.0)`: negative numbers saturate (Clevert, Unterthiner & Hochreiter, 2016).
 
 use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
-use crate::graph::{BuildError, Builder};
+use crate::graph::{Activation, BuildError, Builder};
 
 pub(super) const LAYER: Layer = Layer {
     word: "elu",
@@ -21,6 +21,6 @@ pub(super) const LAYER: Layer = Layer {
 };
 
 fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
-    build.elu(args.real("alpha"));
+    build.activation(Activation::Elu { alpha: args.real("alpha") });
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `leaky_relu(slope = 0.01)`: negative numbers become small.
 
 use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
-use crate::graph::{BuildError, Builder};
+use crate::graph::{Activation, BuildError, Builder};
 
 pub(super) const LAYER: Layer = Layer {
     word: "leaky_relu",
@@ -21,6 +21,6 @@ pub(super) const LAYER: Layer = Layer {
 };
 
 fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
-    build.leaky_relu(args.real("slope"));
+    build.activation(Activation::LeakyRelu { slope: args.real("slope") });
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use nin_dsl::graph::{Graph, NodeId, Op, Readers, Role, WeightId};
 
 use crate::compiler::Checked;
+use crate::compiler::activation::{Elementwise, Reads, elementwise};
 
 /// A tensor of a training step; `N` stands for the images at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,8 +177,7 @@ fn weight_grads(graph: &Graph, id: NodeId, nodes: &mut Vec<TrainNode>) {
         }
         Op::Input
         | Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
+        | Op::Activation(_)
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
@@ -228,11 +228,13 @@ fn forward_in_training(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
 /// What the rule for the gradient of one of a node's inputs reads besides the gradient of its value.
 pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
     let operand = || Tensor::Value(graph.operand(id));
+    if let Some(Elementwise { reads, .. }) = elementwise(graph.node(id).op) {
+        return match reads {
+            Reads::Nothing => vec![],
+            Reads::Sign | Reads::Value => vec![Tensor::Value(id)],
+        };
+    }
     match graph.node(id).op {
-        // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
-        // A leaky one's value has its operand's sign, since the slope is not negative. An ELU's value does, too, and tells
-        // the gradient without another exponential.
-        Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } => vec![Tensor::Value(id)],
         // Winners are found again from the operand: cheaper than storing them.
         Op::MaxPool { .. } => vec![operand()],
         // The gradients of scale and shift are the two sums over the batch that the rule needs.
@@ -249,10 +251,12 @@ pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
         | Op::Conv { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
-        | Op::Dropout { .. }
         | Op::Softmax
         | Op::Add
         | Op::Concat => vec![],
+        Op::Relu | Op::Activation(_) | Op::Dropout { .. } => {
+            unreachable!("{id} works element by element (a bug in nin)")
+        }
     }
 }
 

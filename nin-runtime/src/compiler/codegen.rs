@@ -3,6 +3,7 @@
 //! Functions are written on demand: the entries name blocks, blocks name tiles, and the table of `functions` grows
 //! until nothing new is named. The result is plain data, so that a JIT and an object file share every byte.
 
+mod activation;
 mod affine;
 mod block;
 mod code;

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use nin_dsl::graph::{Graph, GroupKind, LayerId, NodeId, Op, Readers};
 
+use crate::compiler::activation::is_elementwise;
+
 /// The nodes of a graph, operands before readers.
 ///
 /// While a branch is evaluated, what the branches before it leave is live too. What a branch takes beyond what it leaves is
@@ -96,18 +98,7 @@ impl Order<'_> {
     /// The value whose place a node's takes.
     fn overwritten(&self, id: NodeId) -> Option<NodeId> {
         let node = self.graph.node(id);
-        let works_in_place = match node.op {
-            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } | Op::Add => true,
-            Op::Input
-            | Op::Conv { .. }
-            | Op::MaxPool { .. }
-            | Op::AvgPool { .. }
-            | Op::GlobalAvgPool
-            | Op::BatchNorm { .. }
-            | Op::Softmax
-            | Op::Concat
-            | Op::Mul => false,
-        };
+        let works_in_place = is_elementwise(node.op) || node.op == Op::Add;
         let only = |input: &NodeId| self.readers.only(*input) == Some(id);
         node.inputs.iter().copied().find(|input| works_in_place && only(input))
     }

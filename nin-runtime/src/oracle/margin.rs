@@ -7,7 +7,7 @@ use ndarray::{ArrayView4, Axis, NdFloat};
 use nin_dsl::graph::{Graph, Op};
 
 use super::pool::{windows, winner};
-use super::{Values, maps};
+use super::{Values, activation, maps, number};
 use crate::compiler::autodiff::Tensor;
 
 /// The smallest distance of a ReLU's operand from 0, and of a maximum from the runner-up of its window, each relative to
@@ -34,12 +34,16 @@ pub fn switch_margins<T: NdFloat>(graph: &Graph, values: &Values<T>) -> Vec<T> {
         let x = maps(graph.node(operand).shape, x);
         let scale = x.iter().fold(T::zero(), |scale, x| scale.max(x.abs()));
         let nearer = |margin: &mut T, closest: T| *margin = margin.min(closest / scale);
+        let from = |jump: T, margins: &mut [T]| {
+            for (margin, image) in margins.iter_mut().zip(x.outer_iter()) {
+                nearer(margin, smallest_positive(image.iter().map(|&x| (x - jump).abs())));
+            }
+        };
         match node.op {
-            // With an alpha of 1 its gradient does not jump.
-            Op::Elu { alpha: 1.0 } => {}
-            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } => {
-                for (margin, image) in margins.iter_mut().zip(x.outer_iter()) {
-                    nearer(margin, smallest_positive(image.iter().map(|x| x.abs())));
+            Op::Relu => from(T::zero(), &mut margins),
+            Op::Activation(of) => {
+                for &jump in activation::jumps(of) {
+                    from(number(jump), &mut margins);
                 }
             }
             Op::MaxPool { window, .. } => {

@@ -199,9 +199,7 @@ fn widened(step: Differentiated<f32>) -> Differentiated<f64> {
 fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
     let logits = graph.logits();
     graph.ids().take_while(move |&id| id <= logits).filter_map(|id| match graph.node(id).op {
-        Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::MaxPool { .. } => {
-            Some(Tensor::Value(graph.operand(id)))
-        }
+        Op::Relu | Op::Activation(_) | Op::MaxPool { .. } => Some(Tensor::Value(graph.operand(id))),
         Op::Input
         | Op::Conv { .. }
         | Op::AvgPool { .. }

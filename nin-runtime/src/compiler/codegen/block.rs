@@ -154,13 +154,9 @@ impl Scope<'_> {
                     let value = self.worked_on(e, stage, image);
                     elementwise::relu(e, value, shape);
                 }
-                Op::LeakyRelu { slope } => {
+                Op::Activation(of) => {
                     let value = self.worked_on(e, stage, image);
-                    elementwise::leaky_relu(e, value, slope, shape);
-                }
-                Op::Elu { alpha } => {
-                    let value = self.worked_on(e, stage, image);
-                    elementwise::elu(e, value, alpha, shape);
+                    elementwise::activate(e, value, of, shape);
                 }
                 Op::Dropout { p, index } => {
                     let value = self.worked_on(e, stage, image);
@@ -255,8 +251,7 @@ impl Scope<'_> {
                     loss::softmax(e, shape.channels(), self.count, input, output);
                 }
                 Op::Relu
-                | Op::LeakyRelu { .. }
-                | Op::Elu { .. }
+                | Op::Activation(_)
                 | Op::Dropout { .. }
                 | Op::BatchNorm { .. }
                 | Op::Add
@@ -290,8 +285,7 @@ impl Scope<'_> {
                 }
                 Op::Input
                 | Op::Relu
-                | Op::LeakyRelu { .. }
-                | Op::Elu { .. }
+                | Op::Activation(_)
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
                 | Op::GlobalAvgPool
@@ -413,13 +407,9 @@ impl Scope<'_> {
                 let value = at(e, stage.reads[1]);
                 elementwise::relu_grad(e, operands, value, shape);
             }
-            Op::LeakyRelu { slope } => {
-                let value = at(e, stage.reads[1]);
-                elementwise::leaky_relu_grad(e, operands, value, slope, shape);
-            }
-            Op::Elu { alpha } => {
-                let value = at(e, stage.reads[1]);
-                elementwise::elu_grad(e, operands, value, alpha, shape);
+            Op::Activation(of) => {
+                let saved = at(e, stage.reads[1]);
+                elementwise::activation_grad(e, operands, saved, of, shape);
             }
             Op::Dropout { p, index } => {
                 self.drop_grad(e, (p, index), image, operands, self.pass.is_in_place(stage), shape);

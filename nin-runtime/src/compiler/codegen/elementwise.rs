@@ -1,15 +1,16 @@
-//! Ops that make a number of the same number alone: ReLU, leaky ReLU, ELU and dropout, and their gradients.
+//! Ops that make a number of the same number alone: ReLU, other activations and dropout, and their gradients.
 
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::graph::Activation;
 use nin_dsl::shape::Shape;
 
+use super::activation;
 use super::emitter::{Emitter, LANES};
 use super::grad::GradOperands;
-use super::math;
 use super::pixels::{Pixels, each_number};
-use super::rectify::{masked, rectified, where_positive};
+use super::rectify::{masked, rectified};
 use crate::compiler::dropout;
 
 /// Puts `rule(x)` in the place of every number `x`.
@@ -50,60 +51,20 @@ pub(super) fn relu_grad(e: &mut Emitter<'_>, operands: GradOperands, value: Pixe
     contribute(e, operands, value, shape, masked);
 }
 
-/// `x`, but `slope * x` where `x < 0`, of every number. NaN stays NaN.
-pub(super) fn leaky_relu(e: &mut Emitter<'_>, value: Pixels, slope: f64, shape: Shape) {
-    rewrite(e, value, shape, |e, x| {
-        let ty = e.b.func.dfg.value_type(x);
-        let (zero, slope) = (e.float(ty, 0.0), e.float(ty, slope as f32));
-        let negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
-        let scaled = e.b.ins().fmul(x, slope);
-        e.choose(negative, scaled, x)
-    });
+/// An activation of every number.
+pub(super) fn activate(e: &mut Emitter<'_>, value: Pixels, of: Activation, shape: Shape) {
+    rewrite(e, value, shape, |e, x| activation::value(e, of, x));
 }
 
-/// Multiplies a gradient by the slope where the leaky ReLU's value is not positive.
-pub(super) fn leaky_relu_grad(
+/// Multiplies a gradient by an activation's slope, as what was saved tells it.
+pub(super) fn activation_grad(
     e: &mut Emitter<'_>,
     operands: GradOperands,
-    value: Pixels,
-    slope: f64,
+    saved: Pixels,
+    of: Activation,
     shape: Shape,
 ) {
-    contribute(e, operands, value, shape, |e, g, y| {
-        let ty = e.b.func.dfg.value_type(g);
-        let slope = e.float(ty, slope as f32);
-        let scaled = e.b.ins().fmul(g, slope);
-        where_positive(e, y, g, scaled)
-    });
-}
-
-/// `x`, but `alpha * (exp(x) - 1)` where `x <= 0`, of every number. NaN stays NaN.
-pub(super) fn elu(e: &mut Emitter<'_>, value: Pixels, alpha: f64, shape: Shape) {
-    rewrite(e, value, shape, |e, x| {
-        let ty = e.b.func.dfg.value_type(x);
-        let (zero, alpha) = (e.float(ty, 0.0), e.float(ty, alpha as f32));
-        let saturated = where_positive(e, x, zero, x);
-        let saturated = math::exp_m1(e, saturated);
-        let saturated = e.b.ins().fmul(saturated, alpha);
-        where_positive(e, x, x, saturated)
-    });
-}
-
-/// Multiplies a gradient by the ELU's value plus `alpha` where that value is not positive.
-pub(super) fn elu_grad(
-    e: &mut Emitter<'_>,
-    operands: GradOperands,
-    value: Pixels,
-    alpha: f64,
-    shape: Shape,
-) {
-    contribute(e, operands, value, shape, |e, g, y| {
-        let ty = e.b.func.dfg.value_type(g);
-        let alpha = e.float(ty, alpha as f32);
-        let slope = e.b.ins().fadd(y, alpha);
-        let scaled = e.b.ins().fmul(g, slope);
-        where_positive(e, y, g, scaled)
-    });
+    contribute(e, operands, saved, shape, |e, g, saved| activation::grad(e, of, g, saved));
 }
 
 /// Copies every number of a map.

@@ -71,8 +71,7 @@ impl Scope<'_> {
             other @ (Op::Input
             | Op::Conv { .. }
             | Op::Relu
-            | Op::LeakyRelu { .. }
-            | Op::Elu { .. }
+            | Op::Activation(_)
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }

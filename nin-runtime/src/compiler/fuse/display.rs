@@ -17,8 +17,7 @@ impl Stage {
             Op::Conv { weight, .. } => graph.weight(weight).name.trim_end_matches(".weight"),
             Op::Input
             | Op::Relu
-            | Op::LeakyRelu { .. }
-            | Op::Elu { .. }
+            | Op::Activation(_)
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool

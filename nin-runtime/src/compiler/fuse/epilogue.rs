@@ -46,8 +46,7 @@ pub(super) fn stages(
                     Op::Input => StageOp::Import,
                     Op::Conv { .. }
                     | Op::Relu
-                    | Op::LeakyRelu { .. }
-                    | Op::Elu { .. }
+                    | Op::Activation(_)
                     | Op::MaxPool { .. }
                     | Op::AvgPool { .. }
                     | Op::GlobalAvgPool
@@ -134,12 +133,7 @@ fn masks_its_result(op: Op) -> bool {
         | Op::Add
         | Op::Concat
         | Op::Mul => true,
-        Op::Input
-        | Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
-        | Op::Dropout { .. }
-        | Op::Softmax => false,
+        Op::Input | Op::Relu | Op::Activation(_) | Op::Dropout { .. } | Op::Softmax => false,
     }
 }
 
@@ -165,8 +159,7 @@ fn rectifies(op: Op) -> bool {
         Op::Conv { .. } | Op::BatchNorm { .. } | Op::Add => true,
         Op::Input
         | Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
+        | Op::Activation(_)
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool

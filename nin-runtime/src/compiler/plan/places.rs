@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::BufferKey;
+use crate::compiler::activation::{Elementwise, Reads, elementwise, is_elementwise};
 use crate::compiler::autodiff::{Tensor, saved};
 use crate::compiler::geometry::is_whole;
 use crate::compiler::{Checked, Elem};
@@ -139,8 +140,7 @@ fn allows_gaps(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
         }
         Op::Input
         | Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
+        | Op::Activation(_)
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
@@ -170,12 +170,13 @@ fn values(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
     let mut needed: BTreeSet<NodeId> = BTreeSet::new();
     for id in graph.ids() {
         let node = graph.node(id);
-        let is_elu = |id: NodeId| matches!(graph.node(id).op, Op::Elu { .. });
         let may_take = |input: NodeId| {
-            let kept = if node.op == Op::Add {
-                any_part(graph, readers, &homes, input, &|home| needed.contains(&home))
-            } else {
-                !works_in_place(node.op) || any_part(graph, readers, &homes, input, &is_elu)
+            let any =
+                |holds: &dyn Fn(NodeId) -> bool| any_part(graph, readers, &homes, input, holds);
+            let kept = match elementwise(node.op) {
+                Some(of) => any(&|id| !may_be_changed(graph.node(id).op, of)),
+                None if node.op == Op::Add => any(&|home| needed.contains(&home)),
+                None => true,
             };
             readers.only(input) == Some(id) && !kept
         };
@@ -196,14 +197,19 @@ fn any_part(
     readers: &Readers,
     homes: &[NodeId],
     value: NodeId,
-    holds: &impl Fn(NodeId) -> bool,
+    holds: &dyn Fn(NodeId) -> bool,
 ) -> bool {
     let home = homes[value.index()];
     let of_part = |&part: &NodeId| {
         readers.only(part) != Some(home) || any_part(graph, readers, homes, part, holds)
     };
     let is_joined = graph.node(home).op == Op::Concat;
-    holds(value) || holds(home) || is_joined && graph.node(home).inputs.iter().any(of_part)
+    let before = |&id: &NodeId| {
+        let mut inputs = graph.node(id).inputs.iter().copied().filter(|_| id != home);
+        inputs.find(|input| homes[input.index()] == home)
+    };
+    let mut room = std::iter::successors(Some(value), before);
+    room.any(holds) || is_joined && graph.node(home).inputs.iter().any(of_part)
 }
 
 /// The nodes whose values some rule of the backward pass reads.
@@ -235,28 +241,19 @@ fn grads(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
     for id in graph.ids() {
         let node = graph.node(id);
         let only = |input: &&NodeId| readers.only(**input) == Some(id);
-        let inherits = works_in_place(node.op) || matches!(node.op, Op::BatchNorm { .. } | Op::Add);
+        let inherits = is_elementwise(node.op) || matches!(node.op, Op::BatchNorm { .. } | Op::Add);
         let heir = node.inputs.iter().rev().find(only).filter(|_| inherits);
         homes.insert(id, heir.map_or(id, |input| homes[input]));
     }
     homes.into_values().collect()
 }
 
-/// Whether an op makes an element of the same element alone, and the backward pass needs no more of the operand than its value
-/// keeps.
-fn works_in_place(op: Op) -> bool {
-    match op {
-        Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => true,
-        Op::Input
-        | Op::Conv { .. }
-        | Op::MaxPool { .. }
-        | Op::AvgPool { .. }
-        | Op::GlobalAvgPool
-        | Op::BatchNorm { .. }
-        | Op::Softmax
-        | Op::Add
-        | Op::Concat
-        | Op::Mul => false,
+/// Whether the value of an op may lie in a room that an op after it works on in place.
+fn may_be_changed(op: Op, by: Elementwise) -> bool {
+    match elementwise(op).map(|of| of.reads) {
+        None | Some(Reads::Nothing) => true,
+        Some(Reads::Sign) => by.keeps_signs,
+        Some(Reads::Value) => false,
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::Range;
 use nin_dsl::graph::{Graph, NodeId, Op, Role};
 
 use super::{Buffer, BufferKey, Gather, Pass, Phase, Plan};
+use crate::compiler::activation::{Elementwise, Reads, elementwise};
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Stage, StageOp};
 
@@ -272,6 +273,13 @@ impl Walk<'_> {
         if at < of {
             return false;
         }
+        if let Some(Elementwise { keeps_signs, .. }) = elementwise(self.graph.node(at).op) {
+            // Signs outlast what works in place, where the gradient is not zero.
+            let operand = Tensor::Value(self.graph.operand(at));
+            return signs_alone
+                && keeps_signs
+                && self.is_there(tensor, operand, region, signs_alone);
+        }
         match self.graph.node(at).op {
             // The part that lies there.
             Op::Concat => {
@@ -282,12 +290,10 @@ impl Walk<'_> {
                         && self.is_there(tensor, Tensor::Value(part), region, signs_alone)
                 })
             }
-            // Signs outlast what works in place, where the gradient is not zero.
-            Op::Relu | Op::LeakyRelu { .. } | Op::Elu { .. } | Op::Dropout { .. } => {
-                let operand = Tensor::Value(self.graph.operand(at));
-                signs_alone && self.is_there(tensor, operand, region, signs_alone)
-            }
             Op::Input
+            | Op::Relu
+            | Op::Activation(_)
+            | Op::Dropout { .. }
             | Op::Conv { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
@@ -370,7 +376,8 @@ impl Walk<'_> {
 /// Whether a stage's rule asks of the value that it reads besides a gradient only where it is positive.
 fn reads_signs(graph: &Graph, stage: &Stage) -> bool {
     let is_rule = matches!(stage.op, StageOp::InputGrad { .. });
-    is_rule && matches!(graph.node(stage.node).op, Op::Relu | Op::LeakyRelu { .. })
+    let reads = elementwise(graph.node(stage.node).op).map(|of| of.reads);
+    is_rule && reads == Some(Reads::Sign)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Colours and what they mean.
 
+use nin_dsl::graph::Activation;
+
 /// A colour with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Look {
@@ -18,6 +20,14 @@ pub(super) enum Look {
 }
 
 impl Look {
+    /// An activation's.
+    pub(super) fn of(activation: Activation) -> Look {
+        match activation {
+            Activation::LeakyRelu { .. } => Look::LeakyRelu,
+            Activation::Elu { .. } => Look::Elu,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Look::Input => "input",

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use nin::{Graph, Shape};
-use nin_dsl::graph::{Group, GroupKind, Layer, NodeId, Op};
+use nin_dsl::graph::{Activation, Group, GroupKind, Layer, NodeId, Op};
 use nin_dsl::shape::{Slide, Window};
 
 use super::join::{self, Size};
@@ -142,8 +142,7 @@ fn push_join(graph: &Graph, at: usize, mut groups: &[Group], parts: &mut Vec<Par
         Op::Input
         | Op::Conv { .. }
         | Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
+        | Op::Activation(_)
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
@@ -259,8 +258,7 @@ fn makes_volume(op: Op) -> bool {
         | Op::GlobalAvgPool
         | Op::Softmax => true,
         Op::Relu
-        | Op::LeakyRelu { .. }
-        | Op::Elu { .. }
+        | Op::Activation(_)
         | Op::BatchNorm { .. }
         | Op::Dropout { .. }
         | Op::Add
@@ -311,16 +309,22 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         }
         Op::Softmax => volume(Look::Softmax, "softmax".to_owned(), String::new()),
         Op::Relu => push_band(Look::Relu, "relu".to_owned(), note, parts),
-        Op::LeakyRelu { slope } => {
-            push_band(Look::LeakyRelu, format!("leaky relu {slope}"), note, parts);
-        }
-        Op::Elu { alpha } => push_band(Look::Elu, format!("elu {alpha}"), note, parts),
+        Op::Activation(of) => push_band(Look::of(of), called(of), note, parts),
         Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
         Op::Dropout { p, .. } => {
             parts.push(Part::Mark(Mark { text: format!("dropout {p}"), note }));
         }
         // They stand where their branches end.
         Op::Add | Op::Concat | Op::Mul => {}
+    }
+}
+
+/// An activation's name with its number, such as `elu 1`.
+fn called(activation: Activation) -> String {
+    let word = activation.word().replace('_', " ");
+    match activation.number() {
+        Some((_, number)) => format!("{word} {number}"),
+        None => word,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is a part of what, and what is not.
 
+use nin_dsl::graph::Activation;
+
 use super::*;
 use crate::model::Model;
 
@@ -75,7 +77,9 @@ fn what_is_read_as_one_vector_has_no_gaps() {
 fn parts_that_are_needed_are_not_overwritten() {
     let in_place = |text: &str| {
         let (graph, places) = places(text);
-        let last = graph.ids().find(|&id| matches!(graph.node(id).op, Op::LeakyRelu { .. }));
+        let last = graph
+            .ids()
+            .find(|&id| matches!(graph.node(id).op, Op::Activation(Activation::LeakyRelu { .. })));
         let last = last.expect("a leaky ReLU");
         let view = |id| places.view(Tensor::Value(id));
         view(last) == view(graph.operand(last))

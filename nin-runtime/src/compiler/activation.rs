@@ -1,0 +1,68 @@
+//! What the compiler has to know of the ops that make a number of the same number alone: all that decides where their tensors lie
+//! and what is kept for the backward pass.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use nin_dsl::graph::{Activation, Op};
+
+/// What the rule for the gradient of an element reads besides the gradient of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing of the forward pass.
+    Nothing,
+    /// Whether the value is positive.
+    Sign,
+    /// The value itself, which nothing may work on in place.
+    Value,
+}
+
+/// An op that works element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elementwise {
+    /// What the rule for its gradient reads.
+    pub reads: Reads,
+    /// Whether it may take the place of a value of which others read the sign: it makes no positive number of another, and of a
+    /// positive one only where the gradient is zero.
+    pub keeps_signs: bool,
+}
+
+/// What an op is, if it makes an element of the same element alone.
+pub fn elementwise(op: Op) -> Option<Elementwise> {
+    let (reads, keeps_signs) = match op {
+        // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
+        Op::Relu => (Reads::Sign, true),
+        Op::Activation(activation) => (reads(activation), keeps_signs(activation)),
+        // It zeroes positive numbers, but has made the gradient zero there, since it is the only reader of what is before it.
+        Op::Dropout { .. } => (Reads::Nothing, true),
+        Op::Input
+        | Op::Conv { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::GlobalAvgPool
+        | Op::BatchNorm { .. }
+        | Op::Softmax
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => return None,
+    };
+    Some(Elementwise { reads, keeps_signs })
+}
+
+fn reads(activation: Activation) -> Reads {
+    match activation {
+        // A value has its operand's sign, since the slope is not negative.
+        Activation::LeakyRelu { .. } => Reads::Sign,
+        // The value tells the gradient without another exponential.
+        Activation::Elu { .. } => Reads::Value,
+    }
+}
+
+fn keeps_signs(activation: Activation) -> bool {
+    match activation {
+        Activation::LeakyRelu { .. } | Activation::Elu { .. } => true,
+    }
+}
+
+/// Whether an op works element by element.
+pub fn is_elementwise(op: Op) -> bool {
+    elementwise(op).is_some()
+}
