@@ -62,7 +62,7 @@ fn diagnostics() -> Value {
 }
 
 /// Every argument that a layer can have.
-const ARGUMENTS: [&str; 19] = [
+const ARGUMENTS: [&str; 20] = [
     "c",
     "h",
     "w",
@@ -79,6 +79,7 @@ const ARGUMENTS: [&str; 19] = [
     "p",
     "slope",
     "alpha",
+    "by",
     "eps",
     "momentum",
     "n",

@@ -86,6 +86,11 @@ pub enum Op {
     Relu,
     /// A function of each number alone.
     Activation(Activation),
+    /// `x`, but `slope * x` where `x < 0`, with a slope for each channel.
+    PRelu {
+        /// Trained; it may become negative.
+        slope: WeightId,
+    },
     /// Maximum over a window clipped to the input; the first in row order takes the gradient; NaN wins.
     MaxPool {
         /// Window.
@@ -141,6 +146,7 @@ impl Op {
             Op::Conv { .. }
             | Op::Relu
             | Op::Activation(_)
+            | Op::PRelu { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -197,6 +203,8 @@ pub enum Role {
     Scale,
     /// A batch normalisation's shift: `[channels]`.
     Shift,
+    /// A [`Op::PRelu`]'s slopes: `[channels]`.
+    Slope,
     /// A batch normalisation's running mean: `[channels]`.
     RunningMean,
     /// A batch normalisation's running variance: `[channels]`.
@@ -207,7 +215,7 @@ impl Role {
     /// Whether the loss has a gradient with respect to it; what is not trained is measured while others are.
     pub fn is_trained(self) -> bool {
         match self {
-            Role::Kernel | Role::Bias | Role::Scale | Role::Shift => true,
+            Role::Kernel | Role::Bias | Role::Scale | Role::Shift | Role::Slope => true,
             Role::RunningMean | Role::RunningVariance => false,
         }
     }
@@ -236,7 +244,12 @@ impl Weight {
     pub fn fan_in(&self) -> usize {
         match self.role {
             Role::Kernel => self.dims[1..].iter().product(),
-            Role::Bias | Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => 1,
+            Role::Bias
+            | Role::Scale
+            | Role::Shift
+            | Role::Slope
+            | Role::RunningMean
+            | Role::RunningVariance => 1,
         }
     }
 }
@@ -416,6 +429,7 @@ impl Graph {
             | Op::Conv { .. }
             | Op::Relu
             | Op::Activation(_)
+            | Op::PRelu { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -508,6 +522,7 @@ impl Graph {
             Op::Input
             | Op::Relu
             | Op::Activation(_)
+            | Op::PRelu { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool

@@ -46,6 +46,7 @@ fn values(kind: Kind) -> &'static str {
         Kind::Counting => "`real` or `window`",
         Kind::Switch => "0 or 1",
         Kind::Probability => "at least 0, below 1",
+        Kind::Real => "any number",
         Kind::NonNegative => "at least 0",
         Kind::Eps => "from 1e-12 to 1",
         Kind::Share => "from 0 to 1",

@@ -204,6 +204,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
                     Op::Conv { .. }
                     | Op::Relu
                     | Op::Activation(_)
+                    | Op::PRelu { .. }
                     | Op::MaxPool { .. }
                     | Op::AvgPool { .. }
                     | Op::GlobalAvgPool
@@ -239,8 +240,13 @@ impl<T: NdFloat> Run<'_, '_, T> {
             }
             TrainOp::BiasGrad(_) => conv::bias_grad(read(0)).into_dyn(),
             TrainOp::ScaleGrad(id) => {
-                let grad = read(0).to_owned() * self.normalised(id, read(1), node.reads[2]);
-                conv::bias_grad(grad.view()).into_dyn()
+                let is_prelu = matches!(self.graph.node(id).op, Op::PRelu { .. });
+                let parts = if is_prelu {
+                    activation::slope_grad(read(1), read(0))
+                } else {
+                    read(0).to_owned() * self.normalised(id, read(1), node.reads[2])
+                };
+                conv::bias_grad(parts.view()).into_dyn()
             }
         }
     }
@@ -262,6 +268,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             // A NaN is not less than zero, and stays.
             Op::Relu => x.mapv(|x| if x < T::zero() { T::zero() } else { x }),
             Op::Activation(of) => x.mapv(|x| activation::value(of, x)),
+            Op::PRelu { slope } => activation::prelu(self.row(slope), x),
             Op::MaxPool { window, .. } => pool::max(window, x, pixels),
             Op::AvgPool { window, count, .. } => pool::mean((window, count), x, pixels),
             Op::GlobalAvgPool => {
@@ -308,11 +315,16 @@ impl<T: NdFloat> Run<'_, '_, T> {
             }
             Op::Activation(of) => {
                 let mut scaled = grad.to_owned();
-                scaled.zip_mut_with(&saved(), |grad, &saved| {
-                    *grad = activation::grad(of, *grad, saved);
-                });
+                match tensors {
+                    // Its rule reads nothing.
+                    [] => scaled.mapv_inplace(|grad| activation::grad(of, grad, T::zero())),
+                    _ => scaled.zip_mut_with(&saved(), |grad, &saved| {
+                        *grad = activation::grad(of, *grad, saved);
+                    }),
+                }
                 scaled
             }
+            Op::PRelu { slope } => activation::prelu_grad(self.row(slope), saved(), grad),
             Op::MaxPool { window, .. } => pool::max_grad(window, saved(), grad),
             Op::AvgPool { window, count, .. } => pool::mean_grad((window, count), grad, pixels),
             Op::GlobalAvgPool => {

@@ -119,7 +119,9 @@ def beginnings(net: Net) -> Iterator[tuple[Net, Layer | None]]:
                 yield beginning(net, index), None
             case "maxpool":
                 yield beginning(net, *layer.inputs), layer
-            case "leaky_relu" | "elu" | "batchnorm":
+            case "input" | "conv" | "avgpool" | "dropout" | "gap" | "fc" | "softmax" | "add" | "concat" | "mul":
+                pass
+            case _:
                 raise ValueError(f"decisions of a model with {layer.kind} cannot be read off")
 
 

@@ -229,7 +229,11 @@ def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Sha
             if len(source) == 3:
                 raise Illegal("softmax over a map")
             return source, {}, 0, prod(source)
-        case "input" | "relu" | "leaky_relu" | "elu" | "dropout":
+        case "prelu":
+            return source, {f"{name}.weight": (source[0],)}, 0, prod(source)
+        case "input" | "dropout" | "relu" | "leaky_relu" | "elu" | "relu6" | "sigmoid" | "tanh":
+            return source, {}, 0, prod(source)
+        case "silu" | "gelu" | "hard_sigmoid" | "hard_swish" | "scale":
             return source, {}, 0, prod(source)
         case kind:
             raise Illegal(f"no layer {kind}")

@@ -21,7 +21,8 @@ PRODUCTS = 3
 """Layers `mul`, at most: numbers that are multiplied by themselves grow fast."""
 
 SPATIAL = ("conv", "conv", "depthwise", "mlpconv", "maxpool", "avgpool")
-ANYWHERE = ("relu", "leaky_relu", "elu", "dropout", "batchnorm")
+EXACT = ("relu", "relu", "leaky_relu", "elu", "dropout", "relu6", "prelu", "scale")
+ANYWHERE = (*EXACT, "sigmoid", "tanh", "silu", "gelu", "hard_sigmoid", "hard_swish", "batchnorm", "batchnorm")
 NAMES = tuple("n k p q t Z x9 s1 a_b width classes kernel eps _drop Deep channels_out".split())
 BLOCKS = (*"stage Block unit _b stem tail nin3 down up cell grow mix".split(), *(f"part{n}" for n in range(60)))
 
@@ -51,8 +52,8 @@ class Generator:
         self.blocks: list[Block] = []
         self.names = [*NAMES]
         self.rng.shuffle(self.names)
-        # Half of the models do without: whole numbers do not pass it unrounded.
-        self.anywhere = ANYWHERE if self.rng.random() < 0.5 else ANYWHERE[:-1]
+        # Half of the models do without some: whole numbers do not pass them unrounded.
+        self.anywhere = ANYWHERE if self.rng.random() < 0.5 else EXACT
         self.joins = self.rng.choice([0.0, 0.15, 0.3, 0.5])
 
     def model(self) -> Model:
@@ -191,7 +192,7 @@ class Generator:
         if there != wanted or not items:
             items += self._fit(there, wanted, scope)
         if rng.random() < 0.5:
-            word = rng.choice([word for word in self.anywhere if word != "dropout"])
+            word = rng.choice([word for word in self.anywhere if word not in ("dropout", "scale")])
             items.append(Call(word))
         return items
 
@@ -291,6 +292,8 @@ class Generator:
                 args = {"p": express(rng, rng.choice([0.0, 0.1, 0.5, 0.9]), scope)}
             case "leaky_relu":
                 args = {"slope": express(rng, rng.choice([0.0, 0.01, 0.1, 0.3, 1.0, 1.5]), scope)}
+            case "scale":
+                args = {"by": express(rng, rng.choice([0.5, 2.0, 0.1, 1.0, 3.0, 0.0]), scope)}
             case "elu":
                 args = {"alpha": express(rng, rng.choice([0.0, 0.1, 0.5, 1.0, 1.5]), scope)}
             case "batchnorm":

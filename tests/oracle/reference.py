@@ -138,9 +138,13 @@ def forward(
         convolutions.append(Convolution(name, x, kernel, bias, stride, pad, dilation, groups, output))
         return output
 
-    def relu(x: torch.Tensor, slope: float = 0.0) -> torch.Tensor:
+    def relu(x: torch.Tensor, slope: float | torch.Tensor = 0.0) -> torch.Tensor:
         x = nudged(x)
         return torch.where(decide(None, x, lambda: x > 0), x, slope * x)
+
+    def relu6(x: torch.Tensor) -> torch.Tensor:
+        # Two switches: neither lets a gradient through where it is met exactly.
+        return 6 - relu(6 - relu(x))
 
     def rounded(x: torch.Tensor) -> torch.Tensor:
         if shake is None:
@@ -178,6 +182,24 @@ def forward(
                 x = nudged(x)
                 positive = decide(None, x, lambda x=x: x > 0)
                 x = rounded(torch.where(positive, x, args["alpha"] * torch.expm1(torch.where(positive, 0.0, x))))
+            case "relu6":
+                x = relu6(x)
+            case "sigmoid":
+                x = rounded(torch.sigmoid(x))
+            case "tanh":
+                x = rounded(torch.tanh(x))
+            case "silu":
+                x = rounded(F.silu(x))
+            case "gelu":
+                x = rounded(F.gelu(x))
+            case "hard_sigmoid":
+                x = rounded(relu6(x + 3) / 6)
+            case "hard_swish":
+                x = rounded(x * relu6(x + 3) / 6)
+            case "prelu":
+                x = rounded(relu(x, weights[f"{name}.weight"].view(-1, *(1 for _ in x.shape[2:]))))
+            case "scale":
+                x = rounded(x * args["by"])
             case "batchnorm":
                 normalised[name] = x.detach()
                 x = rounded(_batchnorm(x, weights, name, args["eps"], training, rounded if shake else None))

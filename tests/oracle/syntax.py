@@ -29,6 +29,15 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "relu": [],
     "leaky_relu": [("slope", 0.01)],
     "elu": [("alpha", 1.0)],
+    "relu6": [],
+    "sigmoid": [],
+    "tanh": [],
+    "silu": [],
+    "gelu": [],
+    "hard_sigmoid": [],
+    "hard_swish": [],
+    "prelu": [],
+    "scale": [("by", None)],
     "batchnorm": [("eps", 1e-5), ("momentum", 0.1)],
     "gap": [],
     "fc": [("n", None), ("bias", 1)],
@@ -179,11 +188,13 @@ RANGES = {
     "count": (0, 1),
     "p": (0, 0.999),
     "slope": (0, 100),
+    "alpha": (0, 100),
+    "by": (-(1 << 28), 1 << 28),
     "eps": (1e-12, 1),
     "momentum": (0, 1),
 }
 """Least and most of the arguments that do not begin at 1."""
-REALS = ("p", "slope", "eps", "momentum")
+REALS = ("p", "slope", "alpha", "by", "eps", "momentum")
 SIDES = {"kernel": 2, "stride": 2, "dilation": 2, "pad": 4}
 """Arguments of windows, which are written as one number for all sides, one for each axis, or one for each side."""
 

@@ -396,6 +396,7 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
         | Op::Conv { .. }
         | Op::Relu
         | Op::Activation(_)
+        | Op::PRelu { .. }
         | Op::GlobalAvgPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }

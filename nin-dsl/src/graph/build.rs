@@ -260,6 +260,20 @@ impl Builder {
         self.push(Op::Activation(activation), shape, [1, 1], 1);
     }
 
+    /// `x`, but a trained slope of its channel times `x` where `x < 0`.
+    ///
+    /// # Errors
+    /// If the weights are too many.
+    pub fn prelu(&mut self) -> Result<(), BuildError> {
+        let shape = self.shape();
+        let channels = shape.channels();
+        self.add_params(channels as u128)?;
+        let name = format!("{}.weight", self.layer_mut().name);
+        let slope = self.push_weight(name, vec![channels], Role::Slope);
+        self.push(Op::PRelu { slope }, shape, [1, 1], 1);
+        Ok(())
+    }
+
     /// A maximum over a window.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ impl Graph {
             }
             Op::Relu => format!("relu({operand})"),
             Op::Activation(activation) => activation.describe(&operand),
+            Op::PRelu { .. } => format!("prelu({operand})"),
             Op::MaxPool { window, round } => format!("maxpool({operand}) {window} {round}"),
             Op::AvgPool { window, round, count: Count::Real } => {
                 format!("avgpool({operand}) {window} {round}")

@@ -57,6 +57,11 @@ impl Graph {
                     activation.verify(id);
                     Some(input)
                 }
+                (Op::PRelu { slope }, Some(input)) => {
+                    read[slope.index()] += 1;
+                    assert_eq!(self.weight(slope).dims, [input.channels()], "{id}: slopes");
+                    Some(input)
+                }
                 (Op::Dropout { p, index }, Some(input)) => {
                     assert!((0.0..1.0).contains(&p), "{id}: dropout probability {p}");
                     assert_eq!(index, dropouts, "{id}: dropout number");

@@ -336,6 +336,11 @@ impl Judge<'_, '_> {
             Kind::Probability => {
                 self.real(expr, |p| (0.0..1.0).contains(&p), "at least 0 and below 1")
             }
+            Kind::Real => {
+                let most = limits::ACTIVATION_ELEMENTS;
+                let range = format!("at least -{most} and at most {most}");
+                self.real(expr, |x| x.abs() <= most as f64, &range)
+            }
             Kind::NonNegative => {
                 let most = limits::ACTIVATION_ELEMENTS;
                 let range = format!("at least 0 and at most {most}");

@@ -6,7 +6,7 @@ use crate::graph::{Activation, BuildError, Builder};
 pub(super) const LAYER: Layer = Layer {
     word: "elu",
     summary: "x, but alpha * (exp(x) - 1) where x is not positive.",
-    also: &["exponentiallinear", "exponentiallinearunit"],
+    also: &["exponentiallinear", "exponentiallinearunit", "selu", "celu"],
     args: &[Arg {
         name: "alpha",
         key: "alpha",

@@ -6,7 +6,7 @@ use crate::graph::{Activation, BuildError, Builder};
 pub(super) const LAYER: Layer = Layer {
     word: "leaky_relu",
     summary: "x, but slope * x where x is negative.",
-    also: &["leakyrelu", "lrelu", "prelu"],
+    also: &["leakyrelu", "lrelu"],
     args: &[Arg {
         name: "slope",
         key: "slope",

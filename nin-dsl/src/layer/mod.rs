@@ -13,13 +13,22 @@ mod dropout;
 mod elu;
 mod fc;
 mod gap;
+mod gelu;
+mod hard_sigmoid;
+mod hard_swish;
 mod input;
 mod leaky_relu;
 mod maxpool;
 mod mlpconv;
 mod mul;
+mod prelu;
 mod relu;
+mod relu6;
+mod scale;
+mod sigmoid;
+mod silu;
 mod softmax;
+mod tanh;
 
 pub(crate) use args::Args;
 
@@ -37,6 +46,15 @@ pub const LAYERS: &[&Layer] = &[
     &relu::LAYER,
     &leaky_relu::LAYER,
     &elu::LAYER,
+    &relu6::LAYER,
+    &sigmoid::LAYER,
+    &tanh::LAYER,
+    &silu::LAYER,
+    &gelu::LAYER,
+    &hard_sigmoid::LAYER,
+    &hard_swish::LAYER,
+    &prelu::LAYER,
+    &scale::LAYER,
     &batchnorm::LAYER,
     &gap::LAYER,
     &fc::LAYER,
@@ -169,6 +187,8 @@ pub enum Kind {
     Switch,
     /// A real number from 0, below 1.
     Probability,
+    /// A real number of either sign.
+    Real,
     /// A real number from 0.
     NonNegative,
     /// What keeps a divisor away from 0: a real number from [`crate::limits::LEAST_EPS`] to 1.

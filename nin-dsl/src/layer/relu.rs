@@ -6,7 +6,7 @@ use crate::graph::{BuildError, Builder};
 pub(super) const LAYER: Layer = Layer {
     word: "relu",
     summary: "max(x, 0).",
-    also: &["rectifier", "rectify", "activation", "relu6"],
+    also: &["rectifier", "rectify", "activation"],
     args: &[],
     takes: Takes::Any,
     yields: Yields::Same,

@@ -13,6 +13,8 @@ pub enum Reads {
     Sign,
     /// The value itself, which nothing may work on in place.
     Value,
+    /// The operand, which a training step must not overwrite: the value does not tell it.
+    Operand,
 }
 
 /// An op that works element by element.
@@ -31,6 +33,8 @@ pub fn elementwise(op: Op) -> Option<Elementwise> {
         // The mask is `output > 0`, so the operand's value can be dropped (or never be stored).
         Op::Relu => (Reads::Sign, true),
         Op::Activation(activation) => (reads(activation), keeps_signs(activation)),
+        // A trained slope may become negative.
+        Op::PRelu { .. } => (Reads::Operand, false),
         // It zeroes positive numbers, but has made the gradient zero there, since it is the only reader of what is before it.
         Op::Dropout { .. } => (Reads::Nothing, true),
         Op::Input
@@ -53,12 +57,28 @@ fn reads(activation: Activation) -> Reads {
         Activation::LeakyRelu { .. } => Reads::Sign,
         // The value tells the gradient without another exponential.
         Activation::Elu { .. } => Reads::Value,
+        Activation::Relu6 | Activation::Sigmoid | Activation::Tanh | Activation::HardSigmoid => {
+            Reads::Value
+        }
+        // They fall before they rise: two numbers have one value.
+        Activation::Silu | Activation::Gelu | Activation::HardSwish => Reads::Operand,
+        Activation::Scale { .. } => Reads::Nothing,
     }
 }
 
 fn keeps_signs(activation: Activation) -> bool {
     match activation {
-        Activation::LeakyRelu { .. } | Activation::Elu { .. } => true,
+        Activation::LeakyRelu { .. }
+        | Activation::Elu { .. }
+        | Activation::Relu6
+        | Activation::Tanh
+        | Activation::Silu
+        | Activation::Gelu
+        | Activation::HardSwish => true,
+        // Of zero they make a half.
+        Activation::Sigmoid | Activation::HardSigmoid => false,
+        // A smaller factor may make zero of a positive number.
+        Activation::Scale { by } => by >= 1.0,
     }
 }
 

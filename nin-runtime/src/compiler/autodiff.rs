@@ -53,8 +53,8 @@ pub enum TrainOp {
     KernelGrad(NodeId),
     /// The gradient with respect to this node's bias or shift; operands: the gradient of the node's value.
     BiasGrad(NodeId),
-    /// The gradient with respect to this node's scale; operands: the gradient of the node's value, the operand's value,
-    /// its statistics.
+    /// The gradient with respect to this node's scale or slopes; operands: the gradient of the node's value, the operand's
+    /// value, and its statistics for a scale.
     ScaleGrad(NodeId),
 }
 
@@ -175,6 +175,10 @@ fn weight_grads(graph: &Graph, id: NodeId, nodes: &mut Vec<TrainNode>) {
             push(TrainOp::ScaleGrad(id), reads, weights.scale);
             push(TrainOp::BiasGrad(id), vec![grad], weights.shift);
         }
+        Op::PRelu { slope } => {
+            let value = Tensor::Value(graph.operand(id));
+            push(TrainOp::ScaleGrad(id), vec![grad, value], slope);
+        }
         Op::Input
         | Op::Relu
         | Op::Activation(_)
@@ -232,6 +236,7 @@ pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
         return match reads {
             Reads::Nothing => vec![],
             Reads::Sign | Reads::Value => vec![Tensor::Value(id)],
+            Reads::Operand => vec![operand()],
         };
     }
     match graph.node(id).op {
@@ -254,7 +259,7 @@ pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
         | Op::Softmax
         | Op::Add
         | Op::Concat => vec![],
-        Op::Relu | Op::Activation(_) | Op::Dropout { .. } => {
+        Op::Relu | Op::Activation(_) | Op::PRelu { .. } | Op::Dropout { .. } => {
             unreachable!("{id} works element by element (a bug in nin)")
         }
     }
@@ -290,7 +295,7 @@ impl TrainGraph {
             let right = match weight.role {
                 Role::Kernel => matches!(rule, Some(TrainOp::KernelGrad(_))),
                 Role::Bias | Role::Shift => matches!(rule, Some(TrainOp::BiasGrad(_))),
-                Role::Scale => matches!(rule, Some(TrainOp::ScaleGrad(_))),
+                Role::Scale | Role::Slope => matches!(rule, Some(TrainOp::ScaleGrad(_))),
                 Role::RunningMean | Role::RunningVariance => rule.is_none(),
             };
             assert!(right, "{}: rule of its gradient: {rule:?} (a bug in nin)", weight.name);

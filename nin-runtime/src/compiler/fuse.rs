@@ -60,7 +60,7 @@ pub enum StageOp {
     KernelGrad,
     /// The gradient of a convolution's bias or a batch normalisation's shift.
     BiasGrad,
-    /// The gradient of a batch normalisation's scale.
+    /// The gradient of a batch normalisation's scale, or of a PReLU's slopes.
     ScaleGrad,
 }
 

@@ -14,6 +14,7 @@ mod norm;
 mod places;
 mod prepared;
 mod rivals;
+mod slopes;
 mod spectrum;
 mod strips;
 mod verify;
@@ -42,6 +43,7 @@ pub use places::{Places, View};
 use prepared::Room;
 pub use prepared::{PreparedForm, PreparedKernel, PreparedSpectrum};
 pub use rivals::Rivals;
+pub use slopes::SlopePlan;
 pub use spectrum::{Spectrum, SpectrumLayout};
 pub use strips::{StripGroup, StripOwner};
 pub use verify::{Planned, verify};
@@ -218,6 +220,8 @@ pub struct Plan {
     pub convs: Vec<ConvPlan>,
     /// The batch normalisations, in node order.
     pub norms: Vec<NormPlan>,
+    /// The slopes of PReLUs, in node order.
+    pub slopes: Vec<SlopePlan>,
     /// Size of the statistics of one batch, in floats.
     pub statistics_floats: usize,
     /// Size of the prepared weights, in bytes: forms that runs read, and nothing that those are only made of.
@@ -255,7 +259,8 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
     let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
     let convs = convs(graph, &stages.collect::<Vec<_>>(), demand, chunk, &mut room);
     let Norms { norms, moments, statistics } = norm::norms(graph, training, &convs, &mut room);
-    let images = Images { chunk, batch };
+    let slopes = slopes::slopes(graph, &mut room);
+    let images = Images { chunk, batch, training };
     Plan {
         algos: algos.clone(),
         batch,
@@ -269,6 +274,7 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         convs,
         statistics_floats: statistics,
         norms,
+        slopes,
         prepared_bytes: room.prepared + Tile::OVERREAD,
         preparing_bytes: room.arena,
     }
@@ -402,13 +408,15 @@ fn tile(
     registers.shape(rows, columns)
 }
 
-/// How many images are worked on together.
+/// How many images are worked on together, and what for.
 #[derive(Clone, Copy, Debug)]
 struct Images {
     /// In a phase.
     chunk: usize,
     /// From phase to phase.
     batch: usize,
+    /// Whether the program trains: what its backward pass reads again is kept, at inference too.
+    training: bool,
 }
 
 /// Plans the blocks of a pass and its memory. `result` is read after the last block.
@@ -424,7 +432,7 @@ fn pass(
         .into_iter()
         .map(|block| PlannedBlock { steps: cut::steps(graph, &block, convs), block })
         .collect();
-    let places = Places::of(checked);
+    let places = Places::of(checked, images.training);
     let Layout { buffers, arena, store } =
         arena::lay_out(graph, &places, &blocks, convs, images, result);
     let (phases, parts) = (cut::phases(&blocks), cut::parts(graph, &blocks, convs));
@@ -441,6 +449,12 @@ impl Plan {
     pub fn norm(&self, node: NodeId) -> &NormPlan {
         let found = self.norms.iter().find(|norm| norm.node == node);
         found.expect("every batch normalisation is planned (a bug in nin)")
+    }
+
+    /// The slopes of a PReLU.
+    pub fn slope(&self, node: NodeId) -> &SlopePlan {
+        let found = self.slopes.iter().find(|slope| slope.node == node);
+        found.expect("every slope is planned (a bug in nin)")
     }
 
     /// The batch normalisations that are merged into no convolution, with where their rows lie in the prepared weights.
@@ -561,9 +575,12 @@ pub fn matrix(graph: &Graph, id: WeightId) -> (usize, usize, usize) {
             };
             (window.taps(), weight.fan_in() / window.taps(), weight.dims[0])
         }
-        Role::Bias | Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => {
-            (1, 1, weight.elements())
-        }
+        Role::Bias
+        | Role::Scale
+        | Role::Shift
+        | Role::Slope
+        | Role::RunningMean
+        | Role::RunningVariance => (1, 1, weight.elements()),
     }
 }
 

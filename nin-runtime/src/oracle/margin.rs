@@ -40,7 +40,7 @@ pub fn switch_margins<T: NdFloat>(graph: &Graph, values: &Values<T>) -> Vec<T> {
             }
         };
         match node.op {
-            Op::Relu => from(T::zero(), &mut margins),
+            Op::Relu | Op::PRelu { .. } => from(T::zero(), &mut margins),
             Op::Activation(of) => {
                 for &jump in activation::jumps(of) {
                     from(number(jump), &mut margins);

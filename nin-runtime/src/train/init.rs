@@ -35,6 +35,7 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
                 values.fill(if under_relu { recipe.last_layer.bias as f32 } else { 0.0 });
             }
             Role::Scale | Role::RunningVariance => values.fill(1.0),
+            Role::Slope => values.fill(0.25),
             Role::Shift | Role::RunningMean => values.fill(0.0),
         }
     }

@@ -136,9 +136,11 @@ impl<'d> Trainer<'d> {
             match weight.role {
                 Role::Kernel => (factor, decay),
                 Role::Bias => (factor * bias, 0.0),
-                Role::Scale | Role::Shift | Role::RunningMean | Role::RunningVariance => {
-                    (factor, 0.0)
-                }
+                Role::Scale
+                | Role::Shift
+                | Role::Slope
+                | Role::RunningMean
+                | Role::RunningVariance => (factor, 0.0),
             }
         };
         let rates = graph.weight_ids().zip(graph.weights()).map(rate).collect();

@@ -30,6 +30,7 @@ impl Data {
                 // More often up than down: few channels die.
                 Role::Bias | Role::Shift => -0.2..0.4,
                 Role::Scale => -0.5..1.5,
+                Role::Slope => -0.3..0.7,
                 Role::RunningMean => -0.5..0.5,
                 Role::RunningVariance => 0.2..2.0,
             };

@@ -77,6 +77,105 @@ fn an_elu_is_exact_to_its_last_bits() {
     }
 }
 
+/// An activation beside what it is in float64, and by how many units in the last place it may stray.
+struct Exact {
+    word: &'static str,
+    of: fn(f64) -> f64,
+    units: f64,
+    /// Below what distance from it digits are not counted: the least normal float, or what is lost at the end of a range.
+    least: f64,
+}
+
+const EXACT: [Exact; 8] = [
+    Exact { word: "relu6", of: |x| x.clamp(0.0, 6.0), units: 0.0, least: 0.0 },
+    Exact { word: "sigmoid", of: sigmoid, units: 2.5, least: 1.2e-38 },
+    Exact { word: "tanh", of: f64::tanh, units: 1.5, least: 0.0 },
+    Exact { word: "silu", of: |x| x * sigmoid(x), units: 2.5, least: 6e-37 },
+    Exact {
+        word: "gelu",
+        of: |x| x * libm::erfc(-x / f64::sqrt(2.0)) / 2.0,
+        units: 7.0,
+        least: 1.2e-38,
+    },
+    Exact { word: "hard_sigmoid", of: hard_sigmoid, units: 1.5, least: 0.0 },
+    Exact { word: "hard_swish", of: |x| x * hard_sigmoid(x), units: 2.0, least: 0.0 },
+    Exact { word: "scale(-0.75)", of: |x| -0.75 * x, units: 0.5, least: 0.0 },
+];
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn hard_sigmoid(x: f64) -> f64 {
+    (x + 3.0).clamp(0.0, 6.0) / 6.0
+}
+
+impl Exact {
+    /// How many units in the last place a value strays.
+    fn strays(&self, x: f32, y: f32) -> f64 {
+        let exact = (self.of)(f64::from(x));
+        let error = (f64::from(y) - exact).abs();
+        if error <= self.least {
+            return 0.0;
+        }
+        let magnitude = (exact.abs() as f32).max(f32::MIN_POSITIVE);
+        error / (f64::from(magnitude.next_up()) - f64::from(magnitude))
+    }
+}
+
+/// Each number by itself, four at a time and one at a time, from 2^-30 to 2^7; on every instruction set that multiplies and adds
+/// in one, to the same bits. At the ends of all numbers they are what they tend to.
+#[test]
+fn activations_are_exact_to_their_last_digits() {
+    const SHAPE: (usize, usize, usize, usize) = (16, 1, 1, 4099);
+    let spread = |sign: f32| {
+        Array4::from_shape_fn(SHAPE, |at| {
+            let share = (at.0 + SHAPE.0 * at.3) as f32 / (SHAPE.0 * SHAPE.3) as f32;
+            sign * f32::exp2(37.0 * share - 30.0)
+        })
+    };
+    let numbers = [spread(1.0), spread(-1.0)];
+    for exact in &EXACT {
+        let graph = graph(&format!("< input(1, 1, 4099) {} >", exact.word));
+        let data = Data::draw(&graph, 1, 0);
+        let mut bits: Vec<Vec<u32>> = Vec::new();
+        for isa in Isa::available() {
+            let setting = Setting { batch: 16, images: 16, ..alone(isa) };
+            let mut session = setting.session(&graph, Purpose::Inference, &data.weights);
+            let mut own = Vec::new();
+            for x in &numbers {
+                let output = session.forward(x.view()).expect("an output");
+                let strays = x.iter().zip(&output).map(|(&x, &y)| (exact.strays(x, y), x));
+                let (worst, at) = strays.fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
+                assert!(worst <= exact.units, "{isa}: {}({at:e}) strays {worst}", exact.word);
+                own.extend(output.iter().map(|y| y.to_bits()));
+            }
+            check_ends(exact, &mut session, isa);
+            if isa != Isa::Portable {
+                bits.push(own);
+            }
+        }
+        assert!(bits.windows(2).all(|pair| pair[0] == pair[1]), "{}", exact.word);
+    }
+}
+
+/// Zeros, infinities, what is as large as can be, and NaN.
+fn check_ends(exact: &Exact, session: &mut nin_runtime::run::exec::Session, isa: Isa) {
+    let ends = [0.0, -0.0, f32::MIN, f32::MAX, f32::NEG_INFINITY, f32::INFINITY, f32::NAN];
+    let mut x = Array4::zeros((1, 1, 1, 4099));
+    x.iter_mut().zip(ends).for_each(|(x, end)| *x = end);
+    let output = session.forward(x.view()).expect("an output");
+    for (&end, &y) in ends.iter().zip(&output) {
+        // The limit of what is a product of infinity and zero.
+        let wanted = match exact.word {
+            "silu" | "gelu" | "hard_swish" if end <= f32::MIN => 0.0,
+            _ => (exact.of)(f64::from(end)),
+        };
+        let same = y == wanted as f32 || y.is_nan() && wanted.is_nan();
+        assert!(same, "{isa}: {}({end:e}) is {y:e}", exact.word);
+    }
+}
+
 /// Numbers of one image for every instruction set: nothing is left to chance.
 fn alone(isa: Isa) -> Setting {
     Setting { batch: 1, images: 1, threads: 1, isa, algo: Algo::Auto, seed: 0 }

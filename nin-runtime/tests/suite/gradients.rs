@@ -72,8 +72,8 @@ impl Function<'_> {
             *place(&mut point, index) = before;
             let difference = (above - below) / (2.0 * STEP);
             let found = *grad.iter().nth(index).expect("an index of the gradient");
-            // A gradient of nearly nothing is lost in the rounding of the loss.
-            let rounding = 8.0 * f64::EPSILON * above.abs() / STEP;
+            // A gradient of nearly nothing is lost in the rounding of the loss, or of the logits that it is the difference of.
+            let rounding = 8.0 * f64::EPSILON * above.abs().max(1.0) / STEP;
             if (found - difference).abs() > TOLERANCE * scale.max(1e-3) + rounding {
                 return Err(format!("{what}[{index}]: {found:e}, differences say {difference:e}"));
             }
@@ -200,6 +200,47 @@ fn exponential_rectifiers() {
         "< input(2, 4, 5) conv(3) elu(1.5) dropout(0.4) conv(4) dropout(0.4) elu gap softmax >",
         "< input(2, 4, 5) conv(3) elu batchnorm elu conv(3) batchnorm elu dropout(0.3) gap >",
         "< input(3, 2, 2) gap elu(0.3) fc(4) elu dropout(0.2) elu fc(3) elu softmax >",
+    ]);
+}
+
+/// Alone, after a convolution, before a pool, twice in a row, beside what works in place, on maps and on vectors, in branches.
+#[test]
+fn activations() {
+    for word in [
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "silu",
+        "gelu",
+        "hard_sigmoid",
+        "hard_swish",
+        "prelu",
+        "scale(-0.7)",
+    ] {
+        check_all(&[
+            &format!("< input(2, 4, 5) {word} gap >"),
+            &format!("< input(2, 4, 5) conv(3) scale(4.0) {word} fc(3) >"),
+            &format!("< input(2, 4, 5) conv(3) {word} maxpool(2, round = ceil) fc(3) >"),
+            &format!("< input(2, 4, 5) conv(3) {word} {word} conv(3) relu {word} relu gap >"),
+            &format!(
+                "< input(2, 4, 5) conv(3) leaky_relu(0.5) {word} elu(0.7) conv(3) elu {word} gap >"
+            ),
+            &format!(
+                "< input(2, 4, 5) conv(3) dropout(0.4) {word} dropout(0.3) conv(4) gap softmax >"
+            ),
+            &format!("< input(2, 4, 5) conv(3) batchnorm {word} conv(3) {word} batchnorm gap >"),
+            &format!("< input(2, 4, 5) conv(3) add < {word} > < conv(3) {word} > {word} gap >"),
+            &format!(
+                "< input(2, 4, 5) conv(3) concat < {word} > < relu {word} > mul < > < gap {word} > gap >"
+            ),
+            &format!(
+                "< input(3, 2, 2) gap {word} fc(4) {word} dropout(0.2) fc(3) {word} softmax >"
+            ),
+        ]);
+    }
+    check_all(&[
+        "< input(2, 4, 5) conv(3) scale(0) fc(3) >",
+        "< input(2, 4, 5) conv(3) relu scale(2.0) tanh scale(0.5) sigmoid scale(-1) prelu gap >",
     ]);
 }
 

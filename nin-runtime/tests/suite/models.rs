@@ -67,6 +67,9 @@ enum Layer {
     Relu,
     LeakyRelu(u8),
     Elu(u8),
+    /// One without arguments.
+    Activation(&'static str),
+    Scale(i8),
     BatchNorm(u8),
     Fc {
         n: usize,
@@ -82,6 +85,11 @@ enum Layer {
         halves: bool,
     },
 }
+
+/// Activations without arguments whose gradient jumps nowhere.
+const SMOOTH: &[&str] = &["sigmoid", "tanh", "silu", "gelu"];
+/// The others, but for the ReLU.
+const BENT: &[&str] = &["relu6", "hard_sigmoid", "hard_swish", "prelu"];
 
 /// How branches are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +186,9 @@ fn in_shape() -> impl Strategy<Value = Layer> {
         2 => Just(Layer::Relu),
         1 => (0..15u8).prop_map(Layer::LeakyRelu),
         1 => (0..15u8).prop_map(Layer::Elu),
+        2 => proptest::sample::select(SMOOTH).prop_map(Layer::Activation),
+        1 => proptest::sample::select(BENT).prop_map(Layer::Activation),
+        1 => (-12..=12i8).prop_map(Layer::Scale),
         1 => (0..10u8).prop_map(Layer::Dropout),
         1 => (0..=10u8).prop_map(Layer::BatchNorm),
     ]
@@ -302,6 +313,8 @@ impl Chain {
             Layer::LeakyRelu(tenths) => {
                 self.write(format_args!(" leaky_relu({tenths} / 10.0)"));
             }
+            Layer::Activation(word) => self.write(format_args!(" {word}")),
+            Layer::Scale(eighths) => self.write(format_args!(" scale({eighths} / 8.0)")),
             Layer::Elu(tenths) => self.write(format_args!(" elu({tenths} / 10.0)")),
             Layer::BatchNorm(tenths) => {
                 self.write(format_args!(" batchnorm(eps = 1e-3, momentum = {tenths} / 10.0)"));

@@ -8,7 +8,7 @@
 //! tensor on the way is disturbed a little ([`Rounding`]), so that nothing cancels exactly by luck.
 
 use ndarray::{ArrayD, Dimension as _};
-use nin_dsl::graph::{Graph, Op};
+use nin_dsl::graph::{Activation, Graph, Op};
 use nin_runtime::compiler::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
 use nin_runtime::oracle::{self, Differentiated, DropoutKey, Inputs};
 use rand::rngs::ChaCha8Rng;
@@ -199,7 +199,16 @@ fn widened(step: Differentiated<f32>) -> Differentiated<f64> {
 fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
     let logits = graph.logits();
     graph.ids().take_while(move |&id| id <= logits).filter_map(|id| match graph.node(id).op {
-        Op::Relu | Op::Activation(_) | Op::MaxPool { .. } => Some(Tensor::Value(graph.operand(id))),
+        Op::Activation(
+            Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Silu
+            | Activation::Gelu
+            | Activation::Scale { .. },
+        ) => None,
+        Op::Relu | Op::Activation(_) | Op::PRelu { .. } | Op::MaxPool { .. } => {
+            Some(Tensor::Value(graph.operand(id)))
+        }
         Op::Input
         | Op::Conv { .. }
         | Op::AvgPool { .. }

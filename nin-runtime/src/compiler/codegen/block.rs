@@ -17,7 +17,7 @@ use super::loss::{self, LossOperands};
 use super::pixels::Pixels;
 use super::pool;
 use super::scope::Scope;
-use super::{context, join, layout, norm};
+use super::{context, join, layout, norm, prelu};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
@@ -155,8 +155,15 @@ impl Scope<'_> {
                     elementwise::relu(e, value, shape);
                 }
                 Op::Activation(of) => {
-                    let value = self.worked_on(e, stage, image);
-                    elementwise::activate(e, value, of, shape);
+                    let value = at(e, stage.writes);
+                    let operand = (!self.pass.is_in_place(stage)).then(|| at(e, stage.reads[0]));
+                    elementwise::activate(e, (operand, value), of, shape);
+                }
+                Op::PRelu { .. } => {
+                    let slope = self.plan.slope(stage.node);
+                    let maps = [at(e, stage.reads[0]), at(e, stage.writes)];
+                    let slopes = self.prepared(e, slope.prepared);
+                    prelu::forward(e, slope, slopes, maps);
                 }
                 Op::Dropout { p, index } => {
                     let value = self.worked_on(e, stage, image);
@@ -203,10 +210,13 @@ impl Scope<'_> {
                 norm::statistics(e, norm, images, x, moments);
             }
             StageOp::ScaleGrad => {
-                let norm = self.plan.norm(stage.node);
                 let tensors = [at(e, stage.reads[0]), at(e, stage.reads[1])];
-                let (statistics, scale) = (self.statistics(e), self.weight_grad(e, stage.writes));
-                norm::scale_grad(e, norm, statistics, tensors, scale);
+                let sums = self.weight_grad(e, stage.writes);
+                if matches!(self.graph.node(stage.node).op, Op::PRelu { .. }) {
+                    return prelu::slope_grad(e, self.plan.slope(stage.node), tensors, sums);
+                }
+                let (norm, statistics) = (self.plan.norm(stage.node), self.statistics(e));
+                norm::scale_grad(e, norm, statistics, tensors, sums);
             }
             StageOp::KernelGrad => {
                 let conv = self.plan.conv(stage.node);
@@ -252,6 +262,7 @@ impl Scope<'_> {
                 }
                 Op::Relu
                 | Op::Activation(_)
+                | Op::PRelu { .. }
                 | Op::Dropout { .. }
                 | Op::BatchNorm { .. }
                 | Op::Add
@@ -286,6 +297,7 @@ impl Scope<'_> {
                 Op::Input
                 | Op::Relu
                 | Op::Activation(_)
+                | Op::PRelu { .. }
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
                 | Op::GlobalAvgPool
@@ -408,8 +420,13 @@ impl Scope<'_> {
                 elementwise::relu_grad(e, operands, value, shape);
             }
             Op::Activation(of) => {
-                let saved = at(e, stage.reads[1]);
+                let saved = stage.reads.get(1).map_or(operands.grad, |&saved| at(e, saved));
                 elementwise::activation_grad(e, operands, saved, of, shape);
+            }
+            Op::PRelu { .. } => {
+                let (slope, x) = (self.plan.slope(stage.node), at(e, stage.reads[1]));
+                let slopes = self.prepared(e, slope.prepared);
+                prelu::input_grad(e, slope, (slopes, x), operands);
             }
             Op::Dropout { p, index } => {
                 self.drop_grad(e, (p, index), image, operands, self.pass.is_in_place(stage), shape);

@@ -51,9 +51,21 @@ pub(super) fn relu_grad(e: &mut Emitter<'_>, operands: GradOperands, value: Pixe
     contribute(e, operands, value, shape, masked);
 }
 
-/// An activation of every number.
-pub(super) fn activate(e: &mut Emitter<'_>, value: Pixels, of: Activation, shape: Shape) {
-    rewrite(e, value, shape, |e, x| activation::value(e, of, x));
+/// An activation of every number, in place or of what lies elsewhere.
+pub(super) fn activate(
+    e: &mut Emitter<'_>,
+    (operand, value): (Option<Pixels>, Pixels),
+    of: Activation,
+    shape: Shape,
+) {
+    let Some(operand) = operand else {
+        return rewrite(e, value, shape, |e, x| activation::value(e, of, x));
+    };
+    each_number(e, shape, [operand, value], |e, ty, _, [operand, value]| {
+        let x = operand.load(e, ty, 0);
+        let y = activation::value(e, of, x);
+        value.store(e, y, 0);
+    });
 }
 
 /// Multiplies a gradient by an activation's slope, as what was saved tells it.

@@ -1,4 +1,5 @@
-//! `exp`, `exp - 1` and `log` as polynomials, so that no outside symbol is called.
+//! Functions that no CPU has, as polynomials, so that no outside symbol is called: `exp`, `exp - 1`, `log`, and those that are
+//! made of `exp`. docs/numerics.md has their errors.
 
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
@@ -25,10 +26,16 @@ const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 /// Adding this to a small float leaves the nearest whole number in the low bits of the sum.
 const ROUND: f32 = 12_582_912.0;
 /// Below, `exp` is no normal float.
-const EXP_MIN: f32 = -87.0;
+pub(super) const EXP_MIN: f32 = -87.0;
+/// Up to it, `exp` is a float.
+const EXP_MAX: f32 = 88.0;
+/// `(tanh(x) / x - 1) / x^2` in powers of `x^2`, highest first, after Cephes (`tanhf`).
+const TANH: [f32; 5] = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8];
+/// Below, that is as good as the exponential.
+const TANH_SMALL: f32 = 0.625;
 
 /// `c[0] x^n + ... + c[n]`.
-fn polynomial(e: &mut Emitter<'_>, coefficients: &[f32], x: Value) -> Value {
+pub(super) fn polynomial(e: &mut Emitter<'_>, coefficients: &[f32], x: Value) -> Value {
     let ty = e.b.func.dfg.value_type(x);
     let mut sum = e.float(ty, coefficients[0]);
     for &coefficient in &coefficients[1..] {
@@ -39,7 +46,7 @@ fn polynomial(e: &mut Emitter<'_>, coefficients: &[f32], x: Value) -> Value {
 }
 
 /// `exp(x)` as `power (1 + r + square tail)`.
-struct Exp {
+pub(super) struct Exp {
     /// A power of two.
     power: Value,
     /// What is left of `x`: at most `ln 2 / 2` from zero.
@@ -49,8 +56,13 @@ struct Exp {
 }
 
 impl Exp {
-    /// The parts for `x <= 0`, a scalar or a vector. A NaN stands in `r`.
+    /// The parts for `x <= 88`, a scalar or a vector. A NaN stands in `r`.
     fn of(e: &mut Emitter<'_>, x: Value) -> Exp {
+        Exp::of_sum(e, x, None)
+    }
+
+    /// Those of the sum of `x` and a number close to zero, whose digits `x` does not swallow.
+    pub(super) fn of_sum(e: &mut Emitter<'_>, x: Value, low: Option<Value>) -> Exp {
         let ty = e.b.func.dfg.value_type(x);
         let integers = if ty == F32X4 { I32X4 } else { I32 };
         let lowest = e.float(ty, EXP_MIN);
@@ -66,6 +78,9 @@ impl Exp {
             let part = e.float(ty, -part);
             r = e.mul_add(n, part, r);
         }
+        if let Some(low) = low {
+            r = e.b.ins().fadd(r, low);
+        }
         let tail = polynomial(e, &EXP, r);
         let square = e.b.ins().fmul(r, r);
         // 2^n: n stands in the low bits of `shifted`.
@@ -77,6 +92,77 @@ impl Exp {
         let power = e.bitcast(ty, power);
         Exp { power, r, square, tail }
     }
+
+    /// The exponential, which is that of [`EXP_MIN`] where `x` is less.
+    pub(super) fn value(self, e: &mut Emitter<'_>) -> Value {
+        let Exp { power, r, square, tail } = self;
+        let ty = e.b.func.dfg.value_type(r);
+        let one = e.float(ty, 1.0);
+        let small = e.mul_add(tail, square, r);
+        let mantissa = e.b.ins().fadd(small, one);
+        e.b.ins().fmul(mantissa, power)
+    }
+}
+
+/// `x`, but not more than `most`. NaN stays NaN.
+pub(super) fn at_most(e: &mut Emitter<'_>, x: Value, most: f32) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let most = e.float(ty, most);
+    let is_more = e.b.ins().fcmp(FloatCC::GreaterThan, x, most);
+    e.choose(is_more, most, x)
+}
+
+/// `1 + exp(-x)`, a scalar or a vector; below -88 as there. NaN stays NaN.
+fn one_and_exp(e: &mut Emitter<'_>, x: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let negated = e.b.ins().fneg(x);
+    let negated = at_most(e, negated, EXP_MAX);
+    let exp = Exp::of(e, negated).value(e);
+    let one = e.float(ty, 1.0);
+    e.b.ins().fadd(exp, one)
+}
+
+/// `1 / (1 + exp(-x))`, a scalar or a vector; 0 where that is no normal float. NaN stays NaN.
+pub(super) fn sigmoid(e: &mut Emitter<'_>, x: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let (one, divisor) = (e.float(ty, 1.0), one_and_exp(e, x));
+    e.b.ins().fdiv(one, divisor)
+}
+
+/// `x / (1 + exp(-x))`, a scalar or a vector; 0 below -88, where it is less than 6e-37 from that. NaN stays NaN.
+pub(super) fn silu(e: &mut Emitter<'_>, x: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let divisor = one_and_exp(e, x);
+    let y = e.b.ins().fdiv(x, divisor);
+    let (zero, lowest) = (e.float(ty, 0.0), e.float(ty, -EXP_MAX));
+    let is_low = e.b.ins().fcmp(FloatCC::LessThan, x, lowest);
+    e.choose(is_low, zero, y)
+}
+
+/// The hyperbolic tangent, a scalar or a vector, with the sign of `x`. NaN stays NaN.
+pub(super) fn tanh(e: &mut Emitter<'_>, x: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let square = e.b.ins().fmul(x, x);
+    let tail = polynomial(e, &TANH, square);
+    let tail = e.b.ins().fmul(tail, square);
+    let small = e.mul_add(tail, x, x);
+    // 1 - 2 / (exp(2 |x|) + 1), by what does not overflow.
+    let magnitude = e.b.ins().fabs(x);
+    let minus_two = e.float(ty, -2.0);
+    let exponent = e.b.ins().fmul(magnitude, minus_two);
+    let exp = Exp::of(e, exponent).value(e);
+    let (one, two) = (e.float(ty, 1.0), e.float(ty, 2.0));
+    let twice = e.b.ins().fmul(exp, two);
+    let divisor = e.b.ins().fadd(exp, one);
+    let rest = e.b.ins().fdiv(twice, divisor);
+    let large = e.b.ins().fsub(one, rest);
+    let negated = e.b.ins().fneg(large);
+    let zero = e.float(ty, 0.0);
+    let is_negative = e.b.ins().fcmp(FloatCC::LessThan, x, zero);
+    let large = e.choose(is_negative, negated, large);
+    let bound = e.float(ty, TANH_SMALL);
+    let is_small = e.b.ins().fcmp(FloatCC::LessThan, magnitude, bound);
+    e.choose(is_small, small, large)
 }
 
 /// `exp(x)` of `x <= 0`, a scalar or a vector, 0 where that is no normal float; NaN stays NaN.

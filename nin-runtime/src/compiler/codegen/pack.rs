@@ -42,6 +42,15 @@ pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
             let rows = e.bytes(pack.prepared, rows);
             norm::prepare(e, plan, norm, (pack.weights, rows), strip);
         }
+        StripOwner::Slope(slope) => {
+            let from = e.floats(pack.weights, plan.weights[slope.slope.index()] as i64);
+            let to = e.bytes(pack.prepared, slope.prepared);
+            e.lanes(slope.channels, |e, ty, i| {
+                let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
+                let value = e.load(ty, from, 0);
+                e.store(value, to, 0);
+            });
+        }
     });
 }
 

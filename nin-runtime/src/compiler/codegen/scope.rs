@@ -72,6 +72,7 @@ impl Scope<'_> {
             | Op::Conv { .. }
             | Op::Relu
             | Op::Activation(_)
+            | Op::PRelu { .. }
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }

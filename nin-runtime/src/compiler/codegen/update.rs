@@ -61,6 +61,7 @@ pub(super) fn emit(
                     follow(id, 1, norm.channels);
                 }
             }
+            StripOwner::Slope(slope) => follow(slope.slope, 1, slope.channels),
         }
         e.call(&Kernel::Strip, &[context, strip.number]);
     });

@@ -18,6 +18,7 @@ impl Stage {
             Op::Input
             | Op::Relu
             | Op::Activation(_)
+            | Op::PRelu { .. }
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool

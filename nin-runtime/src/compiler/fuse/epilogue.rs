@@ -47,6 +47,7 @@ pub(super) fn stages(
                     Op::Conv { .. }
                     | Op::Relu
                     | Op::Activation(_)
+                    | Op::PRelu { .. }
                     | Op::MaxPool { .. }
                     | Op::AvgPool { .. }
                     | Op::GlobalAvgPool
@@ -133,7 +134,12 @@ fn masks_its_result(op: Op) -> bool {
         | Op::Add
         | Op::Concat
         | Op::Mul => true,
-        Op::Input | Op::Relu | Op::Activation(_) | Op::Dropout { .. } | Op::Softmax => false,
+        Op::Input
+        | Op::Relu
+        | Op::Activation(_)
+        | Op::PRelu { .. }
+        | Op::Dropout { .. }
+        | Op::Softmax => false,
     }
 }
 
@@ -160,6 +166,7 @@ fn rectifies(op: Op) -> bool {
         Op::Input
         | Op::Relu
         | Op::Activation(_)
+        | Op::PRelu { .. }
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool

@@ -48,7 +48,7 @@ pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain
             Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
                 (!matches!(open, Open::Closed), Open::Closed)
             }
-            Op::Relu | Op::Activation(_) | Op::Dropout { .. } => (true, open),
+            Op::Relu | Op::Activation(_) | Op::PRelu { .. } | Op::Dropout { .. } => (true, open),
             // It waits for all images.
             Op::BatchNorm { .. } if mode == PassMode::Training => (false, Open::Start),
             Op::BatchNorm { .. } => (true, open),
@@ -87,7 +87,11 @@ fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
         | Op::Add
         | Op::Concat
         | Op::Mul => Domain::Image,
-        Op::Relu | Op::Activation(_) | Op::Dropout { .. } | Op::BatchNorm { .. } => before,
+        Op::Relu
+        | Op::Activation(_)
+        | Op::PRelu { .. }
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. } => before,
         Op::Softmax => Domain::Chunk,
         Op::Conv { .. } => match graph.node(id).shape {
             Shape::Map { .. } => Domain::Image,

@@ -28,12 +28,14 @@ pub struct View {
 ///
 /// An op may overwrite what it reads if nobody else reads it: neither another node, nor a rule of the backward pass.
 ///
-/// - ReLUs, ELUs and dropouts make an element of the same element alone. The masks of ReLUs and ELUs (`value > 0`) find what the
-///   whole run of such ops has left. No op of a run makes a positive number of another (a leaky ReLU's slope and an ELU's alpha
-///   are not negative), and of a positive one only a dropout makes anything else than a positive one: zero, where its own rule
-///   has already made the gradient zero, since it is the only reader of what is before it.
-/// - An ELU's rule computes with the value itself, so an ELU is the last of its run: what works in place elsewhere leaves it as
-///   it is and has a value of its own, even at inference, for one layout rule.
+/// - ReLUs, other activations and dropouts make an element of the same element alone ([`elementwise`]). The masks of ReLUs
+///   (`value > 0`) find what the whole run of such ops has left. No op that joins a run with a mask makes a positive number of
+///   another (a leaky ReLU's slope and an ELU's alpha are not negative; a sigmoid's value is, and it has a room of its own), and
+///   of a positive one only a dropout makes anything else than a positive one: zero, where its own rule has already made the
+///   gradient zero, since it is the only reader of what is before it.
+/// - The rules of ELUs, sigmoids and their like compute with the value itself, so each is the last of its run: what works in
+///   place elsewhere leaves it as it is and has a value of its own, even at inference, for one layout rule.
+/// - An activation whose rule reads its operand, and a PReLU, is in place in a program for inference alone.
 /// - A batch normalisation's value has a buffer of its own, since its operand is read again.
 /// - A sum takes the place of an operand that no rule reads.
 ///
@@ -51,10 +53,10 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those of a graph.
-    pub fn of(checked: &Checked<'_>) -> Places {
+    /// Those of a graph, of whose program all passes have the same; what only a backward pass reads matters if it trains.
+    pub fn of(checked: &Checked<'_>, training: bool) -> Places {
         let (graph, readers) = (checked.graph(), checked.readers());
-        let values = Homes { of: values(graph, readers), widened: BTreeMap::new() };
+        let values = Homes { of: values(graph, readers, training), widened: BTreeMap::new() };
         let grads = Homes { of: grads(graph, readers), widened: BTreeMap::new() };
         let any = |_: NodeId, _: usize| true;
         let first = |concat: NodeId, input: usize| contributes_first(graph, readers, concat, input);
@@ -141,6 +143,7 @@ fn allows_gaps(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
         Op::Input
         | Op::Relu
         | Op::Activation(_)
+        | Op::PRelu { .. }
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
@@ -163,7 +166,7 @@ fn contributes_first(graph: &Graph, readers: &Readers, concat: NodeId, input: us
 }
 
 /// The node whose value's buffer each value lies in.
-fn values(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
+fn values(graph: &Graph, readers: &Readers, training: bool) -> Vec<NodeId> {
     let kept = kept(graph);
     let mut homes: Vec<NodeId> = Vec::with_capacity(graph.nodes().len());
     // Buffers that hold a value which the backward pass reads.
@@ -174,6 +177,7 @@ fn values(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
             let any =
                 |holds: &dyn Fn(NodeId) -> bool| any_part(graph, readers, &homes, input, holds);
             let kept = match elementwise(node.op) {
+                Some(Elementwise { reads: Reads::Operand, .. }) if training => true,
                 Some(of) => any(&|id| !may_be_changed(graph.node(id).op, of)),
                 None if node.op == Op::Add => any(&|home| needed.contains(&home)),
                 None => true,
@@ -251,7 +255,7 @@ fn grads(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
 /// Whether the value of an op may lie in a room that an op after it works on in place.
 fn may_be_changed(op: Op, by: Elementwise) -> bool {
     match elementwise(op).map(|of| of.reads) {
-        None | Some(Reads::Nothing) => true,
+        None | Some(Reads::Nothing | Reads::Operand) => true,
         Some(Reads::Sign) => by.keeps_signs,
         Some(Reads::Value) => false,
     }

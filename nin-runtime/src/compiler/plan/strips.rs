@@ -1,13 +1,13 @@
 //! Strips: what becomes of the weights after a batch, cut into shares for threads.
 //!
 //! A strip is a few output channels of one convolution, those of one forward panel of a group, over all rows of its kernel, and their
-//! biases; or the weights of one batch normalisation. Whatever is prepared of a strip is made of the strip's own weights, so a
+//! biases; or the weights of one batch normalisation or PReLU. Whatever is prepared of a strip is made of the strip's own weights, so a
 //! thread sums its gradients over the slices, takes the optimizer's step and rebuilds the prepared forms without a word to
 //! others.
 
 use std::ops::Range;
 
-use super::{ConvPlan, NormPlan, Plan, Product};
+use super::{ConvPlan, NormPlan, Plan, Product, SlopePlan};
 
 /// The strips of one convolution or batch normalisation.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub enum StripOwner<'a> {
     Conv(&'a ConvPlan),
     /// Those of a batch normalisation that is merged into no convolution, whose rows lie there in the prepared weights.
     Norm(&'a NormPlan, usize),
+    /// The slopes of a PReLU.
+    Slope(&'a SlopePlan),
 }
 
 impl StripGroup<'_> {
@@ -62,7 +64,7 @@ impl StripGroup<'_> {
     fn rows(&self) -> usize {
         match self.owner {
             StripOwner::Conv(conv) => conv.rows(),
-            StripOwner::Norm(..) => 1,
+            StripOwner::Norm(..) | StripOwner::Slope(_) => 1,
         }
     }
 }
@@ -84,7 +86,11 @@ impl Plan {
         let norms = self
             .free_norms()
             .map(|(norm, rows)| (StripOwner::Norm(norm, rows), [1, norm.channels], norm.channels));
-        convs.chain(norms).scan(0, |first, (owner, [groups, channels], width)| {
+        let slopes = self
+            .slopes
+            .iter()
+            .map(|slope| (StripOwner::Slope(slope), [1, slope.channels], slope.channels));
+        convs.chain(norms).chain(slopes).scan(0, |first, (owner, [groups, channels], width)| {
             let group = StripGroup { first: *first, owner, groups, channels, width };
             *first += group.count();
             Some(group)

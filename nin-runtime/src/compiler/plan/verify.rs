@@ -114,7 +114,7 @@ fn gradients(graph: &Graph, pass: &Pass) {
     for (id, weight) in graph.weight_ids().zip(graph.weights()) {
         let made = stages().filter(|stage| stage.writes == Tensor::WeightGrad(id)).count();
         let wanted = match weight.role {
-            Role::Kernel | Role::Bias | Role::Scale | Role::Shift => 1,
+            Role::Kernel | Role::Bias | Role::Scale | Role::Shift | Role::Slope => 1,
             Role::RunningMean | Role::RunningVariance => 0,
         };
         assert_eq!(made, wanted, "gradients of {} (a bug in nin)", weight.name);
@@ -293,6 +293,7 @@ impl Walk<'_> {
             Op::Input
             | Op::Relu
             | Op::Activation(_)
+            | Op::PRelu { .. }
             | Op::Dropout { .. }
             | Op::Conv { .. }
             | Op::MaxPool { .. }

@@ -140,6 +140,7 @@ fn weights(graph: &Graph, stage: &Stage) -> impl Iterator<Item = WeightId> {
             vec![weights.scale, weights.shift]
         }
         (StageOp::InputGrad { .. }, Op::BatchNorm { weights, .. }) => vec![weights.scale],
+        (StageOp::Forward { .. } | StageOp::InputGrad { .. }, Op::PRelu { slope }) => vec![slope],
         _ => vec![],
     };
     kernel.into_iter().chain(bias(graph, stage))

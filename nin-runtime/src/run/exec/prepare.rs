@@ -39,6 +39,10 @@ pub(crate) fn prepare(graph: &Graph, plan: &Plan, weights: &Weights) -> Result<F
                 }
             }
             StripOwner::Norm(norm, rows) => pack.norm(norm, rows),
+            StripOwner::Slope(slope) => {
+                let values = pack.weight(slope.slope, slope.channels).to_vec();
+                pack.store(slope.prepared, Elem::F32, &values);
+            }
         }
     }
     Ok(prepared)

@@ -16,6 +16,15 @@ pub(super) enum Look {
     Relu,
     LeakyRelu,
     Elu,
+    Relu6,
+    Sigmoid,
+    Tanh,
+    Silu,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    PRelu,
+    Scale,
     BatchNorm,
 }
 
@@ -25,6 +34,14 @@ impl Look {
         match activation {
             Activation::LeakyRelu { .. } => Look::LeakyRelu,
             Activation::Elu { .. } => Look::Elu,
+            Activation::Relu6 => Look::Relu6,
+            Activation::Sigmoid => Look::Sigmoid,
+            Activation::Tanh => Look::Tanh,
+            Activation::Silu => Look::Silu,
+            Activation::Gelu => Look::Gelu,
+            Activation::HardSigmoid => Look::HardSigmoid,
+            Activation::HardSwish => Look::HardSwish,
+            Activation::Scale { .. } => Look::Scale,
         }
     }
 
@@ -41,6 +58,15 @@ impl Look {
             Look::Relu => "ReLU",
             Look::LeakyRelu => "leaky ReLU",
             Look::Elu => "ELU",
+            Look::Relu6 => "ReLU6",
+            Look::Sigmoid => "sigmoid",
+            Look::Tanh => "tanh",
+            Look::Silu => "SiLU",
+            Look::Gelu => "GELU",
+            Look::HardSigmoid => "hard sigmoid",
+            Look::HardSwish => "hard swish",
+            Look::PRelu => "PReLU",
+            Look::Scale => "scale",
             Look::BatchNorm => "batch norm",
         }
     }
@@ -59,6 +85,15 @@ impl Look {
             Look::Relu => "#f0c23c",
             Look::LeakyRelu => "#c3cf55",
             Look::Elu => "#a5713d",
+            Look::Relu6 => "#d9a13b",
+            Look::Sigmoid => "#8c6bb1",
+            Look::Tanh => "#6f8f3f",
+            Look::Silu => "#3f9fb5",
+            Look::Gelu => "#b5577a",
+            Look::HardSigmoid => "#a893cf",
+            Look::HardSwish => "#6dbfd0",
+            Look::PRelu => "#b8a24a",
+            Look::Scale => "#7f8c8d",
             Look::BatchNorm => "#d98bb0",
         }
     }

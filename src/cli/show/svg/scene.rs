@@ -143,6 +143,7 @@ fn push_join(graph: &Graph, at: usize, mut groups: &[Group], parts: &mut Vec<Par
         | Op::Conv { .. }
         | Op::Relu
         | Op::Activation(_)
+        | Op::PRelu { .. }
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
@@ -259,6 +260,7 @@ fn makes_volume(op: Op) -> bool {
         | Op::Softmax => true,
         Op::Relu
         | Op::Activation(_)
+        | Op::PRelu { .. }
         | Op::BatchNorm { .. }
         | Op::Dropout { .. }
         | Op::Add
@@ -310,6 +312,7 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         Op::Softmax => volume(Look::Softmax, "softmax".to_owned(), String::new()),
         Op::Relu => push_band(Look::Relu, "relu".to_owned(), note, parts),
         Op::Activation(of) => push_band(Look::of(of), called(of), note, parts),
+        Op::PRelu { .. } => push_band(Look::PRelu, "prelu".to_owned(), note, parts),
         Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
         Op::Dropout { p, .. } => {
             parts.push(Part::Mark(Mark { text: format!("dropout {p}"), note }));

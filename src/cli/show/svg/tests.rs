@@ -13,6 +13,7 @@ block stage(c, drop = 0.2) <
     conv(c) relu
     repeat(2) < conv(c) leaky_relu(0.1) >
     conv(c) elu(0.5) elu
+    conv(c) relu6 sigmoid tanh silu gelu hard_sigmoid hard_swish prelu scale(0.5)
     mlpconv(c, 2 * c / 2, stride = 2)
     dropout(drop)
 >
@@ -156,7 +157,7 @@ fn blocks_are_framed_and_alike_passes_are_drawn_once() {
         rest.map(str::to_owned).to_vec(),
     ];
     assert_eq!(labels(&parts), expected.concat());
-    assert_eq!(shapes(&parts).len(), 3 + 2 * 5 + 1 + 3 * 2 + 4);
+    assert_eq!(shapes(&parts).len(), 3 + 2 * 6 + 1 + 3 * 2 + 4);
 }
 
 #[test]

@@ -7,8 +7,13 @@ use crate::model::Model;
 
 /// A model's graph and places.
 fn places(text: &str) -> (Graph, Places) {
+    places_of(text, true)
+}
+
+/// The same of a program that trains, or of one that does not.
+fn places_of(text: &str, training: bool) -> (Graph, Places) {
     let graph = Model::from_text("m.nin", text, &[]).unwrap().graph().clone();
-    let places = Places::of(&Checked::of(&graph));
+    let places = Places::of(&Checked::of(&graph), training);
     (graph, places)
 }
 
@@ -89,4 +94,45 @@ fn parts_that_are_needed_are_not_overwritten() {
     assert!(!in_place(
         "< input(2, 4, 4) conv(2) concat < > < maxpool(3, stride = 1, pad = 1) > leaky_relu(0.1) gap >"
     ));
+}
+
+/// Whether a model's second node from the end lies where its operand does, in a program that trains and in one that does not.
+fn in_place(text: &str) -> [bool; 2] {
+    [true, false].map(|training| {
+        let (graph, places) = places_of(text, training);
+        let last = graph.ids().rev().nth(1).expect("three nodes");
+        let view = |id| places.view(Tensor::Value(id));
+        view(last) == view(graph.operand(last))
+    })
+}
+
+#[test]
+fn what_reads_its_operand_again_is_in_place_where_nothing_trains() {
+    for word in ["silu", "gelu", "hard_swish", "prelu"] {
+        assert_eq!(in_place(&format!("< input(2, 4, 4) conv(3) {word} gap >")), [false, true]);
+    }
+    for word in ["relu6", "sigmoid", "tanh", "hard_sigmoid", "scale(-0.5)"] {
+        assert_eq!(in_place(&format!("< input(2, 4, 4) conv(3) {word} gap >")), [true; 2]);
+        // A rule computes with the value.
+        assert_eq!(in_place(&format!("< input(2, 4, 4) conv(3) tanh {word} gap >")), [false; 2]);
+    }
+}
+
+/// A mask is taken from what the last of a run has left.
+#[test]
+fn what_changes_signs_leaves_masks_alone() {
+    for (word, keeps) in [
+        ("sigmoid", false),
+        ("hard_sigmoid", false),
+        ("scale(0.5)", false),
+        ("scale(-2)", false),
+        ("scale(2)", true),
+        ("tanh", true),
+        ("relu6", true),
+    ] {
+        for before in ["relu", "relu dropout(0.5)", "leaky_relu scale(3)"] {
+            let text = format!("< input(2, 4, 4) conv(3) {before} {word} gap >");
+            assert_eq!(in_place(&text), [keeps; 2], "{text}");
+        }
+    }
 }
