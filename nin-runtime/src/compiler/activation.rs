@@ -86,3 +86,50 @@ fn keeps_signs(activation: Activation) -> bool {
 pub fn is_elementwise(op: Op) -> bool {
     elementwise(op).is_some()
 }
+
+/// What can be done to a number just before it is stored, by whatever made it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Finish {
+    /// A ReLU, which the tiles of convolutions know, too.
+    Relu,
+    /// Any other activation without weights.
+    Activation(Activation),
+}
+
+impl Finish {
+    /// That of an op.
+    pub fn of(op: Op) -> Option<Finish> {
+        match op {
+            Op::Relu => Some(Finish::Relu),
+            Op::Activation(activation) => Some(Finish::Activation(activation)),
+            Op::Input
+            | Op::Conv { .. }
+            | Op::PRelu { .. }
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Dropout { .. }
+            | Op::BatchNorm { .. }
+            | Op::Softmax
+            | Op::Add
+            | Op::Concat
+            | Op::Mul => None,
+        }
+    }
+
+    /// Whether the rule for its gradient can do without its operand, which is stored nowhere then.
+    pub fn forgets_its_operand(self) -> bool {
+        match self {
+            Finish::Relu => true,
+            Finish::Activation(activation) => reads(activation) != Reads::Operand,
+        }
+    }
+
+    /// What it is called: the layer's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Finish::Relu => "relu",
+            Finish::Activation(activation) => activation.word(),
+        }
+    }
+}

@@ -4,7 +4,8 @@
 //! alike:
 //!
 //! * a sum of two that is the only reader of a convolution or a batch normalisation becomes its epilogue, if the other value is there by
-//!   then; a ReLU that is the only reader of any of these becomes its epilogue, and the ReLU's
+//!   then; a ReLU that is the only reader of any of these becomes its epilogue, as any activation does of a batch normalisation or
+//!   a sum if no rule reads the operand, and the ReLU's
 //!   gradient becomes the epilogue (a mask) of whatever contributes to the gradient of its value; the loss and its gradient are
 //!   one stage; for inference alone a batch normalisation that is the only reader of a convolution becomes part of its weights;
 //! * a k x k convolution, the pointwise convolutions that follow it and then one pool are one block, as long as each is the only
@@ -40,8 +41,8 @@ pub enum StageOp {
         norm: Option<NodeId>,
         /// The value that a sum after it adds, if the sum is the epilogue.
         add: Option<Tensor>,
-        /// Whether a ReLU after all that is the epilogue.
-        relu: bool,
+        /// The ReLU or other activation after all that, if it is the epilogue.
+        then: Option<NodeId>,
     },
     /// Mean and variance of a batch normalisation's operand.
     Statistics,

@@ -7,6 +7,7 @@ use nin_dsl::graph::Activation;
 use super::emitter::Emitter;
 use super::rectify::{masked, rectified, where_positive};
 use super::{math, normal};
+use crate::compiler::activation::Finish;
 
 /// The value of a number. NaN stays NaN.
 pub(super) fn value(e: &mut Emitter<'_>, of: Activation, x: Value) -> Value {
@@ -21,6 +22,15 @@ pub(super) fn value(e: &mut Emitter<'_>, of: Activation, x: Value) -> Value {
         Activation::HardSigmoid => hard_sigmoid(e, x),
         Activation::HardSwish => hard_swish(e, x),
         Activation::Scale { by } => scale(e, by, x),
+    }
+}
+
+/// What an epilogue makes of a number at last.
+pub(super) fn finish(e: &mut Emitter<'_>, then: Option<Finish>, x: Value) -> Value {
+    match then {
+        None => x,
+        Some(Finish::Relu) => rectified(e, x),
+        Some(Finish::Activation(of)) => value(e, of, x),
     }
 }
 

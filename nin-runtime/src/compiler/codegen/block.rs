@@ -19,6 +19,7 @@ use super::pool;
 use super::scope::Scope;
 use super::{context, join, layout, norm, prelu};
 use crate::compiler::abi::Context;
+use crate::compiler::activation::Finish;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::{Kernel, PassKind};
@@ -141,14 +142,14 @@ impl Scope<'_> {
                 let pixels = at(e, stage.writes);
                 layout::import(e, shape, planes, pixels);
             }
-            StageOp::Forward { relu, add, .. } => match self.graph.node(stage.node).op {
-                Op::Conv { .. } => self.conv(e, stage, band, relu),
+            StageOp::Forward { then, add, .. } => match self.graph.node(stage.node).op {
+                Op::Conv { .. } => self.conv(e, stage, band, then.is_some()),
                 Op::BatchNorm { .. } => {
                     let norm = self.plan.norm(stage.node);
                     let tensors = [at(e, stage.reads[0]), at(e, stage.writes)];
                     let rows = self.affine(e, norm);
                     let addend = add.map(|add| at(e, add));
-                    norm::normalise(e, norm, rows, (addend, relu), tensors);
+                    norm::normalise(e, norm, rows, (addend, self.finish(then)), tensors);
                 }
                 Op::Relu => {
                     let value = self.worked_on(e, stage, image);
@@ -183,7 +184,7 @@ impl Scope<'_> {
                 Op::Add => {
                     let inputs = self.inputs(e, stage, image);
                     let output = at(e, stage.writes);
-                    join::add(e, &inputs, output, shape, relu);
+                    join::add(e, &inputs, output, shape, self.finish(then));
                 }
                 Op::Concat => self.concat(e, stage, image),
                 Op::Mul => {
@@ -235,12 +236,17 @@ impl Scope<'_> {
         }
     }
 
+    /// The activation at the end of an epilogue.
+    fn finish(&self, then: Option<NodeId>) -> Option<Finish> {
+        then.and_then(|id| Finish::of(self.graph.node(id).op))
+    }
+
     /// One stage on all images of the chunk: tensors are matrices with a row an image.
     fn on_chunk(&self, e: &mut Emitter<'_>, stage: &Stage) {
         let shape = self.shape(stage.node);
         let at = |e: &mut Emitter<'_>, tensor: Tensor| self.images(e, tensor);
         match stage.op {
-            StageOp::Forward { relu, add, .. } => match self.graph.node(stage.node).op {
+            StageOp::Forward { then, add, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => {
                     let conv = self.plan.conv(stage.node);
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
@@ -253,7 +259,7 @@ impl Scope<'_> {
                         sizes,
                         Rows::Counted(self.count),
                         operands,
-                        relu,
+                        then.is_some(),
                     );
                 }
                 Op::Softmax => {

@@ -3,18 +3,19 @@
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::shape::Shape;
 
+use super::activation;
 use super::emitter::Emitter;
 use super::grad::GradOperands;
 use super::pixels::Pixels;
-use super::rectify::rectified;
+use crate::compiler::activation::Finish;
 
-/// The sum of values, number by number, in their order, and perhaps a ReLU. The result may lie where an input does.
+/// The sum of values, number by number, in their order, and perhaps an activation. The result may lie where an input does.
 pub(super) fn add(
     e: &mut Emitter<'_>,
     inputs: &[Pixels],
     output: Pixels,
     shape: Shape,
-    relu: bool,
+    then: Option<Finish>,
 ) {
     let row = |e: &mut Emitter<'_>, inputs: &[Pixels], output: Pixels, numbers: usize| {
         e.lanes(numbers, |e, ty, i| {
@@ -24,9 +25,7 @@ pub(super) fn add(
                 let next = load(e, input);
                 sum = e.b.ins().fadd(sum, next);
             }
-            if relu {
-                sum = rectified(e, sum);
-            }
+            sum = activation::finish(e, then, sum);
             output.channel(e, i).store(e, sum, 0);
         });
     };

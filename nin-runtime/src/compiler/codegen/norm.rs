@@ -12,15 +12,17 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use cranelift_frontend::Variable;
 use nin_dsl::graph::WeightId;
 
+use super::activation;
 use super::affine::AffineRows;
 use super::context;
 use super::emitter::{Emitter, columns};
 use super::grad::GradOperands;
 use super::pixels::Pixels;
-use super::rectify::{masked, rectified};
+use super::rectify::masked;
 use super::slices::sum_of_slices;
 use super::strip::Strip;
 use crate::compiler::abi::Context;
+use crate::compiler::activation::Finish;
 use crate::compiler::plan::{Affine, Gather, NormPlan, Plan, Row};
 
 /// Runs `body` for each pixel of maps.
@@ -122,12 +124,12 @@ impl Spread {
     }
 }
 
-/// `(x - mean) * factor + shift`, of one image, perhaps with another value added, and perhaps a ReLU. NaN stays NaN.
+/// `(x - mean) * factor + shift`, of one image, perhaps with another value added, and perhaps an activation. NaN stays NaN.
 pub(super) fn normalise(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     rows: AffineRows,
-    (addend, relu): (Option<Pixels>, bool),
+    (addend, then): (Option<Pixels>, Option<Finish>),
     [x, y]: [Pixels; 2],
 ) {
     for (ty, offsets) in columns(norm.channels) {
@@ -144,9 +146,7 @@ pub(super) fn normalise(
                     let d = d.load(e, ty, offset);
                     value = e.b.ins().fadd(value, d);
                 }
-                if relu {
-                    value = rectified(e, value);
-                }
+                value = activation::finish(e, then, value);
                 y.store(e, value, offset);
             }
         });

@@ -3,9 +3,10 @@
 
 use std::fmt::{self, Write as _};
 
-use nin_dsl::graph::{Graph, Op};
+use nin_dsl::graph::{Graph, NodeId, Op};
 
 use super::{Block, Domain, Stage, StageOp};
+use crate::compiler::activation::Finish;
 use crate::compiler::autodiff::{self, Tensor};
 
 impl Stage {
@@ -31,11 +32,11 @@ impl Stage {
         };
         match self.op {
             StageOp::Import => "images".to_owned(),
-            StageOp::Forward { norm, add, relu } => {
+            StageOp::Forward { norm, add, then } => {
                 let add = if add.is_some() { " + add" } else { "" };
                 let norm = if norm.is_some() { " + norm" } else { "" };
-                let relu = if relu { " + relu" } else { "" };
-                format!("{name}{norm}{add}{relu}")
+                let then = finished(graph, then);
+                format!("{name}{norm}{add}{then}")
             }
             StageOp::Statistics => format!("statistics of {name}"),
             StageOp::Loss => "loss".to_owned(),
@@ -74,14 +75,14 @@ impl Stage {
         let reads = reads.join(", ");
         let what = match self.op {
             StageOp::Import => "import images".to_owned(),
-            StageOp::Forward { norm, add, relu } => {
+            StageOp::Forward { norm, add, then } => {
                 let add = add.map_or(String::new(), |add| format!(" + {add}"));
                 let by = autodiff::statistics(&self.reads);
                 let by = by.map_or(String::new(), |tensor| format!(" by {tensor}"));
                 let norm =
                     norm.map_or(String::new(), |norm| format!(" + {}", graph.describe(norm)));
-                let relu = if relu { " + relu" } else { "" };
-                format!("{}{by}{norm}{add}{relu}", graph.describe(self.node))
+                let then = finished(graph, then);
+                format!("{}{by}{norm}{add}{then}", graph.describe(self.node))
             }
             StageOp::Statistics => format!("statistics({reads})"),
             StageOp::ScaleGrad => format!("scale_grad({reads}) of {}", self.node),
@@ -96,6 +97,12 @@ impl Stage {
         let sign = if self.accumulates() { "+=" } else { "=" };
         format!("{:<24} {sign} {what}", self.writes.display(graph))
     }
+}
+
+/// The activation at the end of an epilogue.
+fn finished(graph: &Graph, then: Option<NodeId>) -> String {
+    let finish = then.and_then(|id| Finish::of(graph.node(id).op));
+    finish.map_or(String::new(), |finish| format!(" + {}", finish.word()))
 }
 
 /// All blocks, one line a stage: `nin show --stage fused`.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::{PassMode, Stage, StageOp};
+use crate::compiler::activation::Finish;
 use crate::compiler::autodiff::{Tensor, TrainNode, TrainOp};
 
 /// The batch normalisation that alone reads a convolution, which can be merged into the convolution's weights.
@@ -39,9 +40,9 @@ pub(super) fn stages(
                 {
                     (last, add) = (sum, Some(Tensor::Value(other)));
                 }
-                let rectified =
-                    relu_after(graph, readers, last).filter(|_| rectifies(graph.node(last).op));
-                let relu = rectified.is_some_and(|relu| take_forward(&mut rest, relu, &mut writes));
+                let next = readers.only(last);
+                let next = next.filter(|&next| finishes(graph, mode, (id, last), next));
+                let then = next.filter(|&next| take_forward(&mut rest, next, &mut writes));
                 let op = match graph.node(id).op {
                     Op::Input => StageOp::Import,
                     Op::Conv { .. }
@@ -56,7 +57,7 @@ pub(super) fn stages(
                     | Op::Softmax
                     | Op::Add
                     | Op::Concat
-                    | Op::Mul => StageOp::Forward { norm, add, relu },
+                    | Op::Mul => StageOp::Forward { norm, add, then },
                 };
                 Stage { op, node: id, reads: node.reads.clone(), writes }
             }
@@ -189,9 +190,17 @@ fn sum_after(graph: &Graph, readers: &Readers, id: NodeId) -> Option<(NodeId, No
     }
 }
 
-/// The ReLU that alone reads a node.
-fn relu_after(graph: &Graph, readers: &Readers, id: NodeId) -> Option<NodeId> {
-    readers.only(id).filter(|&reader| graph.node(reader).op == Op::Relu)
+/// Whether an activation after the `last` node of a stage of a node is its epilogue. The tiles of convolutions know ReLUs alone; other
+/// loops know all, where the operand need not be kept for the backward pass.
+fn finishes(graph: &Graph, mode: PassMode, (id, last): (NodeId, NodeId), next: NodeId) -> bool {
+    let forgets = |finish: Finish| mode != PassMode::Training || finish.forgets_its_operand();
+    match Finish::of(graph.node(next).op) {
+        None => false,
+        Some(Finish::Relu) => rectifies(graph.node(last).op),
+        Some(finish @ Finish::Activation(_)) => {
+            matches!(graph.node(id).op, Op::BatchNorm { .. } | Op::Add) && forgets(finish)
+        }
+    }
 }
 
 /// Takes the next computation if it is the forward pass of a node; its tensor is then the one that is written.

@@ -58,7 +58,7 @@ fn only_what_is_read_once_is_fused() {
         Passes::of(&Checked::of(&graph), &Computations::of(&Checked::of(&graph), false)).inference;
     let is_merged = |stage: &Stage| matches!(stage.op, StageOp::Forward { norm: Some(_), .. });
     assert!(!stages(&inference).any(is_merged), "{inference:?}");
-    let rectified = |stage: &&Stage| matches!(stage.op, StageOp::Forward { relu: true, .. });
+    let rectified = |stage: &&Stage| matches!(stage.op, StageOp::Forward { then: Some(_), .. });
     let rectified: Vec<Op> =
         stages(&inference).filter(rectified).map(|stage| graph.node(stage.node).op).collect();
     assert_eq!(rectified, [Op::Add]);
