@@ -103,8 +103,8 @@ model in a file of its own.
 "
 N010 UnknownLayer Error "a layer that does not exist" "
 The message names the layer that was probably meant, or lists them all. Words of other systems have their equals: `conv2d`
-is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`, `globalavgpool` is `gap`; `flatten` is not needed, since
-`fc` flattens. The blocks of the same text are used as layers are.
+is `conv`, `dense` and `linear` are `fc`, `maxpool2d` is `maxpool`, `globalavgpool` is `gap`, `globalmaxpool` is `gmp`; `flatten` is not
+needed, since `fc` flattens. The blocks of the same text are used as layers are.
 "
 N011 UnknownArgument Error "an argument that does not exist" "
 Each layer has its own arguments, and each block has its parameters. The message lists those of the one in question.
@@ -186,7 +186,7 @@ N044 SoftmaxOnMap Error "`softmax` over a map" "
 In Network, with one channel a class), `fc(classes)` flattens and multiplies.
 "
 N045 SpatialOnVector Error "a spatial layer over a vector" "
-Convolutions and pools slide over height and width, which `gap` and `fc` have removed. Put them before, or use `fc`.
+Convolutions and pools slide over height and width, which `gap`, `gmp` and `fc` have removed. Put them before, or use `fc`.
 "
 N046 TooLarge Error "a model over the size limits" "
 A model has at most 2^28 numbers in one activation of one image, 2^28 parameters, 10,000 layers, 10,000 uses of blocks,

@@ -109,6 +109,8 @@ pub enum Op {
     },
     /// Mean over all pixels of a channel.
     GlobalAvgPool,
+    /// Maximum over all pixels of a channel; the first in row order takes the gradient; NaN wins.
+    GlobalMaxPool,
     /// Inverted dropout: in training an element is zero with probability `p`, else scaled by `1 / (1 - p)`.
     Dropout {
         /// Probability of a zero.
@@ -150,6 +152,7 @@ impl Op {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
             | Op::Softmax => 1..=1,
@@ -433,6 +436,7 @@ impl Graph {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
             | Op::Add
@@ -450,7 +454,7 @@ impl Graph {
         }
     }
 
-    /// The model up to the last layer that yields maps: without `gap` or `fc` and what follows them.
+    /// The model up to the last layer that yields maps: without `gap`, `gmp` or `fc` and what follows them.
     pub fn feature_maps(&self) -> Graph {
         let readers = Readers::of(self);
         let is_last = |&count: &usize| {
@@ -526,6 +530,7 @@ impl Graph {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
             | Op::Softmax

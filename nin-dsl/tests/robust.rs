@@ -235,6 +235,7 @@ fn soup() -> impl Strategy<Value = String> {
         "prelu",
         "scale(-2)",
         "gap",
+        "gmp",
         "fc",
         "softmax",
         "ceil",

@@ -208,6 +208,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
                     | Op::MaxPool { .. }
                     | Op::AvgPool { .. }
                     | Op::GlobalAvgPool
+                    | Op::GlobalMaxPool
                     | Op::Dropout { .. }
                     | Op::BatchNorm { .. }
                     | Op::Softmax => self.forward(id, read(0), node.reads.get(1)),
@@ -274,6 +275,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             Op::GlobalAvgPool => {
                 pool::mean((Window::whole(conv::pixels(&x)), Count::Real), x, (1, 1))
             }
+            Op::GlobalMaxPool => pool::max(Window::whole(conv::pixels(&x)), x, (1, 1)),
             Op::Dropout { p, index } => self.drop_elements(p, index, x),
             Op::BatchNorm { eps, weights, .. } => {
                 let normalised = match statistics {
@@ -330,6 +332,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             Op::GlobalAvgPool => {
                 pool::mean_grad((Window::whole(pixels), Count::Real), grad, pixels)
             }
+            Op::GlobalMaxPool => pool::max_grad(Window::whole(pixels), saved(), grad),
             Op::Dropout { p, index } => self.drop_elements(p, index, grad),
             Op::BatchNorm { eps, weights, .. } => {
                 let statistics = tensors[1];

@@ -129,7 +129,7 @@ class Graph:
             gaps = layer.args.get("dilation", [1, 1])
             window = [reach(side, gap) for side, gap in zip(layer.args["kernel"], gaps, strict=True)]
             stride = layer.args["stride"]
-        elif layer.kind in ("gap", "fc") and len(source) == 3:
+        elif layer.kind in ("gap", "gmp", "fc") and len(source) == 3:
             window = source[1:]
         return (
             tuple(seen + (side - 1) * apart for seen, side, apart in zip(sees, window, step, strict=True)),
@@ -216,7 +216,7 @@ def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Sha
             c = source[0]
             parts = ("weight", "bias", "running_mean", "running_var")
             return source, {f"{name}.{part}": (c,) for part in parts}, 0, prod(source)
-        case "gap":
+        case "gap" | "gmp":
             c, _, _ = _map(source)
             return (c,), {}, 0, c
         case "fc":

@@ -204,7 +204,7 @@ class Generator:
             return express(rng, value, scope)
 
         if len(wanted) == 1:
-            pooled = [Call("gap")] if len(shape) == 3 and rng.random() < 0.7 else []
+            pooled = [Call(rng.choice(["gap", "gap", "gmp"]))] if len(shape) == 3 and rng.random() < 0.7 else []
             if pooled and shape[0] == wanted[0] and rng.random() < 0.5:
                 return pooled
             return [*pooled, Call("fc", {"n": whole(wanted[0])})]
@@ -328,7 +328,7 @@ class Generator:
         if rng.random() < 0.06:
             return
         if rng.random() < 0.75:
-            items.append(Call("gap"))
+            items.append(Call(rng.choice(["gap", "gap", "gmp"])))
         else:
             items.append(Call("fc", {"n": express(rng, self._channels(), scope)}))
         self._grow(items, scope, rng.choice([0, 0, 1, 2, 3]), depth=0)

@@ -33,7 +33,7 @@ WINOGRAD_ROUNDINGS = 16
 
 @dataclass
 class Switch:
-    """One ReLU or max pool of a run."""
+    """One ReLU or max pool of a run; a `gmp` is a pool whose window is the map."""
 
     layer: Layer | None
     """The pool, or `None` of a ReLU."""
@@ -171,6 +171,9 @@ def forward(
             case "maxpool":
                 places = decide(layer, x, lambda x=x, layer=layer: winners(x, layer))
                 x = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
+            case "gmp":
+                whole = _whole(x)
+                x = x.flatten(2).gather(2, decide(whole, x, lambda x=x, whole=whole: winners(x, whole)).flatten(2))[..., 0]
             case "avgpool":
                 x = rounded(_mean(x, args))
             case "relu":
@@ -257,6 +260,12 @@ def _mean(x: torch.Tensor, args: dict) -> torch.Tensor:
         return whole[:, :, : size[0], : size[1]]
 
     return sums(x, 0.0) / sums(torch.ones_like(x[:1, :1]), float(args["count"]))
+
+
+def _whole(x: torch.Tensor) -> Layer:
+    """The max pool whose window is all of a map."""
+    kernel = [*x.shape[2:]]
+    return Layer("maxpool", {"kernel": kernel, "stride": [1, 1], "pad": [0] * 4, "ceil": 0})
 
 
 def _window(args: dict) -> dict:

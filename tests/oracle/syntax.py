@@ -40,6 +40,7 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "scale": [("by", None)],
     "batchnorm": [("eps", 1e-5), ("momentum", 0.1)],
     "gap": [],
+    "gmp": [],
     "fc": [("n", None), ("bias", 1)],
     "softmax": [],
     "add": [],

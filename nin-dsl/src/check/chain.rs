@@ -398,6 +398,7 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
         | Op::Activation(_)
         | Op::PRelu { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
         | Op::Softmax

@@ -297,9 +297,18 @@ impl Builder {
 
     /// A mean over each channel.
     pub fn global_avg_pool(&mut self) {
+        self.global_pool(Op::GlobalAvgPool);
+    }
+
+    /// A maximum over each channel.
+    pub fn global_max_pool(&mut self) {
+        self.global_pool(Op::GlobalMaxPool);
+    }
+
+    fn global_pool(&mut self, op: Op) {
         let shape = self.shape();
         let sides = [shape.height(), shape.width()];
-        self.push(Op::GlobalAvgPool, Shape::Vector { n: shape.channels() }, sides, 1);
+        self.push(op, Shape::Vector { n: shape.channels() }, sides, 1);
     }
 
     /// Dropout with probability `p` of a zero.

@@ -56,6 +56,7 @@ impl Graph {
                 format!("avgpool({operand}) {window} {round} counts padding")
             }
             Op::GlobalAvgPool => format!("gap({operand})"),
+            Op::GlobalMaxPool => format!("gmp({operand})"),
             Op::Dropout { p, index } => format!("dropout({operand}) p {p} mask {index}"),
             Op::BatchNorm { eps, momentum, .. } => {
                 format!("batchnorm({operand}) eps {eps:e} momentum {momentum}")

@@ -80,7 +80,9 @@ impl Graph {
                 (Op::Add, Some(_)) => join::add(&shapes),
                 (Op::Concat, Some(_)) => join::concat(&shapes),
                 (Op::Mul, Some(_)) => join::mul(&shapes),
-                (Op::GlobalAvgPool, Some(input)) => Some(Shape::Vector { n: input.channels() }),
+                (Op::GlobalAvgPool | Op::GlobalMaxPool, Some(input)) => {
+                    Some(Shape::Vector { n: input.channels() })
+                }
                 (Op::Softmax, Some(input)) => {
                     assert_eq!(id.index() + 1, self.nodes.len(), "{id}: softmax stands last");
                     matches!(input, Shape::Vector { .. }).then_some(input)

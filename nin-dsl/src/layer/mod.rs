@@ -14,6 +14,7 @@ mod elu;
 mod fc;
 mod gap;
 mod gelu;
+mod gmp;
 mod hard_sigmoid;
 mod hard_swish;
 mod input;
@@ -57,6 +58,7 @@ pub const LAYERS: &[&Layer] = &[
     &scale::LAYER,
     &batchnorm::LAYER,
     &gap::LAYER,
+    &gmp::LAYER,
     &fc::LAYER,
     &add::LAYER,
     &concat::LAYER,

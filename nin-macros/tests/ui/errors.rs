@@ -292,6 +292,18 @@ nin! {
 };
 }
 
+fn n010_pools_and_norms() {
+let _ =
+nin! {
+<
+    input(3, 32, 32)
+    conv(16)
+    globalmaxpool
+    AdaptiveMaxPool2d(1)
+>
+};
+}
+
 fn n011_arguments() {
 let _ =
 nin! {
@@ -836,6 +848,18 @@ nin! {
     add < gap > < fc(3) >
     maxpool(2)
     concat < maxpool(2) > < relu >
+>
+};
+}
+
+fn n045_pools_and_norms() {
+let _ =
+nin! {
+<
+    input(3, 32, 32)
+    conv(16)
+    gap
+    gmp
 >
 };
 }

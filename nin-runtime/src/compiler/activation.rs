@@ -42,6 +42,7 @@ pub fn elementwise(op: Op) -> Option<Elementwise> {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::BatchNorm { .. }
         | Op::Softmax
         | Op::Add
@@ -108,6 +109,7 @@ impl Finish {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
             | Op::Softmax

@@ -185,6 +185,7 @@ fn weight_grads(graph: &Graph, id: NodeId, nodes: &mut Vec<TrainNode>) {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::Softmax
         | Op::Add
@@ -241,7 +242,7 @@ pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
     }
     match graph.node(id).op {
         // Winners are found again from the operand: cheaper than storing them.
-        Op::MaxPool { .. } => vec![operand()],
+        Op::MaxPool { .. } | Op::GlobalMaxPool => vec![operand()],
         // The gradients of scale and shift are the two sums over the batch that the rule needs.
         Op::BatchNorm { weights, .. } => {
             let sums = [weights.scale, weights.shift].map(Tensor::WeightGrad);

@@ -5,7 +5,9 @@
 
 use ndarray::{ArrayView4, Axis, NdFloat};
 use nin_dsl::graph::{Graph, Op};
+use nin_dsl::shape::Window;
 
+use super::conv::pixels;
 use super::pool::{windows, winner};
 use super::{Values, activation, maps, number};
 use crate::compiler::autodiff::Tensor;
@@ -49,6 +51,11 @@ pub fn switch_margins<T: NdFloat>(graph: &Graph, values: &Values<T>) -> Vec<T> {
             Op::MaxPool { window, .. } => {
                 let output = (node.shape.height(), node.shape.width());
                 windows(window, x.dim(), output, |[n, ..], places| {
+                    nearer(&mut margins[n], lead(&x, places));
+                });
+            }
+            Op::GlobalMaxPool => {
+                windows(Window::whole(pixels(&x)), x.dim(), (1, 1), |[n, ..], places| {
                     nearer(&mut margins[n], lead(&x, places));
                 });
             }

@@ -42,7 +42,7 @@ pub fn init(graph: &Graph, recipe: &Recipe) -> Weights {
     weights
 }
 
-/// The last convolution or fully connected layer, if what it computes are the outputs, but for a ReLU or an average.
+/// The last convolution or fully connected layer, if what it computes are the outputs, but for a ReLU or a global pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OutputLayer {
     kernel: WeightId,
@@ -62,7 +62,7 @@ impl OutputLayer {
         let Op::Conv { weight: kernel, bias, .. } = graph.nodes()[index].op else { return None };
         let under_relu = match graph.nodes().get(index + 1).map(|node| node.op) {
             Some(Op::Relu) => true,
-            None | Some(Op::Softmax | Op::GlobalAvgPool) => false,
+            None | Some(Op::Softmax | Op::GlobalAvgPool | Op::GlobalMaxPool) => false,
             Some(_) => return None,
         };
         Some(OutputLayer { kernel, bias, under_relu })

@@ -185,7 +185,14 @@ fn alone(isa: Isa) -> Setting {
 /// that is minus infinity nothing is larger either, and the first pixel of each window, not of the map, takes the gradient.
 #[test]
 fn the_first_of_equal_maxima_takes_the_gradient() {
-    let graph = graph("< input(1, 2, 4) conv(7, kernel = 1) maxpool(2) gap >");
+    // Each of two windows has half of the gradient; they begin with pixels 0 and 2 of the first row.
+    first_of_equals("maxpool(2) gap", (1.0 + 4.0) / 2.0);
+    first_of_equals("gmp", 1.0);
+}
+
+/// `share` is what the gradient meets of the image's pixels, which are powers of two.
+fn first_of_equals(pools: &str, share: f64) {
+    let graph = graph(&format!("< input(1, 2, 4) conv(7, kernel = 1) {pools} >"));
     let mut data = Data::draw(&graph, 1, 0);
     data.images = Array4::from_shape_fn((1, 1, 2, 4), |at| (1 << (4 * at.2 + at.3)) as f32);
     // A channel of a vector, and one of the rest.
@@ -200,11 +207,13 @@ fn the_first_of_equal_maxima_takes_the_gradient() {
             let mut session = alone(isa).session(&graph, Purpose::Training, &data.weights);
             let (_, found) =
                 session.gradients(data.images.view(), &[label as u32]).expect("gradients");
-            // Each of two windows has half of the gradient; they begin with pixels 0 and 2 of the first row.
             let probability = if level == 1.0 { 1.0 / (1.0 + 6.0 * f64::exp(-1.0)) } else { 0.0 };
-            let expected = (probability - 1.0) * (1.0 + 4.0) / 2.0;
+            let expected = (probability - 1.0) * share;
             let found = f64::from(found.tensors()[0].values[label]);
-            assert!((found - expected).abs() < 1e-5, "{isa}, {level}: {found} for {expected}");
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "{pools}, {isa}, {level}: {found} for {expected}"
+            );
         }
     }
 }

@@ -288,6 +288,20 @@ fn global_average() {
 }
 
 #[test]
+fn global_maximum() {
+    check_all(&[
+        "< input(3, 5, 7) gmp >",
+        "< input(3, 1, 1) gmp softmax >",
+        "< input(2, 4, 3) conv(4) gmp fc(3) softmax >",
+        "< input(2, 4, 5) conv(9) relu gmp relu fc(3) >",
+        "< input(2, 4, 5) conv(4) elu gmp dropout(0.4) elu fc(3) >",
+        "< input(2, 5, 5) mlpconv(4, 4) dropout(0.3) gmp batchnorm softmax >",
+        "< input(2, 4, 5) conv(4) relu mul < > < gmp fc(4) > < > add < gmp > < gap > fc(3) >",
+        "< input(2, 4, 5) conv(4) concat < gmp > < gap > < maxpool(2) gmp > fc(3) >",
+    ]);
+}
+
+#[test]
 fn fully_connected() {
     check_all(&[
         "< input(3, 4, 5) fc(4) >",

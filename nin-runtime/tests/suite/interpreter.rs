@@ -154,10 +154,14 @@ fn loss_is_the_mean_cross_entropy_of_the_logits() {
 
 /// The pixels of a 2 x 2 image that the gradient of its maximum reaches.
 fn winners(image: [f64; 4]) -> Vec<usize> {
-    let text = "< input(1, 2, 2) maxpool(2) fc(2, bias = 0) >";
-    let case = Case { text, weights: &[&[1.0, 0.0]], image: &image };
-    let grad = flat(&case.step(0, None), Tensor::Grad(NodeId(0)));
-    (0..4).filter(|&pixel| grad[pixel] != 0.0).collect()
+    let [of_pool, of_map] = ["maxpool(2)", "gmp"].map(|word| {
+        let text = &format!("< input(1, 2, 2) {word} fc(2, bias = 0) >");
+        let case = Case { text, weights: &[&[1.0, 0.0]], image: &image };
+        let grad = flat(&case.step(0, None), Tensor::Grad(NodeId(0)));
+        (0..4).filter(|&pixel| grad[pixel] != 0.0).collect::<Vec<_>>()
+    });
+    assert_eq!(of_pool, of_map);
+    of_pool
 }
 
 #[test]
@@ -171,6 +175,7 @@ fn first_maximum_in_row_order_takes_the_gradient() {
 fn first_nan_wins_a_maximum() {
     assert_eq!(winners([1.0, f64::NAN, 9.0, f64::NAN]), [1]);
     assert!(output("< input(1, 1, 2) maxpool(1) gap >", &[1.0, f64::NAN])[0].is_nan());
+    assert!(output("< input(1, 1, 2) gmp >", &[1.0, f64::NAN])[0].is_nan());
 }
 
 #[test]

@@ -132,6 +132,7 @@ impl Drawn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Head {
     Gap,
+    Gmp,
     Fc(usize),
     None,
 }
@@ -145,9 +146,13 @@ pub(crate) fn graph(text: &str) -> Graph {
     graph
 }
 
-/// Classifiers: up to seven layers on maps, a `gap` or `fc`, up to three layers on vectors, and perhaps `softmax`.
+/// Classifiers: up to seven layers on maps, a `gap`, `gmp` or `fc`, up to three layers on vectors, and perhaps `softmax`.
 pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
-    let head = prop_oneof![Just(Head::Gap), channels().prop_map(Head::Fc)];
+    let head = prop_oneof![
+        3 => Just(Head::Gap),
+        1 => Just(Head::Gmp),
+        3 => channels().prop_map(Head::Fc),
+    ];
     let tail = vec(in_graphs(on_vectors().boxed()), 0..=3);
     (input(size), body(), head, tail, any::<bool>()).prop_map(
         move |(input, body, head, tail, softmax)| {
@@ -283,6 +288,7 @@ fn write_down(
     };
     match head {
         Head::Gap => chain.gap(),
+        Head::Gmp => chain.global("gmp"),
         Head::Fc(n) => chain.push(&Layer::Fc { n, bias: true }),
         Head::None => {}
     }
@@ -448,7 +454,11 @@ impl Chain {
     }
 
     fn gap(&mut self) {
-        self.text.push_str(" gap");
+        self.global("gap");
+    }
+
+    fn global(&mut self, word: &str) {
+        self.write(format_args!(" {word}"));
         self.shape = Shape::Vector { n: self.shape.channels() };
     }
 

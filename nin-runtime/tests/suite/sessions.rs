@@ -16,7 +16,7 @@ use crate::models::graph;
 
 /// Models that between them have every op, blocks of both domains, maps of one band and of several, and odd numbers of
 /// channels.
-const MODELS: [&str; 11] = [
+const MODELS: [&str; 12] = [
     "< input(3, 13, 11) mlpconv(10, 7, kernel = 5) maxpool(3, stride = 2, round = ceil) dropout(0.5)
        mlpconv(9, 12) avgpool(3, stride = 2, round = ceil) dropout(0.3) mlpconv(8, 10) gap softmax >",
     "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
@@ -38,6 +38,7 @@ const MODELS: [&str; 11] = [
        maxpool(2) tanh dropout(0.3) gelu conv(9) prelu gap prelu fc(6) hard_sigmoid fc(5) silu relu6 fc(3) softmax >",
     "< input(3, 5, 6) prelu gelu concat < conv(7) relu tanh > < conv(6) relu sigmoid > < scale(2.0) gelu > conv(9) batchnorm silu
        hard_sigmoid avgpool(2) relu hard_swish scale(3.0) relu gap tanh scale(0.3) fc(4) gelu prelu >",
+    "< input(2, 9, 7) conv(19) relu mul < > < gmp fc(19) relu > dropout(0.3) concat < gmp > < conv(21, stride = 2) gmp elu > fc(4) softmax >",
 ];
 
 const BATCH: usize = 37;

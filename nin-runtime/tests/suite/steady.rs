@@ -206,9 +206,11 @@ fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
             | Activation::Gelu
             | Activation::Scale { .. },
         ) => None,
-        Op::Relu | Op::Activation(_) | Op::PRelu { .. } | Op::MaxPool { .. } => {
-            Some(Tensor::Value(graph.operand(id)))
-        }
+        Op::Relu
+        | Op::Activation(_)
+        | Op::PRelu { .. }
+        | Op::MaxPool { .. }
+        | Op::GlobalMaxPool => Some(Tensor::Value(graph.operand(id))),
         Op::Input
         | Op::Conv { .. }
         | Op::AvgPool { .. }

@@ -177,6 +177,11 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     pool::forward(e, &pool, (band.lo, band.hi), input, output);
                 }
+                Op::GlobalMaxPool => {
+                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    let rows = (e.int(0), e.int(1));
+                    pool::forward(e, &self.pool(stage.node), rows, input, output);
+                }
                 Op::GlobalAvgPool => {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     pool::global_average(e, self.operand_shape(stage.node), input, output);
@@ -274,7 +279,11 @@ impl Scope<'_> {
                 | Op::Add
                 | Op::Concat
                 | Op::Mul => self.each_image(e, stage),
-                Op::Input | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
+                Op::Input
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::GlobalAvgPool
+                | Op::GlobalMaxPool => {
                     unreachable!("walked image by image (a bug in nin)")
                 }
             },
@@ -307,6 +316,7 @@ impl Scope<'_> {
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
                 | Op::GlobalAvgPool
+                | Op::GlobalMaxPool
                 | Op::Dropout { .. }
                 | Op::BatchNorm { .. }
                 | Op::Softmax
@@ -448,6 +458,10 @@ impl Scope<'_> {
                 pool::input_grad(e, &self.pool(stage.node), value, operands);
             }
             Op::GlobalAvgPool => pool::global_average_grad(e, read, operands),
+            Op::GlobalMaxPool => {
+                let value = at(e, stage.reads[1]);
+                pool::global_max_grad(e, &self.pool(stage.node), value, operands);
+            }
             Op::Add => {
                 if !self.pass.is_done(self.graph, stage) {
                     join::pass_on(e, operands, shape);

@@ -30,7 +30,8 @@ pub(super) const EXP_MIN: f32 = -87.0;
 /// Up to it, `exp` is a float.
 const EXP_MAX: f32 = 88.0;
 /// `(tanh(x) / x - 1) / x^2` in powers of `x^2`, highest first, after Cephes (`tanhf`).
-const TANH: [f32; 5] = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8];
+const TANH: [f32; 5] =
+    [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8];
 /// Below, that is as good as the exponential.
 const TANH_SMALL: f32 = 0.625;
 

@@ -1,4 +1,4 @@
-//! Pools and their gradients, and the global average, on one image, channels last: vectors of channels at each pixel.
+//! Pools and their gradients, the global ones too, on one image, channels last: vectors of channels at each pixel.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
@@ -236,6 +236,39 @@ pub(super) fn input_grad(
                     at.leave(e, ty, part, offset(ty, index));
                 }
             });
+        });
+    });
+}
+
+/// The gradient of the global maximum's input: a channel's winner has it, the other pixels have none. Every pixel is written
+/// once, so that nothing has to be zero before.
+pub(super) fn global_max_grad(
+    e: &mut Emitter<'_>,
+    pool: &Pool,
+    input: Pixels,
+    operands: GradOperands,
+) {
+    let zero = e.int(0);
+    let Window { y, x } = pool.window;
+    let rows = Stretch::of(e, zero, y, pool.input.height());
+    let columns = Stretch::of(e, zero, x, pool.input.width());
+    let pixels = Covered { rows, columns };
+    e.vectors(pool.input.channels(), |e, ty, channel, vectors| {
+        let grad = operands.grad.channel(e, channel);
+        let grads: Vec<Value> =
+            (0..vectors).map(|index| grad.load(e, ty, offset(ty, index))).collect();
+        let from = input.channel(e, channel);
+        let winners = winners(e, pool, &pixels, (ty, vectors), from);
+        let none = e.float(ty, 0.0);
+        let result = operands.at_channel(e, channel);
+        under(e, pool, &pixels, |e, pixel| {
+            let here = lane_index(e, ty, pixel);
+            let at = result.at_pixel(e, pixel);
+            for (index, (&grad, &winner)) in grads.iter().zip(&winners).enumerate() {
+                let won = e.b.ins().icmp(IntCC::Equal, here, winner);
+                let part = e.choose(won, grad, none);
+                at.leave(e, ty, part, offset(ty, index));
+            }
         });
     });
 }

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::graph::{Graph, NodeId, Op};
-use nin_dsl::shape::Shape;
+use nin_dsl::shape::{Shape, Window};
 
 use super::affine::AffineRows;
 use super::context;
@@ -68,6 +68,10 @@ impl Scope<'_> {
         let (reduce, window) = match self.graph.node(node).op {
             Op::MaxPool { window, .. } => (Reduce::Max, window),
             Op::AvgPool { window, count, .. } => (Reduce::Mean(count), window),
+            Op::GlobalMaxPool => {
+                let input = self.operand_shape(node);
+                (Reduce::Max, Window::whole((input.height(), input.width())))
+            }
             other @ (Op::Input
             | Op::Conv { .. }
             | Op::Relu

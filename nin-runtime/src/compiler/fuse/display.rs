@@ -23,6 +23,7 @@ impl Stage {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
             | Op::Softmax

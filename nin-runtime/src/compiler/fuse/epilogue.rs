@@ -52,6 +52,7 @@ pub(super) fn stages(
                     | Op::MaxPool { .. }
                     | Op::AvgPool { .. }
                     | Op::GlobalAvgPool
+                    | Op::GlobalMaxPool
                     | Op::Dropout { .. }
                     | Op::BatchNorm { .. }
                     | Op::Softmax
@@ -131,6 +132,7 @@ fn masks_its_result(op: Op) -> bool {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::BatchNorm { .. }
         | Op::Add
         | Op::Concat
@@ -171,6 +173,7 @@ fn rectifies(op: Op) -> bool {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::Softmax
         | Op::Concat

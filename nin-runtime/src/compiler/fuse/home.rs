@@ -45,7 +45,7 @@ pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain
                 };
                 (joins, Open::Convs)
             }
-            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => {
+            Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::GlobalMaxPool => {
                 (!matches!(open, Open::Closed), Open::Closed)
             }
             Op::Relu | Op::Activation(_) | Op::PRelu { .. } | Op::Dropout { .. } => (true, open),
@@ -77,13 +77,14 @@ fn follows(graph: &Graph, readers: &Readers, before: Option<NodeId>, id: NodeId)
         .is_none_or(|before| graph.node(id).inputs == [before] && readers.only(before) == Some(id))
 }
 
-/// Vectors are walked by chunk, but for the global average and what works in place on it.
+/// Vectors are walked by chunk, but for the global pools and what works in place on it.
 fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
     match graph.node(id).op {
         Op::Input
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Add
         | Op::Concat
         | Op::Mul => Domain::Image,

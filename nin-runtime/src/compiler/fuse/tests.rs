@@ -73,8 +73,8 @@ fn a_sum_of_two_is_an_epilogue() {
     let computations = Computations::of(&Checked::of(&graph), true);
     let sums = |blocks: &[Block]| -> Vec<(bool, bool)> {
         let with_sum = stages(blocks).filter_map(|stage| {
-            let StageOp::Forward { add: Some(_), relu, .. } = stage.op else { return None };
-            Some((matches!(graph.node(stage.node).op, Op::Conv { .. }), relu))
+            let StageOp::Forward { add: Some(_), then, .. } = stage.op else { return None };
+            Some((matches!(graph.node(stage.node).op, Op::Conv { .. }), then.is_some()))
         });
         with_sum.collect()
     };

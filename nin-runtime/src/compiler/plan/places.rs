@@ -147,6 +147,7 @@ fn allows_gaps(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
         | Op::Softmax

@@ -299,6 +299,7 @@ impl Walk<'_> {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
             | Op::BatchNorm { .. }
             | Op::Softmax
             | Op::Add

@@ -147,6 +147,7 @@ fn push_join(graph: &Graph, at: usize, mut groups: &[Group], parts: &mut Vec<Par
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
         | Op::Softmax => panic!("{} has branches (a bug in nin)", layer.name),
@@ -257,6 +258,7 @@ fn makes_volume(op: Op) -> bool {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
         | Op::Softmax => true,
         Op::Relu
         | Op::Activation(_)
@@ -308,6 +310,9 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         }
         Op::GlobalAvgPool => {
             volume(Look::GlobalAvgPool, "global".to_owned(), "average".to_owned());
+        }
+        Op::GlobalMaxPool => {
+            volume(Look::GlobalMaxPool, "global".to_owned(), "maximum".to_owned());
         }
         Op::Softmax => volume(Look::Softmax, "softmax".to_owned(), String::new()),
         Op::Relu => push_band(Look::Relu, "relu".to_owned(), note, parts),
