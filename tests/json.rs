@@ -62,7 +62,7 @@ fn diagnostics() -> Value {
 }
 
 /// Every argument that a layer can have.
-const ARGUMENTS: [&str; 20] = [
+const ARGUMENTS: [&str; 23] = [
     "c",
     "h",
     "w",
@@ -83,6 +83,9 @@ const ARGUMENTS: [&str; 20] = [
     "eps",
     "momentum",
     "n",
+    "size",
+    "beta",
+    "k",
 ];
 
 fn check_form() -> Value {

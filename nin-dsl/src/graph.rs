@@ -129,6 +129,18 @@ pub enum Op {
         /// What they read.
         weights: BatchNormWeights,
     },
+    /// Local response normalisation: `x / (k + alpha / size * s)^beta`, where `s` is the sum of the squares of the `size`
+    /// channels around this one at the same pixel, as many of them as there are.
+    Lrn {
+        /// Channels that a sum is over: odd.
+        size: usize,
+        /// What the mean square is multiplied by. Never negative.
+        alpha: f64,
+        /// The power. Never negative.
+        beta: f64,
+        /// What the sum starts from, so that it is positive: at least [`crate::limits::LEAST_EPS`].
+        k: f64,
+    },
     /// `exp(x) / sum exp(x)` over the channels; the last node, if present.
     Softmax,
     /// The sum of two values or more of one shape, added in the order of the inputs.
@@ -155,6 +167,7 @@ impl Op {
             | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax => 1..=1,
             Op::Add | Op::Concat | Op::Mul => 2..=usize::MAX,
         }
@@ -439,6 +452,7 @@ impl Graph {
             | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Add
             | Op::Concat
             | Op::Mul => last,
@@ -533,6 +547,7 @@ impl Graph {
             | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax
             | Op::Add
             | Op::Concat

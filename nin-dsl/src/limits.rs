@@ -20,5 +20,6 @@ pub const BLOCKS: usize = 1_000;
 pub const NAME_BYTES: usize = 128;
 /// Bytes of a model's text.
 pub const TEXT_BYTES: usize = 4 << 20;
-/// The least `eps` of a batch normalisation: a smaller one is lost beside any variance, and its root grows without use.
+/// The least `eps` of a batch normalisation, and `k` of a local response normalisation: a smaller one is lost beside any
+/// variance, and its root grows without use.
 pub const LEAST_EPS: f64 = 1e-12;

@@ -236,6 +236,7 @@ fn soup() -> impl Strategy<Value = String> {
         "scale(-2)",
         "gap",
         "gmp",
+        "lrn(3)",
         "fc",
         "softmax",
         "ceil",

@@ -8,6 +8,7 @@ mod activation;
 mod conv;
 mod join;
 mod loss;
+mod lrn;
 mod margin;
 mod norm;
 mod pool;
@@ -211,6 +212,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
                     | Op::GlobalMaxPool
                     | Op::Dropout { .. }
                     | Op::BatchNorm { .. }
+                    | Op::Lrn { .. }
                     | Op::Softmax => self.forward(id, read(0), node.reads.get(1)),
                 };
                 batch(self.graph.node(id).shape, value)
@@ -288,6 +290,9 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 };
                 norm::forward(self.row(weights.scale), self.row(weights.shift), normalised.view())
             }
+            Op::Lrn { size, alpha, beta, k } => {
+                lrn::Lrn { size, constants: [alpha, beta, k].map(number) }.forward(x)
+            }
             Op::Softmax => loss::softmax(x),
         }
     }
@@ -345,6 +350,9 @@ impl<T: NdFloat> Run<'_, '_, T> {
                 });
                 let scale = self.row(weights.scale);
                 norm::input_grad((eps, variance), scale, sums, normalised.view(), grad)
+            }
+            Op::Lrn { size, alpha, beta, k } => {
+                lrn::Lrn { size, constants: [alpha, beta, k].map(number) }.input_grad(saved(), grad)
             }
             Op::Add => grad.to_owned(),
             Op::Concat => {

@@ -216,6 +216,8 @@ def _layer(name: str, layer: Layer, source: Shape) -> tuple[Shape, dict[str, Sha
             c = source[0]
             parts = ("weight", "bias", "running_mean", "running_var")
             return source, {f"{name}.{part}": (c,) for part in parts}, 0, prod(source)
+        case "lrn":
+            return _map(source), {}, 0, prod(source)
         case "gap" | "gmp":
             c, _, _ = _map(source)
             return (c,), {}, 0, c

@@ -20,7 +20,7 @@ ELEMENTS = 12_000
 PRODUCTS = 3
 """Layers `mul`, at most: numbers that are multiplied by themselves grow fast."""
 
-SPATIAL = ("conv", "conv", "depthwise", "mlpconv", "maxpool", "avgpool")
+SPATIAL = ("conv", "conv", "depthwise", "mlpconv", "maxpool", "avgpool", "lrn")
 EXACT = ("relu", "relu", "leaky_relu", "elu", "dropout", "relu6", "prelu", "scale")
 ANYWHERE = (*EXACT, "sigmoid", "tanh", "silu", "gelu", "hard_sigmoid", "hard_swish", "batchnorm", "batchnorm")
 NAMES = tuple("n k p q t Z x9 s1 a_b width classes kernel eps _drop Deep channels_out".split())
@@ -288,6 +288,13 @@ class Generator:
                     args["k"] = tuple(map(whole, sides))
                     halves = [side // 2 for side in sides] * 2
                     args["pad"] = tuple(whole(rng.randint(0, half)) for half in halves[: rng.choice([2, 4])])
+            case "lrn":
+                args = {
+                    "size": whole(rng.choice([1, 3, 5, 2 * rng.randint(0, 12) + 1])),
+                    "alpha": express(rng, rng.choice([1e-4, 0.1, 1.0, 3.0]), scope),
+                    "beta": express(rng, rng.choice([0.0, 0.5, 0.75, 0.9, 1.0, 1.3]), scope),
+                    "k": express(rng, rng.choice([1.0, 2.0, 0.5]), scope),
+                }
             case "dropout":
                 args = {"p": express(rng, rng.choice([0.0, 0.1, 0.5, 0.9]), scope)}
             case "leaky_relu":

@@ -206,6 +206,8 @@ def forward(
             case "batchnorm":
                 normalised[name] = x.detach()
                 x = rounded(_batchnorm(x, weights, name, args["eps"], training, rounded if shake else None))
+            case "lrn":
+                x = rounded(F.local_response_norm(x, args["size"], args["alpha"], args["beta"], args["k"]))
             case "gap":
                 x = rounded(x.mean((2, 3)))
             case "fc":

@@ -41,6 +41,7 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "batchnorm": [("eps", 1e-5), ("momentum", 0.1)],
     "gap": [],
     "gmp": [],
+    "lrn": [("size", 5), ("alpha", 1e-4), ("beta", 0.75), ("k", 1.0)],
     "fc": [("n", None), ("bias", 1)],
     "softmax": [],
     "add": [],
@@ -152,6 +153,8 @@ def _resolve(call: Call, scope: Scope, inputs: tuple[int, ...]) -> Layer:
     values = {KEYS.get((call.word, name), name): value for name, value in values.items()}
     if call.word == "conv":
         values["channels"] = [values["channels"]]
+    if call.word == "lrn" and values["size"] % 2 == 0:
+        raise Illegal("a size that is even")
     for name, value in values.items():
         if value == "same":
             continue
@@ -191,11 +194,13 @@ RANGES = {
     "slope": (0, 100),
     "alpha": (0, 100),
     "by": (-(1 << 28), 1 << 28),
+    "beta": (0, 100),
+    "k": (1e-12, 1 << 28),
     "eps": (1e-12, 1),
     "momentum": (0, 1),
 }
 """Least and most of the arguments that do not begin at 1."""
-REALS = ("p", "slope", "alpha", "by", "eps", "momentum")
+REALS = ("p", "slope", "alpha", "by", "eps", "momentum", "beta", "k")
 SIDES = {"kernel": 2, "stride": 2, "dilation": 2, "pad": 4}
 """Arguments of windows, which are written as one number for all sides, one for each axis, or one for each side."""
 

@@ -23,7 +23,7 @@ use super::Check;
 use crate::close::{self, Expected, Judged, TOLERANCE};
 use crate::data::Data;
 use crate::models::{LARGE, SMALL, classifiers, map_makers};
-use crate::steady::Steady;
+use crate::steady::{MANY_RUNS, Steady};
 
 /// A model that asks for more is not run.
 const MOST_MACS: u64 = 3_000_000;
@@ -32,9 +32,6 @@ const MOST_BATCH: usize = 300;
 const MOST_THREADS: usize = 8;
 /// Multiply-accumulates of all images together, so that the interpreter is not waited for.
 const MOST_WORK: u64 = 2_500_000;
-
-/// Disturbed runs by which gradients are judged that stray farther than a few runs say.
-const MANY_RUNS: u64 = 16;
 
 /// How a model is run.
 #[derive(Clone, Debug, PartialEq)]

@@ -401,6 +401,7 @@ fn dropped_pixels(op: Op, input: Shape, call: &ast::Call) -> Option<Diagnostic> 
         | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Softmax
         | Op::Add
         | Op::Concat

@@ -339,6 +339,12 @@ impl Builder {
         Ok(())
     }
 
+    /// Local response normalisation across `size` channels, an odd number; `alpha` and `beta` are at least 0, and `k` is above.
+    pub fn lrn(&mut self, size: usize, [alpha, beta, k]: [f64; 3]) {
+        let shape = self.shape();
+        self.push(Op::Lrn { size, alpha, beta, k }, shape, [1, 1], 1);
+    }
+
     /// Probabilities over a vector.
     pub fn softmax(&mut self) {
         let shape = self.shape();

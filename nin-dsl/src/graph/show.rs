@@ -61,6 +61,9 @@ impl Graph {
             Op::BatchNorm { eps, momentum, .. } => {
                 format!("batchnorm({operand}) eps {eps:e} momentum {momentum}")
             }
+            Op::Lrn { size, alpha, beta, k } => {
+                format!("lrn({operand}) size {size} alpha {alpha} beta {beta} k {k}")
+            }
             Op::Softmax => format!("softmax({operand})"),
             Op::Add => format!("add({operand})"),
             Op::Concat => format!("concat({operand})"),

@@ -77,6 +77,13 @@ impl Graph {
                     }
                     Some(input)
                 }
+                (Op::Lrn { size, alpha, beta, k }, Some(input)) => {
+                    assert!(size % 2 == 1, "{id}: size {size}");
+                    assert!(alpha >= 0.0 && alpha.is_finite(), "{id}: alpha {alpha}");
+                    assert!(beta >= 0.0 && beta.is_finite(), "{id}: beta {beta}");
+                    assert!(k >= limits::LEAST_EPS && k.is_finite(), "{id}: k {k}");
+                    matches!(input, Shape::Map { .. }).then_some(input)
+                }
                 (Op::Add, Some(_)) => join::add(&shapes),
                 (Op::Concat, Some(_)) => join::concat(&shapes),
                 (Op::Mul, Some(_)) => join::mul(&shapes),

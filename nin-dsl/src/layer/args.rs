@@ -350,6 +350,19 @@ impl Judge<'_, '_> {
                 let range = format!("at least {:e} and at most 1", limits::LEAST_EPS);
                 self.real(expr, |x| (limits::LEAST_EPS..=1.0).contains(&x), &range)
             }
+            Kind::Odd => {
+                let n = self.whole(expr, 1)?;
+                if n % 2 == 0 {
+                    let range = format!("odd, such as {}", n + 1);
+                    return self.out_of_range(expr.span, Number::Whole(n), &range);
+                }
+                Some(whole_arg(n))
+            }
+            Kind::Start => {
+                let (least, most) = (limits::LEAST_EPS, limits::ACTIVATION_ELEMENTS);
+                let range = format!("at least {least:e} and at most {most}");
+                self.real(expr, |x| (least..=most as f64).contains(&x), &range)
+            }
             Kind::Share => {
                 self.real(expr, |x| (0.0..=1.0).contains(&x), "at least 0 and at most 1")
             }

@@ -19,6 +19,7 @@ mod hard_sigmoid;
 mod hard_swish;
 mod input;
 mod leaky_relu;
+mod lrn;
 mod maxpool;
 mod mlpconv;
 mod mul;
@@ -57,6 +58,7 @@ pub const LAYERS: &[&Layer] = &[
     &prelu::LAYER,
     &scale::LAYER,
     &batchnorm::LAYER,
+    &lrn::LAYER,
     &gap::LAYER,
     &gmp::LAYER,
     &fc::LAYER,
@@ -197,6 +199,10 @@ pub enum Kind {
     Eps,
     /// A real number from 0 to 1.
     Share,
+    /// An odd whole number from 1.
+    Odd,
+    /// What a sum starts from that must be positive: a real number from [`crate::limits::LEAST_EPS`].
+    Start,
 }
 
 /// An argument's value where none is written.

@@ -194,9 +194,13 @@ impl Writer {
             Kind::Rounding => self.dice.one(&["floor", "ceil"]).to_owned(),
             Kind::Counting => self.dice.one(&["real", "window"]).to_owned(),
             Kind::Switch => self.dice.one(&["0", "1"]).to_owned(),
-            Kind::Probability | Kind::Real | Kind::NonNegative | Kind::Eps | Kind::Share => {
-                self.real(scope)
-            }
+            Kind::Odd => self.whole(small | 1, scope),
+            Kind::Probability
+            | Kind::Real
+            | Kind::NonNegative
+            | Kind::Eps
+            | Kind::Share
+            | Kind::Start => self.real(scope),
         }
     }
 

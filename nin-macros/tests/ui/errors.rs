@@ -112,18 +112,6 @@ nin! {
 }
 }
 
-mod n001_sides_arithmetic {
-nin! {
-< input(3, 8, 8) conv(4, kernel = 2 * (1, 3)) gap >
-}
-}
-
-mod n001_sides {
-nin! {
-< input(3, 8, 8) conv(4, kernel = (3, 3,)) gap >
-}
-}
-
 mod n001_two_words {
 nin! {
 < input(1, 28, 28) conv(8 kernel = 5) >
@@ -298,6 +286,7 @@ nin! {
 <
     input(3, 32, 32)
     conv(16)
+    LocalResponseNorm(5)
     globalmaxpool
     AdaptiveMaxPool2d(1)
 >
@@ -333,10 +322,15 @@ nin! {
 };
 }
 
-fn n011_windows() {
+fn n011_pools_and_norms() {
 let _ =
 nin! {
-< input(4, 8, 8) depthwise(3, groups = 4) conv(4, dilations = 2) conv(4, group = 2) maxpool(2, dilation = 2) depthwise(depth_multiplier = 2) mlpconv(4, groups = 2) avgpool(2, count_include_pad = 1) gap >
+<
+    input(3, 32, 32)
+    lrn(local_size = 5, bias = 2)
+    lrn(depth = 5)
+    fc(2)
+>
 };
 }
 
@@ -544,6 +538,21 @@ nin! {
 };
 }
 
+fn n030_pools_and_norms() {
+let _ =
+nin! {
+<
+    input(3, 32, 32)
+    lrn(4)
+    lrn(size = 0)
+    lrn(alpha = -1e-4)
+    lrn(beta = -0.75)
+    lrn(k = 0)
+    gap
+>
+};
+}
+
 fn n030_ranges() {
 let _ =
 nin! {
@@ -573,23 +582,6 @@ model Net(depth = 2) <
 }
 }
 
-fn n030_windows() {
-let _ =
-nin! {
-<
-    input(8, 32, 32)
-    conv(16, kernel = (0, 3))
-    conv(16, stride = (1, -2), pad = (1, -1))
-    conv(16, dilation = 0, groups = 0)
-    depthwise(multiplier = 0)
-    maxpool((2, 5), pad = (2, 2))
-    maxpool((5, 2), pad = 2)
-    avgpool(3, pad = (1, 1, 2, 1))
-    depthwise(dilation = 268435457)
->
-};
-}
-
 fn n031_block() {
 let _ =
 nin! {
@@ -605,20 +597,6 @@ block stage(c, kernel = 3, p = 0.5) < conv(c, kernel = kernel) dropout(p) >
 };
 }
 
-mod n031_counting {
-nin! {
-model Count(window = 3) <
-    input(3, 32, 32)
-    avgpool(window, count = window)
-    avgpool(2, count = real)
-    avgpool(2, count = 1)
-    avgpool(2, count = ceil)
-    avgpool(2, round = window)
-    gap
->
-}
-}
-
 mod n031_kinds {
 nin! {
 model Small(rate = 0.5, width = 1.0) <
@@ -630,38 +608,6 @@ model Small(rate = 0.5, width = 1.0) <
     dropout(ceil)
     conv(16, pad = -rate)
     gap
->
-}
-}
-
-mod n031_several_default {
-nin! {
-block stage(k = (1, 3)) < conv(4, k) >
-model Sides(kernel = (1, 7)) <
-    input(3, 8, 8)
-    conv(4, kernel)
-    stage
-    stage((3, 1))
-    repeat(2) < relu >
-    gap
->
-}
-}
-
-mod n031_several {
-nin! {
-model Several(width = 16) <
-    input(3, 32, (32, 32))
-    conv((width, width))
-    conv(16, kernel = (3, 3, 3))
-    conv(16, stride = (1, 2, 1, 2))
-    conv(16, pad = (1, 1, 1))
-    conv(16, kernel = (3, 2.5), dilation = (same, 1))
-    depthwise(multiplier = (1, 2))
-    depthwise((3, width, 3))
-    maxpool(2, pad = (0, 1, 0))
-    dropout((0.5, 0.5))
-    fc((10, 10))
 >
 }
 }
@@ -682,13 +628,6 @@ fn n033_even() {
 let _ =
 nin! {
 < input(3, 32, 32) conv(16, kernel = 4) conv(16, 6, pad = same) mlpconv(16, kernel = 2) >
-};
-}
-
-fn n033_sides() {
-let _ =
-nin! {
-< input(3, 32, 32) conv(16, kernel = (3, 4)) depthwise((2, 3)) depthwise(4, dilation = 2) conv(8, (2, 6), pad = same) gap >
 };
 }
 
@@ -726,14 +665,6 @@ nin! {
 };
 }
 
-fn n042_dilation() {
-let _ =
-nin! {
-// With gaps the window is 9 pixels high, and 3 wide.
-< input(3, 8, 8) conv(4, dilation = (4, 1), pad = 0) >
-};
-}
-
 fn n042_in_branch() {
 let _ =
 nin! {
@@ -764,18 +695,6 @@ nin! {
 <
     input(1, 8, 8)
     repeat(5) < conv(4) maxpool(2) >
->
-};
-}
-
-fn n042_sides() {
-let _ =
-nin! {
-<
-    input(3, 8, 4)
-    conv(4, kernel = (1, 7), pad = (2, 1))
-    depthwise((11, 1), pad = (1, 0, 1, 0))
-    avgpool((3, 9), pad = (1, 0, 0, 4))
 >
 };
 }
@@ -832,13 +751,6 @@ nin! {
 };
 }
 
-fn n045_depthwise() {
-let _ =
-nin! {
-< input(3, 8, 8) gap depthwise fc(4) conv(4, groups = 2) >
-};
-}
-
 fn n045_in_branch() {
 let _ =
 nin! {
@@ -860,6 +772,7 @@ nin! {
     conv(16)
     gap
     gmp
+    lrn
 >
 };
 }
@@ -917,13 +830,6 @@ block three < relu relu relu >
 };
 }
 
-fn n046_multiplier() {
-let _ =
-nin! {
-< input(64, 32, 32) depthwise(multiplier = 268435456) gap >
-};
-}
-
 mod n046_name {
 nin! {
 model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa < input(1, 8, 8) gap >
@@ -939,28 +845,6 @@ nin! {
     fc(1000)
     softmax
 >
-};
-}
-
-fn n047_groups() {
-let _ =
-nin! {
-block grouped(c, g) < conv(c, groups = g) >
-<
-    input(12, 16, 16)
-    conv(24, groups = 7)
-    conv(18, groups = 4)
-    grouped(16, 6)
-    conv(8, groups = 16)
-    gap
->
-};
-}
-
-fn n047_more_than_channels() {
-let _ =
-nin! {
-< input(3, 8, 8) conv(8, groups = 8) gap >
 };
 }
 

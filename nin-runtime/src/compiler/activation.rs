@@ -44,6 +44,7 @@ pub fn elementwise(op: Op) -> Option<Elementwise> {
         | Op::GlobalAvgPool
         | Op::GlobalMaxPool
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Softmax
         | Op::Add
         | Op::Concat
@@ -112,6 +113,7 @@ impl Finish {
             | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax
             | Op::Add
             | Op::Concat

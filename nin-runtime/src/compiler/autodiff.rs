@@ -187,6 +187,7 @@ fn weight_grads(graph: &Graph, id: NodeId, nodes: &mut Vec<TrainNode>) {
         | Op::GlobalAvgPool
         | Op::GlobalMaxPool
         | Op::Dropout { .. }
+        | Op::Lrn { .. }
         | Op::Softmax
         | Op::Add
         | Op::Concat
@@ -243,6 +244,8 @@ pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
     match graph.node(id).op {
         // Winners are found again from the operand: cheaper than storing them.
         Op::MaxPool { .. } | Op::GlobalMaxPool => vec![operand()],
+        // The sums are made again: cheaper than storing them.
+        Op::Lrn { .. } => vec![operand()],
         // The gradients of scale and shift are the two sums over the batch that the rule needs.
         Op::BatchNorm { weights, .. } => {
             let sums = [weights.scale, weights.shift].map(Tensor::WeightGrad);

@@ -22,6 +22,7 @@ mod layout;
 mod level;
 mod listing;
 mod loss;
+mod lrn;
 mod math;
 mod micro;
 mod norm;

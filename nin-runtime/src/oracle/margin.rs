@@ -65,6 +65,7 @@ pub fn switch_margins<T: NdFloat>(graph: &Graph, values: &Values<T>) -> Vec<T> {
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax
             | Op::Add
             | Op::Concat

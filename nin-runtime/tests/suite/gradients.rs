@@ -337,6 +337,23 @@ fn batch_normalisations() {
     ]);
 }
 
+/// Windows of one channel, of some, of more than there are, and so wide that their sums are made of sums; powers of roots and
+/// others.
+#[test]
+fn response_normalisations() {
+    check_all(&[
+        "< input(7, 2, 3) lrn gap >",
+        "< input(2, 4, 5) conv(9) lrn(3, alpha = 2.0) gap softmax >",
+        "< input(2, 4, 5) conv(6) relu lrn(alpha = 1.0, beta = 0.5, k = 2) fc(3) >",
+        "< input(2, 4, 5) conv(6) lrn(1, alpha = 1.0, beta = 0.6) maxpool(2) lrn(99, alpha = 3.0, beta = 1.3) fc(3) >",
+        "< input(2, 3, 2) conv(40) lrn(19, alpha = 5.0) relu conv(3) gap >",
+        "< input(2, 3, 2) conv(21) lrn(41, alpha = 5.0, beta = 1.0) dropout(0.3) gap >",
+        "< input(2, 4, 5) conv(5) lrn(alpha = 0) lrn(beta = 0) lrn(alpha = 1.0, beta = 4.25, k = 0.3) fc(3) >",
+        "< input(2, 4, 5) conv(3) relu add < lrn(3, alpha = 1.0) > < conv(3) lrn(alpha = 2.0) > < > elu gap >",
+        "< input(2, 4, 5) conv(3) concat < lrn(3, alpha = 1.0) relu > < conv(5) batchnorm lrn > < > lrn(3, alpha = 2.0) gap >",
+    ]);
+}
+
 /// On maps and on vectors, of identities, of one value read twice and three times, beside what works in place.
 #[test]
 fn sums() {

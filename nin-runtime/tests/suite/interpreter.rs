@@ -165,6 +165,16 @@ fn winners(image: [f64; 4]) -> Vec<usize> {
 }
 
 #[test]
+fn responses_are_normalised_by_the_channels_around() {
+    let text = "< input(3, 1, 1) lrn(3, alpha = 3, beta = 1, k = 2) >";
+    assert_eq!(output(text, &[1.0, 2.0, 3.0]), [1.0 / 7.0, 2.0 / 16.0, 3.0 / 15.0]);
+    assert_eq!(
+        output("< input(2, 1, 1) lrn(1, alpha = 1, beta = 0.5, k = 9) >", &[4.0, 0.0]),
+        [0.8, 0.0]
+    );
+}
+
+#[test]
 fn first_maximum_in_row_order_takes_the_gradient() {
     assert_eq!(winners([1.0, 2.0, 3.0, 0.0]), [2]);
     assert_eq!(winners([0.0, 2.0, 2.0, 2.0]), [1]);

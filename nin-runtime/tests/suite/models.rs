@@ -71,6 +71,11 @@ enum Layer {
     Activation(&'static str),
     Scale(i8),
     BatchNorm(u8),
+    Lrn {
+        half: usize,
+        alpha: u8,
+        quarters: u8,
+    },
     Fc {
         n: usize,
         bias: bool,
@@ -149,9 +154,9 @@ pub(crate) fn graph(text: &str) -> Graph {
 /// Classifiers: up to seven layers on maps, a `gap`, `gmp` or `fc`, up to three layers on vectors, and perhaps `softmax`.
 pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
     let head = prop_oneof![
-        3 => Just(Head::Gap),
+        8 => Just(Head::Gap),
         1 => Just(Head::Gmp),
-        3 => channels().prop_map(Head::Fc),
+        8 => channels().prop_map(Head::Fc),
     ];
     let tail = vec(in_graphs(on_vectors().boxed()), 0..=3);
     (input(size), body(), head, tail, any::<bool>()).prop_map(
@@ -258,6 +263,8 @@ fn on_maps() -> impl Strategy<Value = Layer> {
             .prop_map(|(channels, window)| Layer::Mlpconv { channels, window }),
         2 => pool("maxpool"),
         1 => pool("avgpool"),
+        1 => (0..=9usize, 0..=9u8, 0..=9u8)
+            .prop_map(|(half, alpha, quarters)| Layer::Lrn { half, alpha, quarters }),
     ]
 }
 
@@ -331,7 +338,14 @@ impl Chain {
             | Layer::Depthwise { .. }
             | Layer::Mlpconv { .. }
             | Layer::Pool { .. }
+            | Layer::Lrn { .. }
                 if matches!(self.shape, Shape::Vector { .. }) => {}
+            Layer::Lrn { half, alpha, quarters } => {
+                // 0.9 is no multiple of a quarter.
+                let beta = if quarters == 9 { 0.9 } else { f64::from(quarters) / 4.0 };
+                let size = 2 * half + 1;
+                self.write(format_args!(" lrn({size}, alpha = {alpha} / 4.0, beta = {beta:?})"));
+            }
             Layer::Conv { channels, ref window, bias, groups } => {
                 let window = self.fit(window, true);
                 let divides = |groups: &usize| self.shape.channels().is_multiple_of(*groups);

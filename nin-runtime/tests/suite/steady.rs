@@ -23,6 +23,8 @@ pub(crate) const MARGIN: f64 = 1e-5;
 const DISTURBANCE: f32 = 1.0 / (1 << 22) as f32;
 /// How often a step is taken again to see how far rounding moves it.
 pub(crate) const RUNS: u64 = 3;
+/// How often where gradients stray farther than a few runs say.
+pub(crate) const MANY_RUNS: u64 = 16;
 /// How often all data are drawn again before a case is given up.
 const DRAWS: u64 = 8;
 /// How often images that are near a switch are drawn again.
@@ -217,6 +219,7 @@ fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
         | Op::GlobalAvgPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Softmax
         | Op::Add
         | Op::Concat

@@ -186,6 +186,10 @@ impl Scope<'_> {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
                     pool::global_average(e, self.operand_shape(stage.node), input, output);
                 }
+                Op::Lrn { .. } => {
+                    let (x, y) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    self.lrn(e, stage.node).forward(e, x, y);
+                }
                 Op::Add => {
                     let inputs = self.inputs(e, stage, image);
                     let output = at(e, stage.writes);
@@ -276,6 +280,7 @@ impl Scope<'_> {
                 | Op::PRelu { .. }
                 | Op::Dropout { .. }
                 | Op::BatchNorm { .. }
+                | Op::Lrn { .. }
                 | Op::Add
                 | Op::Concat
                 | Op::Mul => self.each_image(e, stage),
@@ -319,6 +324,7 @@ impl Scope<'_> {
                 | Op::GlobalMaxPool
                 | Op::Dropout { .. }
                 | Op::BatchNorm { .. }
+                | Op::Lrn { .. }
                 | Op::Softmax
                 | Op::Add
                 | Op::Concat
@@ -461,6 +467,10 @@ impl Scope<'_> {
             Op::GlobalMaxPool => {
                 let value = at(e, stage.reads[1]);
                 pool::global_max_grad(e, &self.pool(stage.node), value, operands);
+            }
+            Op::Lrn { .. } => {
+                let x = at(e, stage.reads[1]);
+                self.lrn(e, stage.node).input_grad(e, x, operands);
             }
             Op::Add => {
                 if !self.pass.is_done(self.graph, stage) {

@@ -1,8 +1,8 @@
 //! Functions that no CPU has, as polynomials, so that no outside symbol is called: `exp`, `exp - 1`, `log`, and those that are
-//! made of `exp`. docs/numerics.md has their errors.
+//! made of them. docs/numerics.md has their errors.
 
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
+use cranelift_codegen::ir::types::{F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
@@ -193,28 +193,83 @@ pub(super) fn exp_m1(e: &mut Emitter<'_>, x: Value) -> Value {
 
 /// `ln(x)` of a scalar `x >= 1`; NaN stays NaN.
 pub(super) fn log(e: &mut Emitter<'_>, x: Value) -> Value {
+    let y = log_of_normal(e, x);
+    let number = e.b.ins().fcmp(FloatCC::Equal, x, x);
+    e.b.ins().select(number, y, x)
+}
+
+/// `ln(x)` of a positive normal `x`, a scalar or a vector.
+fn log_of_normal(e: &mut Emitter<'_>, x: Value) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let integers = if ty == F32X4 { I32X4 } else { I32 };
     // x = 2^n m with m in [sqrt(1/2), sqrt 2).
-    let bits = e.bitcast(I32, x);
+    let bits = e.bitcast(integers, x);
     let offset = i64::from(std::f32::consts::FRAC_1_SQRT_2.to_bits());
-    let above = e.b.ins().iadd_imm_s(bits, -offset);
+    let offset = e.b.ins().iconst(I32, -offset);
+    let offset = e.splat(integers, offset);
+    let above = e.b.ins().iadd(bits, offset);
     let n = e.b.ins().sshr_imm_u(above, 23);
     let shift = e.b.ins().ishl_imm_u(n, 23);
     let mantissa = e.b.ins().isub(bits, shift);
-    let mantissa = e.bitcast(F32, mantissa);
-    let n = e.b.ins().fcvt_from_sint(F32, n);
-    let one = e.float(F32, 1.0);
+    let mantissa = e.bitcast(ty, mantissa);
+    let n = e.b.ins().fcvt_from_sint(ty, n);
+    let one = e.float(ty, 1.0);
     let r = e.b.ins().fsub(mantissa, one);
     let tail = polynomial(e, &LOG, r);
     let square = e.b.ins().fmul(r, r);
     let cube = e.b.ins().fmul(square, r);
     let mut y = e.b.ins().fmul(tail, cube);
-    let low = e.float(F32, LN2[1]);
+    let low = e.float(ty, LN2[1]);
     y = e.mul_add(n, low, y);
-    let half = e.float(F32, -0.5);
+    let half = e.float(ty, -0.5);
     y = e.mul_add(half, square, y);
     y = e.b.ins().fadd(r, y);
-    let high = e.float(F32, LN2[0]);
-    y = e.mul_add(n, high, y);
-    let number = e.b.ins().fcmp(FloatCC::Equal, x, x);
-    e.b.ins().select(number, y, x)
+    let high = e.float(ty, LN2[0]);
+    e.mul_add(n, high, y)
+}
+
+/// The largest power that is made of roots and products.
+const LARGEST_OF_ROOTS: f64 = 4.0;
+
+/// `x^-power` of `x > 0` and `power >= 0`, a scalar or a vector; NaN stays NaN, and infinity becomes 0, unless the power is 0,
+/// which makes 1 of all. A power that is a multiple of a quarter, up to 4, is made of square roots and products, with a
+/// relative error below 1e-6; any other by `ln` and `exp`, with one below `5e-7 + 2e-7 * power * |ln x|` where `x` is normal.
+pub(super) fn inverse_power(e: &mut Emitter<'_>, x: Value, power: f64) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let one = e.float(ty, 1.0);
+    if power == 0.0 {
+        return one;
+    }
+    if (4.0 * power).fract() == 0.0 && power <= LARGEST_OF_ROOTS {
+        let raised = power_of_roots(e, x, (4.0 * power) as usize);
+        return e.b.ins().fdiv(one, raised);
+    }
+    let log = log_of_normal(e, x);
+    let factor = e.float(ty, power as f32);
+    let exponent = e.b.ins().fmul(log, factor);
+    let magnitude = e.b.ins().fabs(exponent);
+    let negative = e.b.ins().fneg(magnitude);
+    let small = exp(e, negative);
+    let large = e.b.ins().fdiv(one, small);
+    let zero = e.float(ty, 0.0);
+    let shrinks = e.b.ins().fcmp(FloatCC::GreaterThan, exponent, zero);
+    let result = e.choose(shrinks, small, large);
+    let infinity = e.float(ty, f32::INFINITY);
+    let finite = e.b.ins().fcmp(FloatCC::LessThan, x, infinity);
+    let otherwise = e.b.ins().fdiv(one, x);
+    e.choose(finite, result, otherwise)
+}
+
+/// `x` to a power of so many quarters, at least one.
+fn power_of_roots(e: &mut Emitter<'_>, x: Value, quarters: usize) -> Value {
+    let root = e.b.ins().sqrt(x);
+    let mut factors = vec![x; quarters / 4];
+    if quarters % 4 >= 2 {
+        factors.push(root);
+    }
+    if quarters % 2 == 1 {
+        factors.push(e.b.ins().sqrt(root));
+    }
+    let product = factors.into_iter().reduce(|product, factor| e.b.ins().fmul(product, factor));
+    product.expect("there are quarters")
 }

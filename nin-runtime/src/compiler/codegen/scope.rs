@@ -11,13 +11,15 @@ use nin_dsl::shape::{Shape, Window};
 use super::affine::AffineRows;
 use super::context;
 use super::emitter::Emitter;
+use super::lrn::Lrn;
 use super::pixels::Pixels;
 use super::pool::{Pool, Reduce};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::kernel::PassKind;
 use crate::compiler::plan::{
-    Affine, BufferKey, ConvPlan, Extent, NormPlan, Pass, Plan, Product, Reach, Row, Spectrum,
+    Affine, BufferKey, ChannelRows, ConvPlan, Extent, NormPlan, Pass, Plan, Product, Reach, Row,
+    Spectrum,
 };
 
 /// Everything a block's stages refer to.
@@ -80,12 +82,22 @@ impl Scope<'_> {
             | Op::GlobalAvgPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax
             | Op::Add
             | Op::Concat
             | Op::Mul) => unreachable!("{other:?} is no pool (a bug in nin)"),
         };
         Pool { reduce, window, input: self.operand_shape(node), output: self.shape(node) }
+    }
+
+    pub(super) fn lrn(&self, e: &mut Emitter<'_>, node: NodeId) -> Lrn {
+        let Op::Lrn { size, alpha, beta, k } = self.graph.node(node).op else {
+            unreachable!("{node} does not normalise across channels (a bug in nin)")
+        };
+        let rows = ChannelRows::of(self.graph, node).expect("it has rows (a bug in nin)");
+        let (scratch, pixels) = (self.scratch(e), self.shape(node).pixels());
+        Lrn { rows, scratch, pixels, size, alpha, beta, k }
     }
 
     /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
@@ -154,7 +166,7 @@ impl Scope<'_> {
         e.bytes(memory, buffer.offset)
     }
 
-    /// Scratch of transforms, this thread's own.
+    /// Scratch of transforms and of normalisations across channels, this thread's own.
     pub(super) fn scratch(&self, e: &mut Emitter<'_>) -> Value {
         let buffer = self.pass.room(BufferKey::Scratch);
         e.bytes(self.arena, buffer.offset)

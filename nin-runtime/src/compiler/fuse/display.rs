@@ -26,6 +26,7 @@ impl Stage {
             | Op::GlobalMaxPool
             | Op::Dropout { .. }
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax
             | Op::Add
             | Op::Concat

@@ -55,6 +55,7 @@ pub(super) fn stages(
                     | Op::GlobalMaxPool
                     | Op::Dropout { .. }
                     | Op::BatchNorm { .. }
+                    | Op::Lrn { .. }
                     | Op::Softmax
                     | Op::Add
                     | Op::Concat
@@ -134,6 +135,7 @@ fn masks_its_result(op: Op) -> bool {
         | Op::GlobalAvgPool
         | Op::GlobalMaxPool
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Add
         | Op::Concat
         | Op::Mul => true,
@@ -175,6 +177,7 @@ fn rectifies(op: Op) -> bool {
         | Op::GlobalAvgPool
         | Op::GlobalMaxPool
         | Op::Dropout { .. }
+        | Op::Lrn { .. }
         | Op::Softmax
         | Op::Concat
         | Op::Mul => false,

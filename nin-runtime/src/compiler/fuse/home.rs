@@ -48,7 +48,11 @@ pub(super) fn homes(checked: &Checked<'_>, mode: PassMode) -> Vec<(usize, Domain
             Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::GlobalMaxPool => {
                 (!matches!(open, Open::Closed), Open::Closed)
             }
-            Op::Relu | Op::Activation(_) | Op::PRelu { .. } | Op::Dropout { .. } => (true, open),
+            Op::Relu
+            | Op::Activation(_)
+            | Op::PRelu { .. }
+            | Op::Dropout { .. }
+            | Op::Lrn { .. } => (true, open),
             // It waits for all images.
             Op::BatchNorm { .. } if mode == PassMode::Training => (false, Open::Start),
             Op::BatchNorm { .. } => (true, open),
@@ -92,7 +96,8 @@ fn domain_of(graph: &Graph, id: NodeId, before: Domain) -> Domain {
         | Op::Activation(_)
         | Op::PRelu { .. }
         | Op::Dropout { .. }
-        | Op::BatchNorm { .. } => before,
+        | Op::BatchNorm { .. }
+        | Op::Lrn { .. } => before,
         Op::Softmax => Domain::Chunk,
         Op::Conv { .. } => match graph.node(id).shape {
             Shape::Map { .. } => Domain::Image,

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use nin_dsl::graph::{Graph, NodeId};
 
 use super::{
-    ConvPlan, Images, LINE, Places, PlannedBlock, Product, Reach, Run, Spectrum, SpectrumLayout,
-    Step,
+    ChannelRows, ConvPlan, Images, LINE, Places, PlannedBlock, Product, Reach, Run, Spectrum,
+    SpectrumLayout, Step,
 };
 use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
@@ -22,7 +22,7 @@ pub enum BufferKey {
     Grad(NodeId),
     /// A tensor of a convolution in Winograd's domain.
     Spectrum(NodeId, Spectrum),
-    /// Scratch of its transforms.
+    /// Scratch of transforms, and of normalisations across channels.
     Scratch,
 }
 
@@ -51,8 +51,11 @@ pub enum Holds {
     },
     /// A spectrum; of a band, it is each thread's own.
     Spectrum(SpectrumLayout),
-    /// What the transforms of a thread work in.
-    Scratch,
+    /// What the transforms and normalisations across channels of a thread work in.
+    Scratch {
+        /// As much as the largest of them asks for.
+        bytes: usize,
+    },
 }
 
 /// A tensor's place: in a thread's arena, or in the store that all threads share if it outlives a phase.
@@ -99,7 +102,9 @@ impl Buffer {
     pub fn map(&self) -> (usize, Extent) {
         match self.holds {
             Holds::Map { image, extent } => (image, extent),
-            Holds::Spectrum(_) | Holds::Scratch => unreachable!("{self} is no map (a bug in nin)"),
+            Holds::Spectrum(_) | Holds::Scratch { .. } => {
+                unreachable!("{self} is no map (a bug in nin)")
+            }
         }
     }
 
@@ -238,7 +243,7 @@ pub(super) fn lay_out(
                 }
             }
             Holds::Spectrum(layout) => layout.bytes(),
-            Holds::Scratch => Transform::SCRATCH * Elem::F32.bytes(),
+            Holds::Scratch { bytes } => *bytes,
         };
         buffer.bytes = (kept + Tile::OVERREAD).next_multiple_of(LINE);
     }
@@ -299,6 +304,11 @@ fn tensors(
                 Run::Chunk(step) => step..step + 1,
             };
             for step in &planned.steps[steps] {
+                if let Step::Whole(number) = step
+                    && let Some(rows) = ChannelRows::of(graph, planned.block.stages[*number].node)
+                {
+                    found.scratch(rows.floats());
+                }
                 for touch in touched_by(places, convs, planned, step) {
                     match touch {
                         Touch::Map(key, extent) => found.map(key, extent, (index, run)),
@@ -361,7 +371,18 @@ impl Found<'_> {
         let sums = spectrum == Spectrum::Result(Product::KernelGrad);
         let live = if sums { 0..=self.end } else { block..=block };
         self.fixed(BufferKey::Spectrum(node, spectrum), holds, live);
-        self.fixed(BufferKey::Scratch, Holds::Scratch, 0..=self.end);
+        self.scratch(Transform::SCRATCH);
+    }
+
+    /// So many floats of scratch are asked for.
+    fn scratch(&mut self, floats: usize) {
+        let asked = floats * Elem::F32.bytes();
+        self.fixed(BufferKey::Scratch, Holds::Scratch { bytes: asked }, 0..=self.end);
+        for buffer in &mut self.buffers {
+            if let Holds::Scratch { bytes } = &mut buffer.holds {
+                *bytes = asked.max(*bytes);
+            }
+        }
     }
 
     /// A buffer whose size and lifetime are known at once.

@@ -253,7 +253,7 @@ impl fmt::Display for Buffer {
                 Reach::Image => "image".to_owned(),
                 Reach::Chunk => "chunk".to_owned(),
             },
-            (Holds::Scratch, _) => "band".to_owned(),
+            (Holds::Scratch { .. }, _) => "band".to_owned(),
         };
         let (start, end) = (self.live.start(), self.live.end());
         let (offset, floats) = (floats(self.offset), floats(self.bytes));

@@ -36,7 +36,8 @@ pub struct View {
 /// - The rules of ELUs, sigmoids and their like compute with the value itself, so each is the last of its run: what works in
 ///   place elsewhere leaves it as it is and has a value of its own, even at inference, for one layout rule.
 /// - An activation whose rule reads its operand, and a PReLU, is in place in a program for inference alone.
-/// - A batch normalisation's value has a buffer of its own, since its operand is read again.
+/// - A batch normalisation's value has a buffer of its own, since its operand is read again; so has a local response
+///   normalisation's.
 /// - A sum takes the place of an operand that no rule reads.
 ///
 /// A gradient that only one node contributes to becomes its operand's where it lies, whatever becomes of the values; that of a sum
@@ -150,6 +151,7 @@ fn allows_gaps(graph: &Graph, readers: &Readers, id: NodeId) -> bool {
         | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Softmax
         | Op::Add
         | Op::Concat
@@ -246,7 +248,8 @@ fn grads(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
     for id in graph.ids() {
         let node = graph.node(id);
         let only = |input: &&NodeId| readers.only(**input) == Some(id);
-        let inherits = is_elementwise(node.op) || matches!(node.op, Op::BatchNorm { .. } | Op::Add);
+        let inherits = is_elementwise(node.op)
+            || matches!(node.op, Op::BatchNorm { .. } | Op::Lrn { .. } | Op::Add);
         let heir = node.inputs.iter().rev().find(only).filter(|_| inherits);
         homes.insert(id, heir.map_or(id, |input| homes[input]));
     }

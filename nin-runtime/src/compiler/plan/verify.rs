@@ -301,6 +301,7 @@ impl Walk<'_> {
             | Op::GlobalAvgPool
             | Op::GlobalMaxPool
             | Op::BatchNorm { .. }
+            | Op::Lrn { .. }
             | Op::Softmax
             | Op::Add
             | Op::Mul => false,

@@ -37,7 +37,7 @@ const MODELS: [&str; 12] = [
        maxpool(2) tanh dropout(0.3) gelu conv(9) prelu gap prelu fc(6) hard_sigmoid fc(5) silu relu6 fc(3) softmax >",
     "< input(3, 5, 6) prelu gelu concat < conv(7) relu tanh > < conv(6) relu sigmoid > < scale(2.0) gelu > conv(9) batchnorm silu
        hard_sigmoid avgpool(2) relu hard_swish scale(3.0) relu gap tanh scale(0.3) fc(4) gelu prelu >",
-    "< input(2, 9, 7) conv(19) relu mul < > < gmp fc(19) relu > concat < gmp > < conv(21, stride = 2) gmp elu > fc(4) softmax >",
+    "< input(2, 9, 7) conv(19) relu lrn(alpha = 1.0) mul < lrn(17, alpha = 2.0, beta = 0.6) > < gmp fc(19) relu > concat < gmp > < conv(21, stride = 2) gmp elu > fc(4) softmax >",
 ];
 
 /// Two chunks in the first slices, and none in the last.

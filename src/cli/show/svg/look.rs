@@ -27,6 +27,7 @@ pub(super) enum Look {
     PRelu,
     Scale,
     BatchNorm,
+    Lrn,
 }
 
 impl Look {
@@ -70,6 +71,7 @@ impl Look {
             Look::PRelu => "PReLU",
             Look::Scale => "scale",
             Look::BatchNorm => "batch norm",
+            Look::Lrn => "response norm",
         }
     }
 
@@ -98,6 +100,7 @@ impl Look {
             Look::PRelu => "#b8a24a",
             Look::Scale => "#7f8c8d",
             Look::BatchNorm => "#d98bb0",
+            Look::Lrn => "#5f9a8a",
         }
     }
 }

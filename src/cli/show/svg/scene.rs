@@ -150,6 +150,7 @@ fn push_join(graph: &Graph, at: usize, mut groups: &[Group], parts: &mut Vec<Par
         | Op::GlobalMaxPool
         | Op::Dropout { .. }
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Softmax => panic!("{} has branches (a bug in nin)", layer.name),
     };
     let (shape, name, note) = (layer.output, layer.name.clone(), told(layer));
@@ -264,6 +265,7 @@ fn makes_volume(op: Op) -> bool {
         | Op::Activation(_)
         | Op::PRelu { .. }
         | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
         | Op::Dropout { .. }
         | Op::Add
         | Op::Concat
@@ -319,6 +321,7 @@ fn push_node(graph: &Graph, layer: &Layer, id: NodeId, name: &str, parts: &mut V
         Op::Activation(of) => push_band(Look::of(of), called(of), note, parts),
         Op::PRelu { .. } => push_band(Look::PRelu, "prelu".to_owned(), note, parts),
         Op::BatchNorm { .. } => push_band(Look::BatchNorm, "batchnorm".to_owned(), note, parts),
+        Op::Lrn { size, .. } => push_band(Look::Lrn, format!("lrn {size}"), note, parts),
         Op::Dropout { p, .. } => {
             parts.push(Part::Mark(Mark { text: format!("dropout {p}"), note }));
         }

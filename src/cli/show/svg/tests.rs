@@ -45,7 +45,7 @@ fn models() -> Vec<Model> {
         include_str!("../../../../models/densenet-cifar.nin").to_owned(),
         include_str!("../../../../models/inception-nin.nin").to_owned(),
         "< input(8, 9, 9) mul < > < gap fc(2) relu fc(8) > add < > < > gap >".to_owned(),
-        "< input(8, 9, 9) mul < > < gmp fc(8) > conv(9) relu gmp relu >".to_owned(),
+        "< input(8, 9, 9) mul < > < gmp fc(8) > conv(9) relu lrn gmp relu >".to_owned(),
         format!("< input(3, 9, 9) {} relu {} >", "add < conv(3) > < ".repeat(20), "> ".repeat(20)),
         format!("< input(3, 99, 99) concat < > < {} > < > fc(9) >", "conv(30) relu ".repeat(30)),
         "< input(1, 1, 1) >".to_owned(),
