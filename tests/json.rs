@@ -62,7 +62,7 @@ fn diagnostics() -> Value {
 }
 
 /// Every argument that a layer can have.
-const ARGUMENTS: [&str; 23] = [
+const ARGUMENTS: [&str; 24] = [
     "c",
     "h",
     "w",
@@ -82,6 +82,7 @@ const ARGUMENTS: [&str; 23] = [
     "by",
     "eps",
     "momentum",
+    "ghost",
     "n",
     "size",
     "beta",

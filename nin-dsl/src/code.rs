@@ -152,8 +152,9 @@ differs only in a number can take that number as a parameter.
 N030 OutOfRange Error "a value out of range" "
 Channels, kernels, strides and repetitions are at least 1, a dropout's probability is at least 0 and below 1, `bias` is 0 or 1, a
 pool's padding is at most half its kernel (so that every window holds a real pixel), a `leaky_relu`'s slope, an
-`elu`'s alpha and an `lrn`'s alpha and beta are not negative, an `lrn`'s size is odd and its k positive, and nothing exceeds
-2^28, of either sign.
+`elu`'s alpha and an `lrn`'s alpha and beta are not negative, an `lrn`'s size is odd and its k positive, a
+`batchnorm`'s groups have no images (then the whole batch is one) or at least 2, and nothing exceeds 2^28,
+of either sign.
 "
 N031 WrongKind Error "a value of the wrong kind" "
 Some arguments are whole numbers, some real, some one of a few words (`round = ceil`, `pad = same`). Sizes of windows are one

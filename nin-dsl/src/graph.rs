@@ -119,13 +119,16 @@ pub enum Op {
         index: u32,
     },
     /// `scale (x - mean) / sqrt(variance + eps) + shift`, channel by channel. Training takes mean and (biased) variance of
-    /// the whole batch and moves the running ones towards them, unless a channel has one number in it, which has no variance;
-    /// inference takes the running ones.
+    /// the whole batch, or of groups of its images, and moves the running ones towards them, those of one group after the
+    /// other's, unless a channel has one number there, which has no variance; inference takes the running ones.
     BatchNorm {
         /// Keeps the divisor away from zero: at least [`crate::limits::LEAST_EPS`].
         eps: f64,
         /// How far a step moves the running statistics: `running = (1 - momentum) running + momentum batch`.
         momentum: f64,
+        /// Images of a group, counted from the start of the batch, at least 2; 0 if the whole batch is one. A last group of
+        /// fewer than half as many joins the one before it.
+        ghost: usize,
         /// What they read.
         weights: BatchNormWeights,
     },

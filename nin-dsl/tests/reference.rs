@@ -49,6 +49,7 @@ fn values(kind: Kind) -> &'static str {
         Kind::Real => "any number",
         Kind::NonNegative => "at least 0",
         Kind::Eps => "from 1e-12 to 1",
+        Kind::Group => "0, or whole, at least 2",
         Kind::Odd => "whole, odd",
         Kind::Start => "at least 1e-12",
         Kind::Share => "from 0 to 1",

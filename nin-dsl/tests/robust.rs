@@ -237,6 +237,7 @@ fn soup() -> impl Strategy<Value = String> {
         "gap",
         "gmp",
         "lrn(3)",
+        "batchnorm(ghost = 4)",
         "fc",
         "softmax",
         "ceil",

@@ -15,7 +15,7 @@ mod pool;
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array4, ArrayD, ArrayView1, ArrayView4, Axis, Ix2, IxDyn, NdFloat, arr0};
+use ndarray::{Array1, Array4, ArrayD, ArrayView1, ArrayView4, Axis, Ix2, IxDyn, NdFloat, arr0, s};
 use nin_dsl::graph::{BatchNormWeights, Graph, NodeId, Op, WeightId};
 use nin_dsl::shape::{Count, Shape, Window};
 
@@ -25,8 +25,8 @@ use crate::compiler::autodiff::{self, Tensor, TrainNode, TrainOp};
 use crate::compiler::dropout;
 use crate::weights::Weights;
 
-/// The tensors of a run: `[N, C, H, W]` of a map, `[N, n]` of a vector, a weight's own dimensions, `[2, C]` of statistics,
-/// `[]` of the loss.
+/// The tensors of a run: `[N, C, H, W]` of a map, `[N, n]` of a vector, a weight's own dimensions, `[2, C]` of
+/// statistics, or as many rows for each group, `[]` of the loss.
 pub type Values<T> = BTreeMap<Tensor, ArrayD<T>>;
 
 /// What a run is given.
@@ -145,22 +145,27 @@ pub fn loss_and_gradients_through<T: NdFloat>(
 /// If the values are not those of a training step of this graph.
 pub fn track<T: NdFloat>(graph: &Graph, weights: &mut [ArrayD<T>], values: &Values<T>) {
     for id in graph.ids() {
-        let Op::BatchNorm { momentum, weights: BatchNormWeights { mean, variance, .. }, .. } =
-            graph.node(id).op
+        let Op::BatchNorm {
+            momentum, ghost, weights: BatchNormWeights { mean, variance, .. }, ..
+        } = graph.node(id).op
         else {
             continue;
         };
         let batch = &values[&Tensor::Statistics(id)];
-        let operand = graph.operand(id);
-        let numbers = values[&Tensor::Value(operand)].len() / graph.node(id).shape.channels();
-        if numbers == 1 {
-            continue;
-        }
-        let unbiased = count::<T>(numbers) / count(numbers - 1);
-        for (row, (weight, factor)) in [(mean, T::one()), (variance, unbiased)].iter().enumerate() {
-            let running = weights[weight.index()].iter_mut();
-            for (running, &batch) in running.zip(batch.index_axis(Axis(0), row)) {
-                *running = *running + number::<T>(momentum) * (batch * *factor - *running);
+        let images = values[&Tensor::Value(graph.operand(id))].len_of(Axis(0));
+        for (group, members) in norm::groups(images, ghost).into_iter().enumerate() {
+            let numbers = members.len() * graph.node(id).shape.pixels();
+            if numbers == 1 {
+                continue;
+            }
+            let unbiased = count::<T>(numbers) / count(numbers - 1);
+            for (row, (weight, factor)) in
+                [(mean, T::one()), (variance, unbiased)].iter().enumerate()
+            {
+                let running = weights[weight.index()].iter_mut();
+                for (running, &batch) in running.zip(batch.index_axis(Axis(0), 2 * group + row)) {
+                    *running = *running + number::<T>(momentum) * (batch * *factor - *running);
+                }
             }
         }
     }
@@ -231,7 +236,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
                     self.input_grad((id, input), read(0), &node.reads[1..]),
                 )
             }
-            TrainOp::Statistics(_) => norm::statistics(read(0)).into_dyn(),
+            TrainOp::Statistics(id) => norm::statistics(read(0), self.ghost(id)).into_dyn(),
             TrainOp::KernelGrad(id) => {
                 let Op::Conv { window, groups, weight, .. } = self.graph.node(id).op else {
                     panic!("{id} has no kernel (a bug in nin)");
@@ -339,18 +344,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             }
             Op::GlobalMaxPool => pool::max_grad(Window::whole(pixels), saved(), grad),
             Op::Dropout { p, index } => self.drop_elements(p, index, grad),
-            Op::BatchNorm { eps, weights, .. } => {
-                let statistics = tensors[1];
-                let normalised = self.normalised(id, saved(), statistics);
-                let variance = self.values[&statistics].index_axis(Axis(0), 1);
-                let variance = variance.into_dimensionality().expect("a row of statistics");
-                let sums = [weights.scale, weights.shift].map(|id| {
-                    let sum = self.values[&Tensor::WeightGrad(id)].view();
-                    sum.into_dimensionality().expect("a number a channel")
-                });
-                let scale = self.row(weights.scale);
-                norm::input_grad((eps, variance), scale, sums, normalised.view(), grad)
-            }
+            Op::BatchNorm { .. } => self.norm_grad(id, saved(), grad, tensors[1]),
             Op::Lrn { size, alpha, beta, k } => {
                 lrn::Lrn { size, constants: [alpha, beta, k].map(number) }.input_grad(saved(), grad)
             }
@@ -365,6 +359,48 @@ impl<T: NdFloat> Run<'_, '_, T> {
         }
     }
 
+    /// What a batch normalisation contributes to the gradient of its operand, group by group. Sums over the whole batch are the
+    /// gradients of scale and shift.
+    fn norm_grad(
+        &self,
+        id: NodeId,
+        x: ArrayView4<'_, T>,
+        grad: ArrayView4<'_, T>,
+        statistics: Tensor,
+    ) -> Array4<T> {
+        let Op::BatchNorm { eps, ghost, weights, .. } = self.graph.node(id).op else {
+            panic!("{id} does not normalise (a bug in nin)");
+        };
+        let normalised = self.normalised(id, x, statistics);
+        let mut result = Array4::zeros(x.dim());
+        for (number, group) in norm::groups(x.dim().0, ghost).into_iter().enumerate() {
+            let variance = self.values[&statistics].index_axis(Axis(0), 2 * number + 1);
+            let variance = variance.into_dimensionality().expect("a row of statistics");
+            let normalised = normalised.slice(s![group.clone(), .., .., ..]);
+            let grad = grad.slice(s![group.clone(), .., .., ..]);
+            let sums = match ghost {
+                0 => [weights.scale, weights.shift].map(|id| {
+                    let sum = self.values[&Tensor::WeightGrad(id)].clone();
+                    sum.into_dimensionality().expect("a number a channel")
+                }),
+                _ => norm::sums(normalised, grad),
+            };
+            let sums = [sums[0].view(), sums[1].view()];
+            let scale = self.row(weights.scale);
+            let of_group = norm::input_grad((eps, variance), scale, sums, normalised, grad);
+            result.slice_mut(s![group, .., .., ..]).assign(&of_group);
+        }
+        result
+    }
+
+    /// Images of a group whose statistics a batch normalisation takes; 0 if the whole batch is one.
+    fn ghost(&self, id: NodeId) -> usize {
+        let Op::BatchNorm { ghost, .. } = self.graph.node(id).op else {
+            panic!("{id} does not normalise (a bug in nin)");
+        };
+        ghost
+    }
+
     /// A convolution's kernel, `[out, in, kh, kw]`; an `fc`'s too.
     fn kernel(&self, id: NodeId) -> ArrayView4<'_, T> {
         let Op::Conv { window, weight, .. } = self.graph.node(id).op else {
@@ -377,14 +413,20 @@ impl<T: NdFloat> Run<'_, '_, T> {
         kernel.into_shape_with_order(dims).expect("a kernel has its elements, in standard layout")
     }
 
-    /// A batch normalisation's operand, normalised by a batch's statistics.
+    /// A batch normalisation's operand, normalised by the statistics of a batch or of its groups.
     fn normalised(&self, id: NodeId, x: ArrayView4<'_, T>, statistics: Tensor) -> Array4<T> {
-        let Op::BatchNorm { eps, .. } = self.graph.node(id).op else {
+        let Op::BatchNorm { eps, ghost, .. } = self.graph.node(id).op else {
             panic!("{id} does not normalise (a bug in nin)");
         };
         let statistics = self.values[&statistics].view();
-        let statistics = statistics.into_dimensionality::<Ix2>().expect("[2, C]");
-        norm::normalised(eps, statistics, x)
+        let statistics = statistics.into_dimensionality::<Ix2>().expect("rows of channels");
+        let mut normalised = Array4::zeros(x.dim());
+        for (number, group) in norm::groups(x.dim().0, ghost).into_iter().enumerate() {
+            let rows = statistics.slice(s![2 * number..2 * number + 2, ..]);
+            let of_group = norm::normalised(eps, rows, x.slice(s![group.clone(), .., .., ..]));
+            normalised.slice_mut(s![group, .., .., ..]).assign(&of_group);
+        }
+        normalised
     }
 
     /// A weight of one dimension.

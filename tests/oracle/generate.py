@@ -54,6 +54,8 @@ class Generator:
         self.rng.shuffle(self.names)
         # Half of the models do without some: whole numbers do not pass them unrounded.
         self.anywhere = ANYWHERE if self.rng.random() < 0.5 else EXACT
+        # Most models have groups of one size, if they have any.
+        self.ghost = self.rng.choice([0, 2, 3, 4])
         self.joins = self.rng.choice([0.0, 0.15, 0.3, 0.5])
 
     def model(self) -> Model:
@@ -307,6 +309,7 @@ class Generator:
                 args = {
                     "eps": express(rng, rng.choice([1e-5, 1e-3, 0.1, 1.0]), scope),
                     "momentum": express(rng, rng.choice([0.1, 0.01, 0.9, 0.0, 1.0]), scope),
+                    "ghost": whole(rng.choice([0, self.ghost, self.ghost, rng.choice([2, 3, 5, 8])])),
                 }
             case "fc":
                 args = {"n": whole(self._channels()), "bias": whole(rng.randint(0, 1))}

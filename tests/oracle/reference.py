@@ -205,7 +205,10 @@ def forward(
                 x = rounded(x * args["by"])
             case "batchnorm":
                 normalised[name] = x.detach()
-                x = rounded(_batchnorm(x, weights, name, args["eps"], training, rounded if shake else None))
+                parts = groups(len(x), args["ghost"]) if training else [slice(None)]
+                step = rounded if shake else None
+                x = torch.cat([_batchnorm(x[part], weights, name, args["eps"], training, step) for part in parts])
+                x = rounded(x)
             case "lrn":
                 x = rounded(F.local_response_norm(x, args["size"], args["alpha"], args["beta"], args["k"]))
             case "gap":
@@ -283,6 +286,16 @@ def _scaling(operands: list[torch.Tensor]) -> list[torch.Tensor]:
     return [x if x.dim() == 4 else x[:, :, None, None] for x in operands]
 
 
+def groups(images: int, ghost: int) -> list[slice]:
+    """The images of each group, of so many; a last group of fewer than half as many joins the one before it."""
+    if ghost == 0:
+        return [slice(0, images)]
+    starts = [*range(0, images, ghost)]
+    if len(starts) > 1 and 2 * (images - starts[-1]) < ghost:
+        starts.pop()
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], images], strict=True)]
+
+
 def _batchnorm(
     x: torch.Tensor,
     weights: Tensors,
@@ -312,9 +325,13 @@ def update_statistics(layers: list[Layer], names: list[str], weights: Tensors, r
     """What a training step leaves in the running statistics."""
     for layer, name in zip(layers, names, strict=True):
         if layer.kind == "batchnorm":
-            x = run.normalised[name].transpose(0, 1).flatten(1)
-            for part, batch in (("running_mean", x.mean(1)), ("running_var", x.var(1))):
-                weights[f"{name}.{part}"].lerp_(batch, layer.args["momentum"])
+            whole = run.normalised[name]
+            for group in groups(len(whole), layer.args["ghost"]):
+                x = whole[group].transpose(0, 1).flatten(1)
+                if x.shape[1] == 1:
+                    continue
+                for part, batch in (("running_mean", x.mean(1)), ("running_var", x.var(1))):
+                    weights[f"{name}.{part}"].lerp_(batch, layer.args["momentum"])
 
 
 def trained(weights: Tensors) -> Tensors:

@@ -38,7 +38,7 @@ SIGNATURES: dict[str, list[tuple[str, object]]] = {
     "hard_swish": [],
     "prelu": [],
     "scale": [("by", None)],
-    "batchnorm": [("eps", 1e-5), ("momentum", 0.1)],
+    "batchnorm": [("eps", 1e-5), ("momentum", 0.1), ("ghost", 0)],
     "gap": [],
     "gmp": [],
     "lrn": [("size", 5), ("alpha", 1e-4), ("beta", 0.75), ("k", 1.0)],
@@ -153,6 +153,8 @@ def _resolve(call: Call, scope: Scope, inputs: tuple[int, ...]) -> Layer:
     values = {KEYS.get((call.word, name), name): value for name, value in values.items()}
     if call.word == "conv":
         values["channels"] = [values["channels"]]
+    if values.get("ghost") == 1:
+        raise Illegal("groups of one image")
     if call.word == "lrn" and values["size"] % 2 == 0:
         raise Illegal("a size that is even")
     for name, value in values.items():
@@ -198,6 +200,7 @@ RANGES = {
     "k": (1e-12, 1 << 28),
     "eps": (1e-12, 1),
     "momentum": (0, 1),
+    "ghost": (0, 1 << 28),
 }
 """Least and most of the arguments that do not begin at 1."""
 REALS = ("p", "slope", "alpha", "by", "eps", "momentum", "beta", "k")

@@ -67,6 +67,9 @@ class Start:
 def trainable(layers: list[Layer], facts: list[Facts]) -> bool:
     """Whether the model is a classifier whose training steps leave nothing to chance."""
     chance = any(layer.kind == "dropout" and layer.args["p"] > 0 for layer in layers)
+    # The order of the images says which are in a group together.
+    ghosts = [layer.args["ghost"] for layer in layers if layer.kind == "batchnorm"]
+    chance |= any(len(reference.groups(IMAGES, ghost)) > 1 for ghost in ghosts)
     return len(facts[-1].output) == 1 and not chance and any(layer.weights for layer in facts)
 
 

@@ -318,11 +318,16 @@ impl Builder {
         self.push(Op::Dropout { p, index }, shape, [1, 1], 1);
     }
 
-    /// Batch normalisation of each channel; `eps` is above 0, and `momentum` from 0 to 1.
+    /// Batch normalisation of each channel; `eps` is above 0, and `momentum` from 0 to 1. Groups have `ghost` images, at least 2,
+    /// or with 0 all.
     ///
     /// # Errors
     /// If the weights are too many.
-    pub fn batch_norm(&mut self, eps: f64, momentum: f64) -> Result<(), BuildError> {
+    pub fn batch_norm(
+        &mut self,
+        [eps, momentum]: [f64; 2],
+        ghost: usize,
+    ) -> Result<(), BuildError> {
         let shape = self.shape();
         let channels = shape.channels();
         self.add_params(2 * channels as u128)?;
@@ -335,7 +340,7 @@ impl Builder {
             mean: weight("running_mean", Role::RunningMean),
             variance: weight("running_var", Role::RunningVariance),
         };
-        self.push(Op::BatchNorm { eps, momentum, weights }, shape, [1, 1], 1);
+        self.push(Op::BatchNorm { eps, momentum, ghost, weights }, shape, [1, 1], 1);
         Ok(())
     }
 

@@ -58,8 +58,9 @@ impl Graph {
             Op::GlobalAvgPool => format!("gap({operand})"),
             Op::GlobalMaxPool => format!("gmp({operand})"),
             Op::Dropout { p, index } => format!("dropout({operand}) p {p} mask {index}"),
-            Op::BatchNorm { eps, momentum, .. } => {
-                format!("batchnorm({operand}) eps {eps:e} momentum {momentum}")
+            Op::BatchNorm { eps, momentum, ghost, .. } => {
+                let ghost = if ghost > 0 { format!(" ghost {ghost}") } else { String::new() };
+                format!("batchnorm({operand}) eps {eps:e} momentum {momentum}{ghost}")
             }
             Op::Lrn { size, alpha, beta, k } => {
                 format!("lrn({operand}) size {size} alpha {alpha} beta {beta} k {k}")

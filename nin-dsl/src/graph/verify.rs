@@ -68,9 +68,10 @@ impl Graph {
                     dropouts += 1;
                     Some(input)
                 }
-                (Op::BatchNorm { eps, momentum, weights }, Some(input)) => {
+                (Op::BatchNorm { eps, momentum, ghost, weights }, Some(input)) => {
                     assert!(eps >= limits::LEAST_EPS && eps.is_finite(), "{id}: eps {eps}");
                     assert!((0.0..=1.0).contains(&momentum), "{id}: momentum {momentum}");
+                    assert!(ghost != 1, "{id}: groups of {ghost}");
                     for weight in weights.all() {
                         read[weight.index()] += 1;
                         assert_eq!(self.weight(weight).dims, [input.channels()], "{id}: channels");

@@ -350,6 +350,14 @@ impl Judge<'_, '_> {
                 let range = format!("at least {:e} and at most 1", limits::LEAST_EPS);
                 self.real(expr, |x| (limits::LEAST_EPS..=1.0).contains(&x), &range)
             }
+            Kind::Group => {
+                let n = self.whole(expr, 0)?;
+                if n == 1 {
+                    let range = "0, for the whole batch, or at least 2";
+                    return self.out_of_range(expr.span, Number::Whole(n), range);
+                }
+                Some(whole_arg(n))
+            }
             Kind::Odd => {
                 let n = self.whole(expr, 1)?;
                 if n % 2 == 0 {

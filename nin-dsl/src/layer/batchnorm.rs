@@ -1,5 +1,5 @@
-//! `batchnorm(eps = 1e-5, momentum = 0.1)`: each channel to mean 0 and variance 1 over the batch, then scaled and shifted
-//! (Ioffe & Szegedy, 2015).
+//! `batchnorm(eps = 1e-5, momentum = 0.1, ghost = 0)`: each channel to mean 0 and variance 1 over the batch, then scaled and
+//! shifted (Ioffe & Szegedy, 2015); or over groups of its images (Hoffer, Hubara & Soudry, 2017).
 
 use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
 use crate::graph::{BuildError, Builder};
@@ -7,7 +7,7 @@ use crate::graph::{BuildError, Builder};
 pub(super) const LAYER: Layer = Layer {
     word: "batchnorm",
     summary: "Each channel to mean 0 and variance 1, then times a trained scale plus a trained shift: by the statistics of \
-              the whole batch in training, by the running ones at inference.",
+              the whole batch in training, or of each group of images of it, by the running ones at inference.",
     also: &["batchnorm2d", "batchnorm1d", "batchnormalization", "bn"],
     args: &[
         Arg {
@@ -27,6 +27,15 @@ pub(super) const LAYER: Layer = Layer {
             doc: "running = (1 - momentum) * running + momentum * batch, with the unbiased variance; a channel of one number, \
                   which has none, moves nothing",
         },
+        Arg {
+            name: "ghost",
+            key: "ghost",
+            also: &["ghostbatch", "ghostbatchsize", "virtualbatchsize", "group", "groupsize"],
+            kind: Kind::Group,
+            default: Default::Whole(0),
+            doc: "images of a group, counted from the start of the batch; a last group of fewer than half as many joins the one \
+                  before it, and each group moves the running statistics in turn; 0 makes the whole batch one group",
+        },
     ],
     takes: Takes::Any,
     yields: Yields::Same,
@@ -34,5 +43,5 @@ pub(super) const LAYER: Layer = Layer {
 };
 
 fn lower(args: &Args, build: &mut Builder) -> Result<(), BuildError> {
-    build.batch_norm(args.real("eps"), args.real("momentum"))
+    build.batch_norm([args.real("eps"), args.real("momentum")], args.size("ghost"))
 }

@@ -199,6 +199,8 @@ pub enum Kind {
     Eps,
     /// A real number from 0 to 1.
     Share,
+    /// 0, or a whole number from 2: one alone is no group.
+    Group,
     /// An odd whole number from 1.
     Odd,
     /// What a sum starts from that must be positive: a real number from [`crate::limits::LEAST_EPS`].

@@ -194,6 +194,7 @@ impl Writer {
             Kind::Rounding => self.dice.one(&["floor", "ceil"]).to_owned(),
             Kind::Counting => self.dice.one(&["real", "window"]).to_owned(),
             Kind::Switch => self.dice.one(&["0", "1"]).to_owned(),
+            Kind::Group => self.whole(small + 1, scope),
             Kind::Odd => self.whole(small | 1, scope),
             Kind::Probability
             | Kind::Real

@@ -238,24 +238,6 @@ model Two < input(1, 28, 28) gap >
 }
 }
 
-fn n010_activations() {
-let _ =
-nin! {
-<
-    input(3, 8, 8)
-    swish
-    hardswish
-    Hardtanh
-    logistic
-    selu
-    GELU
-    parametric_relu
-    multiply(2)
-    gap
->
-};
-}
-
 fn n010_block() {
 let _ =
 nin! {
@@ -298,10 +280,16 @@ nin! {
 };
 }
 
-fn n011_activations() {
+fn n010_pools_and_norms() {
 let _ =
 nin! {
-< input(3, 8, 8) relu6(6) relu6(max = 6) prelu(slope = 0.25) scale(factor = 2) gelu(approximate = 1) gap >
+<
+    input(3, 32, 32)
+    conv(16)
+    LocalResponseNorm(5)
+    globalmaxpool
+    AdaptiveMaxPool2d(1)
+>
 };
 }
 
@@ -334,6 +322,19 @@ nin! {
 };
 }
 
+fn n011_pools_and_norms() {
+let _ =
+nin! {
+<
+    input(3, 32, 32)
+    lrn(local_size = 5, bias = 2)
+    lrn(depth = 5)
+    batchnorm(virtual_batch_size = 4, gost = 8)
+    fc(2)
+>
+};
+}
+
 fn n012_twice() {
 let _ =
 nin! {
@@ -353,13 +354,6 @@ fn n013_missing() {
 let _ =
 nin! {
 < input conv(kernel = 3) mlpconv() maxpool(stride = 2) dropout gap fc >
-};
-}
-
-fn n013_scale() {
-let _ =
-nin! {
-< input(3, 8, 8) scale scale() gap >
 };
 }
 
@@ -545,6 +539,23 @@ nin! {
 };
 }
 
+fn n030_pools_and_norms() {
+let _ =
+nin! {
+<
+    input(3, 32, 32)
+    lrn(4)
+    lrn(size = 0)
+    lrn(alpha = -1e-4)
+    lrn(beta = -0.75)
+    lrn(k = 0)
+    batchnorm(ghost = 1)
+    batchnorm(1e-3, 0.1, -4)
+    gap
+>
+};
+}
+
 fn n030_ranges() {
 let _ =
 nin! {
@@ -572,13 +583,6 @@ model Net(depth = 2) <
     gap
 >
 }
-}
-
-fn n030_scale() {
-let _ =
-nin! {
-< input(3, 8, 8) scale(1e9) scale(by = -268435457) scale(1e308 * 10.0) gap >
-};
 }
 
 fn n031_block() {
@@ -759,6 +763,19 @@ nin! {
     add < gap > < fc(3) >
     maxpool(2)
     concat < maxpool(2) > < relu >
+>
+};
+}
+
+fn n045_pools_and_norms() {
+let _ =
+nin! {
+<
+    input(3, 32, 32)
+    conv(16)
+    gap
+    gmp
+    lrn
 >
 };
 }

@@ -21,7 +21,8 @@ pub enum Tensor {
     Grad(NodeId),
     /// The gradient of the loss with respect to a weight, in the weight's dimensions.
     WeightGrad(WeightId),
-    /// Mean and biased variance of a batch normalisation's operand over the whole batch, `[2, channels]`.
+    /// Mean and biased variance of a batch normalisation's operand over the whole batch, `[2, channels]`, or as many rows for
+    /// each group of images.
     Statistics(NodeId),
     /// The class of each image, `[N]`.
     Labels,

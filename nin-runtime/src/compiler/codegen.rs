@@ -16,6 +16,7 @@ mod emitter;
 pub(crate) mod front;
 mod functions;
 mod grad;
+mod group;
 mod intrinsic;
 mod join;
 mod layout;

@@ -12,7 +12,8 @@
 //!   reader of the one before it. Its backward block holds the gradients of the same nodes.
 //!
 //! A batch normalisation reads sums over the whole batch, in both directions. A step that reads one ends a *phase*: all
-//! slices of the batch come to this point, their sums are gathered, and the next phase begins.
+//! slices of the batch come to this point, their sums are gathered, and the next phase begins. If all batch normalisations read
+//! sums over groups of images of one size, a chunk is a group, and a step that reads such sums only ends a *block*.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod display;
@@ -21,7 +22,7 @@ mod home;
 
 use std::collections::BTreeSet;
 
-use nin_dsl::graph::{Graph, NodeId};
+use nin_dsl::graph::{Graph, NodeId, Op};
 
 use crate::compiler::Checked;
 use crate::compiler::autodiff::{Computations, Tensor, TrainNode};
@@ -135,18 +136,34 @@ impl Passes {
     }
 }
 
+/// Images of the groups that every batch normalisation takes statistics of, if there are any and all have one size.
+pub fn common_ghost(graph: &Graph) -> Option<usize> {
+    let sizes = graph.nodes().iter().filter_map(|node| {
+        let Op::BatchNorm { ghost, .. } = node.op else { return None };
+        Some(ghost)
+    });
+    let mut sizes = sizes.collect::<Vec<_>>();
+    sizes.dedup();
+    match *sizes {
+        [ghost] if ghost > 0 => Some(ghost),
+        _ => None,
+    }
+}
+
 /// Fuses the computations of a pass into blocks, in evaluation order.
 fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block> {
     let (graph, readers) = (checked.graph(), checked.readers());
     let stages = epilogue::stages(graph, readers, nodes, mode);
     let homes = homes(checked, mode);
+    let by_chunk = common_ghost(graph).is_some();
     let mut blocks: Vec<(Home, Block)> = Vec::new();
     let mut phase = 0;
-    // Sums over the batch that are complete only when the phase under way ends.
+    // Sums over the batch that are complete only when the phase under way ends; over a chunk, when the block does.
     let mut open: Vec<Tensor> = Vec::new();
     for stage in stages {
-        if stage.reads.iter().any(|tensor| open.contains(tensor)) {
-            phase += 1;
+        let waits = stage.reads.iter().any(|tensor| open.contains(tensor));
+        if waits {
+            phase += usize::from(!by_chunk);
             open.clear();
         }
         if matches!(stage.writes, Tensor::Statistics(_) | Tensor::WeightGrad(_)) {
@@ -154,7 +171,7 @@ fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block
         }
         let home = Home::of(graph, &stage, &homes);
         match blocks.last_mut() {
-            Some((last, block)) if *last == home && block.phase == phase => {
+            Some((last, block)) if *last == home && block.phase == phase && !waits => {
                 block.stages.push(stage);
             }
             _ => blocks.push((home, home.open(graph, &homes, phase, stage))),

@@ -10,6 +10,7 @@ mod algos;
 mod arena;
 mod cut;
 mod display;
+mod groups;
 mod lrn;
 mod norm;
 mod places;
@@ -27,7 +28,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
 use nin_dsl::shape::Shape;
 
 use crate::compiler::autodiff::Tensor;
-use crate::compiler::fuse::{Block, Passes, Stage, StageOp};
+use crate::compiler::fuse::{self, Block, Passes, Stage, StageOp};
 use crate::compiler::geometry::{self, ConvGeometry};
 use crate::compiler::kernel::{Registers, Tile, TileShape};
 use crate::compiler::{Checked, Elem};
@@ -38,9 +39,10 @@ use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent, Holds};
 pub use cut::Run;
 pub(crate) use cut::{product, product_of};
+pub use groups::{Groups, groups};
 pub use lrn::ChannelRows;
 use norm::Norms;
-pub use norm::{Affine, NormPlan, Row};
+pub use norm::{Affine, GroupSum, NormPlan, Row};
 pub use places::{Places, View};
 use prepared::Room;
 pub use prepared::{PreparedForm, PreparedKernel, PreparedSpectrum};
@@ -158,6 +160,8 @@ pub struct PlannedBlock {
     pub block: Block,
     /// Its steps, which cover its stages in order.
     pub steps: Vec<Step>,
+    /// What is gathered before it from the images of a chunk that is a group.
+    pub gathers: Vec<Gather>,
 }
 
 /// A part of a pass that every slice of the batch comes through before any goes on.
@@ -169,7 +173,7 @@ pub struct Phase {
     pub gathers: Vec<Gather>,
 }
 
-/// Sums over the whole batch that the next phase reads.
+/// Sums over the whole batch that the next phase reads, or over a chunk that is a group, which the next block reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gather {
     /// The statistics of a batch normalisation's operand.
@@ -211,6 +215,8 @@ pub struct Plan {
     pub chunk: usize,
     /// Parts of a training batch with a gradient buffer each.
     pub slices: usize,
+    /// The groups that slices follow, if a training step takes statistics of any.
+    pub groups: Option<Groups>,
     /// Where each weight lies in the weights (also in gradients and momentum), in floats. Kernels lie as
     /// `[ky][kx][in][out]`.
     pub weights: Vec<usize>,
@@ -224,7 +230,7 @@ pub struct Plan {
     pub norms: Vec<NormPlan>,
     /// The slopes of PReLUs, in node order.
     pub slopes: Vec<SlopePlan>,
-    /// Size of the statistics of one batch, in floats.
+    /// Size of the statistics of one batch, or of its groups, in floats.
     pub statistics_floats: usize,
     /// Size of the prepared weights, in bytes: forms that runs read, and nothing that those are only made of.
     pub prepared_bytes: usize,
@@ -255,12 +261,20 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
     let training = step.is_some();
     let (weights, end) = lay_out(graph.weights().iter().map(|weight| weight.elements()));
     let weight_floats = (end + Tile::OVERREAD / Elem::F32.bytes()).next_multiple_of(ALIGN);
+    let ghost = fuse::common_ghost(graph);
+    let groups = Groups::of(graph, ghost).filter(|_| training);
     let slices = if training { slices(batch, weight_floats) } else { 1 };
-    let chunk = batch.div_ceil(slices).min(CHUNK);
+    let followed = |groups| batch.div_ceil(groups::slice_images(batch, slices, Some(groups)));
+    let slices = groups.map_or(slices, followed);
+    let chunk = match ghost.filter(|_| training) {
+        Some(ghost) => Groups::most(ghost, batch),
+        None => batch.div_ceil(slices).min(CHUNK),
+    };
     let mut room = Room::default();
     let stages = step.iter().flatten().chain(&forward).flat_map(|block| &block.stages);
     let convs = convs(graph, &stages.collect::<Vec<_>>(), demand, chunk, &mut room);
-    let Norms { norms, moments, statistics } = norm::norms(graph, training, &convs, &mut room);
+    let Norms { norms, moments, statistics } =
+        norm::norms(graph, training.then_some(batch), &convs, &mut room);
     let slopes = slopes::slopes(graph, &mut room);
     let images = Images { chunk, batch, training };
     Plan {
@@ -268,6 +282,7 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         batch,
         chunk,
         slices,
+        groups,
         weights,
         weight_floats,
         slice_floats: weight_floats + moments,
@@ -432,8 +447,12 @@ fn pass(
     let graph = checked.graph();
     let blocks: Vec<PlannedBlock> = blocks
         .into_iter()
-        .map(|block| PlannedBlock { steps: cut::steps(graph, &block, convs), block })
+        .map(|block| {
+            let steps = cut::steps(graph, &block, convs);
+            PlannedBlock { steps, block, gathers: Vec::new() }
+        })
         .collect();
+    let blocks = cut::gathered_by_chunk(graph, blocks);
     let places = Places::of(checked, images.training);
     let Layout { buffers, arena, store } =
         arena::lay_out(graph, &places, &blocks, convs, images, result);
@@ -442,11 +461,6 @@ fn pass(
 }
 
 impl Plan {
-    /// Images of a slice; the last slices of a small call may be empty.
-    pub fn slice_images(&self) -> usize {
-        self.batch.div_ceil(self.slices)
-    }
-
     /// The plan of a batch normalisation.
     pub fn norm(&self, node: NodeId) -> &NormPlan {
         let found = self.norms.iter().find(|norm| norm.node == node);
@@ -457,6 +471,11 @@ impl Plan {
     pub fn slope(&self, node: NodeId) -> &SlopePlan {
         let found = self.slopes.iter().find(|slope| slope.node == node);
         found.expect("every slope is planned (a bug in nin)")
+    }
+
+    /// The plan of a node that normalises by the statistics of groups.
+    pub fn ghost_norm(&self, node: NodeId) -> Option<&NormPlan> {
+        self.norms.iter().find(|norm| norm.node == node && norm.ghost > 0)
     }
 
     /// The batch normalisations that are merged into no convolution, with where their rows lie in the prepared weights.

@@ -337,6 +337,28 @@ fn batch_normalisations() {
     ]);
 }
 
+/// Of groups of images: of one size, which go through the net one after the other, and of several, some of them of the whole
+/// batch. Of seven images a last group is whole, a part, joined to the one before it, alone, or all there is.
+#[test]
+fn ghost_batch_normalisations() {
+    for (seed, text) in [
+        "< input(2, 3, 4) batchnorm(ghost = 2) gap >",
+        "< input(2, 3, 4) conv(3) batchnorm(ghost = 3) relu conv(3) batchnorm(ghost = 3) gap softmax >",
+        "< input(2, 3, 4) conv(3, bias = 0) batchnorm(0.1, ghost = 4) fc(4) batchnorm(ghost = 4) elu fc(3) >",
+        "< input(2, 3, 4) conv(3) batchnorm(ghost = 5) maxpool(2) dropout(0.4) gap batchnorm(ghost = 5) >",
+        "< input(2, 3, 4) conv(3) batchnorm(ghost = 9) relu fc(3) >",
+        "< input(2, 3, 4) conv(3) batchnorm(ghost = 2) conv(3) batchnorm(ghost = 3) relu gap batchnorm fc(3) >",
+        "< input(2, 3, 4) conv(3) batchnorm relu add < conv(3) batchnorm(ghost = 3) > < > relu gap >",
+        "< input(2, 3, 4) conv(3) relu add < conv(3) batchnorm(ghost = 2) > < batchnorm(ghost = 2) > relu gap >",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let checked = check(text, 7, seed as u64, ELEMENTS).unwrap_or_else(|what| panic!("{text}\n{what}"));
+        assert!(checked, "{text}\nno draw is comparable");
+    }
+}
+
 /// Windows of one channel, of some, of more than there are, and so wide that their sums are made of sums; powers of roots and
 /// others.
 #[test]

@@ -70,7 +70,8 @@ enum Layer {
     /// One without arguments.
     Activation(&'static str),
     Scale(i8),
-    BatchNorm(u8),
+    /// Tenths of momentum, and images of a group.
+    BatchNorm(u8, usize),
     Lrn {
         half: usize,
         alpha: u8,
@@ -200,8 +201,13 @@ fn in_shape() -> impl Strategy<Value = Layer> {
         1 => proptest::sample::select(BENT).prop_map(Layer::Activation),
         1 => prop_oneof![-12..=-4i8, 4..=12i8].prop_map(Layer::Scale),
         1 => (0..10u8).prop_map(Layer::Dropout),
-        1 => (0..=10u8).prop_map(Layer::BatchNorm),
+        1 => (0..=10u8, ghost()).prop_map(|(tenths, ghost)| Layer::BatchNorm(tenths, ghost)),
     ]
+}
+
+/// Images of a group. Often the same, so that all of a model's may be.
+fn ghost() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => Just(0usize), 6 => Just(3), 1 => 2..=9usize]
 }
 
 /// The same, each perhaps repeated.
@@ -329,8 +335,11 @@ impl Chain {
             Layer::Activation(word) => self.write(format_args!(" {word}")),
             Layer::Scale(eighths) => self.write(format_args!(" scale({eighths} / 8.0)")),
             Layer::Elu(tenths) => self.write(format_args!(" elu({tenths} / 10.0)")),
-            Layer::BatchNorm(tenths) => {
-                self.write(format_args!(" batchnorm(eps = 1e-3, momentum = {tenths} / 10.0)"));
+            Layer::BatchNorm(tenths, ghost) => {
+                let ghost = if ghost > 0 { format!(", ghost = {ghost}") } else { String::new() };
+                self.write(format_args!(
+                    " batchnorm(eps = 1e-3, momentum = {tenths} / 10.0{ghost})"
+                ));
             }
             Layer::Dropout(tenths) => self.write(format_args!(" dropout(0.{tenths})")),
             // What is drawn for maps stands in branches of vectors too.

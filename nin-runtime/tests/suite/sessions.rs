@@ -16,7 +16,7 @@ use crate::models::graph;
 
 /// Models that between them have every op, blocks of both domains, maps of one band and of several, and odd numbers of
 /// channels.
-const MODELS: [&str; 12] = [
+const MODELS: [&str; 14] = [
     "< input(3, 13, 11) mlpconv(10, 7, kernel = 5) maxpool(3, stride = 2, round = ceil) dropout(0.5)
        mlpconv(9, 12) avgpool(3, stride = 2, round = ceil) dropout(0.3) mlpconv(8, 10) gap softmax >",
     "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
@@ -39,6 +39,9 @@ const MODELS: [&str; 12] = [
     "< input(3, 5, 6) prelu gelu concat < conv(7) relu tanh > < conv(6) relu sigmoid > < scale(2.0) gelu > conv(9) batchnorm silu
        hard_sigmoid avgpool(2) relu hard_swish scale(3.0) relu gap tanh scale(0.3) fc(4) gelu prelu >",
     "< input(2, 9, 7) conv(19) relu lrn(alpha = 1.0) mul < lrn(17, alpha = 2.0, beta = 0.6) > < gmp fc(19) relu > dropout(0.3) concat < gmp > < conv(21, stride = 2) gmp elu > fc(4) softmax >",
+    "< input(3, 9, 10) conv(11) batchnorm(ghost = 8) relu add < conv(11) batchnorm(ghost = 8) > < > relu maxpool(2) dropout(0.4)
+       gap batchnorm(ghost = 8) fc(9) batchnorm(ghost = 8) relu fc(4) softmax >",
+    "< input(2, 7, 5) batchnorm(ghost = 2) conv(9) batchnorm(ghost = 3) relu conv(5) batchnorm gap batchnorm(ghost = 4) fc(3) >",
 ];
 
 const BATCH: usize = 37;

@@ -38,6 +38,17 @@ model Normalised <
     softmax
 >";
 
+/// Statistics of groups of images: one phase, in which a chunk is a group. And of groups of several sizes: phases.
+const GROUPED: &str = "
+model Grouped(ghost = 2) <
+    input(2, 6, 6)
+    conv(4, bias = 0) batchnorm(ghost = 2) relu
+    gap
+    fc(5) batchnorm(ghost = ghost)
+    fc(3)
+    softmax
+>";
+
 /// Convolutions for Winograd's domain: of an image at a time, of a chunk, by bands.
 const TRANSFORMED: &str = "
 model Transformed(width = 32) <
@@ -111,10 +122,13 @@ const REGISTERS: Registers = Registers { lanes: 4, halves: false, panels: &[(2, 
 
 #[test]
 fn plans() {
+    let apart = GROUPED.replace("(ghost = 2) <", "(ghost = 3) <");
     let plans = [
         ("plan-blocks", BLOCKS, true),
         ("plan-averaged", AVERAGED, true),
         ("plan-normalised", NORMALISED, true),
+        ("plan-grouped", GROUPED, true),
+        ("plan-grouped-apart", &apart, true),
         ("plan-transformed", TRANSFORMED, true),
         ("plan-normalised-inference", NORMALISED, false),
         ("plan-joined", JOINED, true),

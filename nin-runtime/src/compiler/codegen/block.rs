@@ -23,7 +23,7 @@ use crate::compiler::activation::Finish;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::{Kernel, PassKind};
-use crate::compiler::plan::{ConvPlan, Plan, PlannedBlock, Product, Run, Step};
+use crate::compiler::plan::{ConvPlan, GroupSum, Plan, PlannedBlock, Product, Run, Step};
 
 /// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKi
     let arguments: [Value; 3] = e.arguments().try_into().expect("a block takes three arguments");
     let [context, first, count] = arguments;
     let scope = Scope::open(e, graph, plan, kind, context, (first, count));
-    let planned @ PlannedBlock { block, steps } = &pass.blocks[index];
+    let planned @ PlannedBlock { block, steps, .. } = &pass.blocks[index];
     match block.domain {
         Domain::Image => {
             let call = |e: &mut Emitter<'_>, step: usize, image: Value| {
@@ -81,7 +81,7 @@ pub(super) fn emit_step(
 ) {
     let arguments: [Value; 5] = e.arguments().try_into().expect("a step takes five arguments");
     let [context, first, image, lo, hi] = arguments;
-    let PlannedBlock { block, steps } = &super::pass(plan, kind).blocks[block];
+    let PlannedBlock { block, steps, .. } = &super::pass(plan, kind).blocks[block];
     let one = e.int(1);
     let scope = Scope::open(e, graph, plan, kind, context, (first, one));
     scope.step(e, &block.stages, &steps[step], Band { image, lo, hi, rows: 1 });
@@ -147,7 +147,7 @@ impl Scope<'_> {
                 Op::BatchNorm { .. } => {
                     let norm = self.plan.norm(stage.node);
                     let tensors = [at(e, stage.reads[0]), at(e, stage.writes)];
-                    let rows = self.affine(e, norm);
+                    let rows = self.affine(e, norm, image);
                     let addend = add.map(|add| at(e, add));
                     norm::normalise(e, norm, rows, (addend, self.finish(then)), tensors);
                 }
@@ -216,17 +216,19 @@ impl Scope<'_> {
             StageOp::Statistics => {
                 let norm = self.plan.norm(stage.node);
                 let x = at(e, stage.reads[0]);
-                let (images, moments) = (self.images_before(e, image), self.moments(e, norm));
+                let (images, moments) = self.moments(e, norm, image);
                 norm::statistics(e, norm, images, x, moments);
             }
             StageOp::ScaleGrad => {
                 let tensors = [at(e, stage.reads[0]), at(e, stage.reads[1])];
-                let sums = self.weight_grad(e, stage.writes);
                 if matches!(self.graph.node(stage.node).op, Op::PRelu { .. }) {
+                    let sums = self.weight_grad(e, stage.writes);
                     return prelu::slope_grad(e, self.plan.slope(stage.node), tensors, sums);
                 }
-                let (norm, statistics) = (self.plan.norm(stage.node), self.statistics(e));
-                norm::scale_grad(e, norm, statistics, tensors, sums);
+                let norm = self.plan.norm(stage.node);
+                let statistics = self.statistics(e, norm, image);
+                let scale = self.norm_grad(e, (norm, image), (GroupSum::Scale, stage.writes));
+                norm::scale_grad(e, norm, statistics, tensors, scale);
             }
             StageOp::KernelGrad => {
                 let conv = self.plan.conv(stage.node);
@@ -237,7 +239,10 @@ impl Scope<'_> {
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
-                let bias = self.weight_grad(e, stage.writes);
+                let bias = match self.plan.ghost_norm(stage.node) {
+                    Some(norm) => self.norm_grad(e, (norm, image), (GroupSum::Shift, stage.writes)),
+                    None => self.weight_grad(e, stage.writes),
+                };
                 let pixels = e.size(shape.pixels());
                 conv::bias_grad(e, shape.channels(), pixels, grad, bias);
             }
@@ -344,6 +349,10 @@ impl Scope<'_> {
                     [input, grad],
                     kernel,
                 );
+            }
+            // Images may be those of several groups.
+            StageOp::BiasGrad if self.plan.ghost_norm(stage.node).is_some() => {
+                self.each_image(e, stage);
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
@@ -455,7 +464,7 @@ impl Scope<'_> {
             }
             Op::BatchNorm { .. } => {
                 let (norm, x) = (self.plan.norm(stage.node), at(e, stage.reads[1]));
-                let statistics = self.statistics(e);
+                let statistics = self.statistics(e, norm, image);
                 // The mask is the operand, which is the ReLU's value.
                 norm::input_grad(e, norm, statistics, x, operands);
             }

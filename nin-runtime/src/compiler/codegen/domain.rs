@@ -126,7 +126,7 @@ impl Scope<'_> {
             }
         };
         let PreparedSpectrum { offset, stride, .. } = kernel.spectrum();
-        let chunk = self.plan.chunk;
+        let (chunk, full_chunk) = (self.plan.chunk, self.plan.full_chunk(self.kind));
         let [operand, result] =
             [Spectrum::Operand(product), Spectrum::Result(product)].map(|spectrum| {
                 let layout = conv.spectrum(spectrum, chunk);
@@ -156,9 +156,9 @@ impl Scope<'_> {
             return multiply(e, zero, rows);
         };
         // Only the last chunk of a batch is not full: its images go through one by one.
-        let full = e.b.ins().icmp_imm_s(IntCC::Equal, images, chunk as i64);
+        let full = e.b.ins().icmp_imm_s(IntCC::Equal, images, full_chunk as i64);
         let zero = e.int(0);
-        e.when(full, |e| multiply(e, zero, chunk * rows));
+        e.when(full, |e| multiply(e, zero, full_chunk * rows));
         let left = e.b.ins().select(full, zero, images);
         if chunk > 1 {
             e.range(zero, left, 1, |e, image| {

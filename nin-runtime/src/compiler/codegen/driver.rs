@@ -11,7 +11,7 @@ use nin_dsl::graph::Graph;
 use super::emitter::Emitter;
 use super::scope::Scope;
 use super::slices::sum_of_slices;
-use super::{context, layout, norm, pool, update};
+use super::{context, group, layout, norm, pool, update};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::kernel::{Entry, Kernel, PassKind};
@@ -32,6 +32,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
             if phase == 0 {
                 let sums = context::load(e, I64, context, offset_of!(Context, gradients));
                 pool::zero(e, sums, plan.slice_floats);
+                group::clear(e, plan, context, (begin, end));
             }
             let blocks = plan.phases()[phase].blocks.clone();
             let zero = e.int(0);
@@ -40,7 +41,14 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
             for conv in &summed {
                 scope.clear_sums(e, conv);
             }
-            chunks(e, plan, (PassKind::Training, blocks), context, (begin, end), |_, _, _| {});
+            match plan.groups.and_then(|groups| groups.chunk) {
+                Some(ghost) => by_group(e, plan, ghost, context, (begin, end)),
+                None => {
+                    let blocks = (PassKind::Training, blocks.clone());
+                    chunks(e, plan, blocks, context, (begin, end), |_, _, _| {});
+                }
+            }
+            group::fold(e, plan, blocks, context, (begin, end));
             for conv in &summed {
                 scope.finish_sums(e, conv);
             }
@@ -66,14 +74,30 @@ fn chunks(
     (begin, end): (Value, Value),
     after: impl FnOnce(&mut Emitter<'_>, Value, Value),
 ) {
-    e.range(begin, end, plan.chunk as i64, |e, first| {
+    let images = plan.full_chunk(pass);
+    e.range(begin, end, images as i64, |e, first| {
         let left = e.b.ins().isub(end, first);
-        let chunk = e.size(plan.chunk);
+        let chunk = e.size(images);
         let count = e.min(left, chunk);
         for index in blocks {
             e.call(&Kernel::Block { pass, index }, &[context, first, count]);
         }
         after(e, first, count);
+    });
+}
+
+/// Carries the images `begin..end` through a training step, group by group: what a block reads of a group's sums is made of them
+/// before it.
+fn by_group(e: &mut Emitter<'_>, plan: &Plan, ghost: usize, context: Value, range: (Value, Value)) {
+    let training = super::pass(plan, PassKind::Training);
+    group::each(e, ghost, range, |e, number, first, count| {
+        for (index, planned) in training.blocks.iter().enumerate() {
+            for &gather in &planned.gathers {
+                group::gather_one(e, plan, context, gather, (number, count));
+            }
+            let block = Kernel::Block { pass: PassKind::Training, index };
+            e.call(&block, &[context, first, count]);
+        }
     });
 }
 

@@ -14,13 +14,13 @@ use nin_dsl::graph::WeightId;
 
 use super::activation;
 use super::affine::AffineRows;
-use super::context;
 use super::emitter::{Emitter, columns};
 use super::grad::GradOperands;
 use super::pixels::Pixels;
 use super::rectify::masked;
-use super::slices::sum_of_slices;
+use super::slices::{slice_bound, sum_of_slices};
 use super::strip::Strip;
+use super::{context, group};
 use crate::compiler::abi::Context;
 use crate::compiler::activation::Finish;
 use crate::compiler::plan::{Affine, Gather, NormPlan, Plan, Row};
@@ -227,7 +227,7 @@ fn row(
 }
 
 /// `1 / sqrt(variance + eps)`.
-fn inverse_deviation(e: &mut Emitter<'_>, ty: Type, variance: Value, eps: f64) -> Value {
+pub(super) fn inverse_deviation(e: &mut Emitter<'_>, ty: Type, variance: Value, eps: f64) -> Value {
     let eps = e.float(ty, eps as f32);
     let sum = e.b.ins().fadd(variance, eps);
     let deviation = e.b.ins().sqrt(sum);
@@ -236,7 +236,7 @@ fn inverse_deviation(e: &mut Emitter<'_>, ty: Type, variance: Value, eps: f64) -
 }
 
 /// Loads a number of each weight for the channels from `i` on.
-fn of_weights<const N: usize>(
+pub(super) fn of_weights<const N: usize>(
     e: &mut Emitter<'_>,
     plan: &Plan,
     (weights, ids): (Value, [WeightId; N]),
@@ -280,6 +280,10 @@ pub(super) fn gather(
     gather: Gather,
     images: Value,
 ) {
+    let (Gather::Statistics(node) | Gather::Gradients(node)) = gather;
+    if plan.ghost_norm(node).is_some() {
+        return group::gather_all(e, plan, context, gather, images);
+    }
     match gather {
         Gather::Statistics(node) => gather_statistics(e, plan, plan.norm(node), context, images),
         Gather::Gradients(node) => gather_gradients(e, plan, plan.norm(node), context, images),
@@ -348,9 +352,18 @@ fn merge_factors(
     images: Value,
 ) -> (Value, Value) {
     let (first, most) = (e.size(slice * plan.slice_images()), e.size(plan.slice_images()));
-    let before = e.min(first, images);
-    let left = e.b.ins().isub(images, before);
-    let own = e.min(left, most);
+    let (before, own) = match plan.groups {
+        None => {
+            let before = e.min(first, images);
+            let left = e.b.ins().isub(images, before);
+            (before, e.min(left, most))
+        }
+        Some(_) => {
+            let end = e.sum(first, most);
+            let [before, end] = [first, end].map(|bound| slice_bound(e, plan, bound, images));
+            (before, e.b.ins().isub(end, before))
+        }
+    };
     let [before, own] = [before, own].map(|images| e.b.ins().fcvt_from_sint(F32, images));
     let all = e.b.ins().fadd(before, own);
     let share = e.b.ins().fdiv(own, all);
@@ -388,32 +401,60 @@ fn gather_gradients(
 }
 
 /// Numbers of a channel in `images` images, as a float.
-fn numbers(e: &mut Emitter<'_>, norm: &NormPlan, images: Value) -> Value {
+pub(super) fn numbers(e: &mut Emitter<'_>, norm: &NormPlan, images: Value) -> Value {
     let numbers = e.mul(images, norm.pixels as i64);
     e.b.ins().fcvt_from_sint(F32, numbers)
 }
 
-/// Moves the running statistics by those of `images` images. One number a channel has no variance, and moves none.
+/// Moves the running statistics by those of `images` images, or of their groups in turn. One number a channel has no variance, and moves none.
 pub(super) fn track(e: &mut Emitter<'_>, plan: &Plan, context: Value, images: Value) {
     for norm in &plan.norms {
-        if norm.pixels > 1 {
-            move_running(e, plan, norm, context);
-        } else {
-            let several = e.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, images, 1);
-            e.when(several, |e| move_running(e, plan, norm, context));
+        let statistics =
+            |e: &mut Emitter<'_>| context::load(e, I64, context, offset_of!(Context, statistics));
+        if norm.ghost > 0 {
+            let (begin, statistics) = (e.int(0), statistics(e));
+            group::each(e, norm.ghost, (begin, images), |e, group, _, images| {
+                let rows = group::rows(e, norm, statistics, group);
+                when_several(e, norm, images, |e| move_running(e, plan, norm, (context, rows)));
+            });
+            continue;
         }
+        when_several(e, norm, images, |e| {
+            let rows = statistics(e);
+            move_running(e, plan, norm, (context, rows));
+        });
     }
 }
 
-/// `running += momentum (batch - running)`.
-fn move_running(e: &mut Emitter<'_>, plan: &Plan, norm: &NormPlan, context: Value) {
+/// Runs `body` if so many images have more than one number a channel.
+fn when_several(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    images: Value,
+    body: impl FnOnce(&mut Emitter<'_>),
+) {
+    if norm.pixels > 1 {
+        return body(e);
+    }
+    let several = e.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, images, 1);
+    e.when(several, body);
+}
+
+/// `running += momentum (batch - running)`, by the rows of the batch or of a group.
+fn move_running(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    norm: &NormPlan,
+    (context, rows): (Value, Value),
+) {
     let weights = context::load(e, I64, context, offset_of!(Context, weights));
     let pairs =
         [(norm.weights.mean, Row::Affine(Affine::Mean)), (norm.weights.variance, Row::Unbiased)];
     for (weight, row) in pairs {
         let running = e.floats(weights, plan.weights[weight.index()] as i64);
         e.lanes(norm.channels, |e, ty, i| {
-            let (at, batch) = (e.at(running, i, 1), statistic(e, norm, context, row, i));
+            let batch = e.floats(rows, norm.statistic(row) as i64);
+            let (at, batch) = (e.at(running, i, 1), e.at(batch, i, 1));
             let (before, batch) = (e.load(ty, at, 0), e.load(ty, batch, 0));
             let way = e.b.ins().fsub(batch, before);
             let momentum = e.float(ty, norm.momentum as f32);

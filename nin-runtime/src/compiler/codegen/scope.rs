@@ -9,17 +9,17 @@ use nin_dsl::graph::{Graph, NodeId, Op};
 use nin_dsl::shape::{Shape, Window};
 
 use super::affine::AffineRows;
-use super::context;
 use super::emitter::Emitter;
 use super::lrn::Lrn;
 use super::pixels::Pixels;
 use super::pool::{Pool, Reduce};
+use super::{context, group};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::kernel::PassKind;
 use crate::compiler::plan::{
-    Affine, BufferKey, ChannelRows, ConvPlan, Extent, NormPlan, Pass, Plan, Product, Reach, Row,
-    Spectrum,
+    Affine, BufferKey, ChannelRows, ConvPlan, Extent, GroupSum, NormPlan, Pass, Plan, Product,
+    Reach, Row, Spectrum,
 };
 
 /// Everything a block's stages refer to.
@@ -189,13 +189,25 @@ impl Scope<'_> {
         Pixels { at, pitch: conv.tile(product).cols, elem }
     }
 
-    /// The statistics of the batch.
-    pub(super) fn statistics(&self, e: &mut Emitter<'_>) -> Value {
-        context::load(e, I64, self.context, offset_of!(Context, statistics))
+    /// The statistics of the batch, or of the group that an image of the chunk is in: there all rows lie by so much farther on.
+    pub(super) fn statistics(&self, e: &mut Emitter<'_>, norm: &NormPlan, image: Value) -> Value {
+        let base = context::load(e, I64, self.context, offset_of!(Context, statistics));
+        if norm.ghost == 0 {
+            return base;
+        }
+        let number = self.group(e, norm, image);
+        group::rows(e, norm, base, number)
+    }
+
+    /// The number of the group that an image of the chunk is in.
+    fn group(&self, e: &mut Emitter<'_>, norm: &NormPlan, image: Value) -> Value {
+        let end = context::load(e, I64, self.context, offset_of!(Context, end));
+        let number = e.b.ins().iadd(self.first, image);
+        group::of_image(e, norm, number, end)
     }
 
     /// The rows by which a batch normalisation normalises: of the running statistics, or of the batch's.
-    pub(super) fn affine(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> AffineRows {
+    pub(super) fn affine(&self, e: &mut Emitter<'_>, norm: &NormPlan, image: Value) -> AffineRows {
         let base = match self.kind {
             PassKind::Inference => {
                 let offset = norm.prepared.expect("a merged norm runs nowhere (a bug in nin)");
@@ -203,24 +215,56 @@ impl Scope<'_> {
             }
             PassKind::Training => {
                 let first = norm.statistic(Row::Affine(Affine::Mean)) as i64;
-                let statistics = self.statistics(e);
+                let statistics = self.statistics(e, norm, image);
                 e.floats(statistics, first)
             }
         };
         AffineRows::behind(e, norm, base)
     }
 
-    /// This slice's moments of a batch normalisation's operand.
-    pub(super) fn moments(&self, e: &mut Emitter<'_>, norm: &NormPlan) -> [Value; 2] {
+    /// The moments of a batch normalisation's operand that an image of the chunk is merged into, this slice's or its group's,
+    /// and how many images are in them already.
+    pub(super) fn moments(
+        &self,
+        e: &mut Emitter<'_>,
+        norm: &NormPlan,
+        image: Value,
+    ) -> (Value, [Value; 2]) {
+        if norm.ghost > 0 {
+            let group = self.group(e, norm, image);
+            let first = e.mul(group, norm.ghost as i64);
+            let number = e.b.ins().iadd(self.first, image);
+            let before = e.b.ins().isub(number, first);
+            let rows = self.statistics(e, norm, image);
+            let sums = [GroupSum::Mean, GroupSum::Squares].map(|sum| norm.group_sum(sum) as i64);
+            return (before, sums.map(|sum| e.floats(rows, sum)));
+        }
+        let images = self.images_before(e, image);
         let sums = context::load(e, I64, self.context, offset_of!(Context, gradients));
-        norm.moments().map(|row| e.floats(sums, (self.plan.weight_floats + row) as i64))
+        let rows = norm.moments().map(|row| e.floats(sums, (self.plan.weight_floats + row) as i64));
+        (images, rows)
     }
 
     /// Images of the slice before an image of the chunk.
-    pub(super) fn images_before(&self, e: &mut Emitter<'_>, image: Value) -> Value {
+    fn images_before(&self, e: &mut Emitter<'_>, image: Value) -> Value {
         let begin = context::load(e, I64, self.context, offset_of!(Context, begin));
         let number = e.b.ins().iadd(self.first, image);
         e.b.ins().isub(number, begin)
+    }
+
+    /// Where an image of the chunk adds to the gradient of a batch normalisation's scale or shift: in this slice, or in its
+    /// group.
+    pub(super) fn norm_grad(
+        &self,
+        e: &mut Emitter<'_>,
+        (norm, image): (&NormPlan, Value),
+        (sum, tensor): (GroupSum, Tensor),
+    ) -> Value {
+        if norm.ghost == 0 {
+            return self.weight_grad(e, tensor);
+        }
+        let rows = self.statistics(e, norm, image);
+        e.floats(rows, norm.group_sum(sum) as i64)
     }
 
     /// Where this slice gathers the gradient of a weight.

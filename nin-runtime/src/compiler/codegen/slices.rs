@@ -1,5 +1,6 @@
-//! Sums over the slices of a batch.
+//! Where the slices of a batch begin, and sums over them.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::emitter::Emitter;
@@ -20,4 +21,15 @@ pub(super) fn sum_of_slices(e: &mut Emitter<'_>, plan: &Plan, ty: Type, at: Valu
         sums = pairs.collect();
     }
     sums[0]
+}
+
+/// Where a slice begins or ends in a batch of `n` images, if that were long enough: as [`Plan::slice_of`] has it.
+pub(super) fn slice_bound(e: &mut Emitter<'_>, plan: &Plan, bound: Value, n: Value) -> Value {
+    let at = e.min(bound, n);
+    let Some(groups) = plan.groups else { return at };
+    let left = e.b.ins().isub(n, at);
+    let few = e.b.ins().icmp_imm_s(IntCC::SignedLessThan, left, groups.least as i64);
+    let later = e.b.ins().icmp_imm_s(IntCC::NotEqual, at, 0);
+    let joins = e.b.ins().band(few, later);
+    e.b.ins().select(joins, n, at)
 }

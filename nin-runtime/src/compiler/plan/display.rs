@@ -65,6 +65,13 @@ impl Plan {
                 self.slice_images(),
                 floats(training.arena)
             )?;
+            if let Some(ghost) = self.groups.and_then(|groups| groups.chunk) {
+                writeln!(
+                    text,
+                    "  a chunk is a group of {ghost} images, the last of up to {}",
+                    self.chunk
+                )?;
+            }
             if training.store > 0 {
                 let store = floats(training.store);
                 writeln!(text, "  store {store} floats, from phase to phase")?;
@@ -168,11 +175,15 @@ impl Pass {
     fn write(&self, graph: &Graph, text: &mut String) -> fmt::Result {
         for (index, planned) in self.blocks.iter().enumerate() {
             let begins = self.phases.iter().position(|phase| phase.blocks.start == index);
+            let list = |gathers: &[Gather]| {
+                gathers.iter().map(Gather::to_string).collect::<Vec<_>>().join(", ")
+            };
             if let Some(phase @ 1..) = begins {
-                let gathered: Vec<String> =
-                    self.phases[phase - 1].gathers.iter().map(Gather::to_string).collect();
-                let gathered = gathered.join(", ");
+                let gathered = list(&self.phases[phase - 1].gathers);
                 writeln!(text, "    phase {phase}, after gathering {gathered}")?;
+            }
+            if !planned.gathers.is_empty() {
+                writeln!(text, "    after gathering {} of the chunk", list(&planned.gathers))?;
             }
             writeln!(text, "    block {} ({})", planned.block.name, planned.block.domain)?;
             for step in &planned.steps {

@@ -18,6 +18,8 @@ pub struct NormPlan {
     pub eps: f64,
     /// How far a step moves the running statistics.
     pub momentum: f64,
+    /// Images of a group; 0 if the whole batch is one.
+    pub ghost: usize,
     /// Its weights.
     pub weights: BatchNormWeights,
     /// Three [`Affine`] rows in the prepared weights (offset in bytes), from the running statistics; `None` if it is merged into a convolution, whose
@@ -32,8 +34,27 @@ pub struct NormPlan {
 pub struct StepRows {
     /// In every slice's sums: rows of mean and squared deviations, those of the slice's images.
     pub moments: usize,
-    /// In the statistics of the whole batch: rows in the order of [`Row`].
+    /// In the statistics of the whole batch: rows in the order of [`Row`]. Of groups, those of the first, then its sums, in the
+    /// order of [`GroupSum`]; then those of the next.
     pub statistics: usize,
+}
+
+/// The sums over a group of images, rows beside its statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupSum {
+    /// The mean of the images so far.
+    Mean,
+    /// Their squared deviations.
+    Squares,
+    /// What the group adds to the gradient of the scale.
+    Scale,
+    /// What it adds to that of the shift.
+    Shift,
+}
+
+impl GroupSum {
+    /// Rows of a group.
+    const COUNT: usize = 4;
 }
 
 /// The rows by which an element becomes `(x - mean) * factor + shift`.
@@ -118,6 +139,21 @@ impl NormPlan {
         [first, first + self.row()]
     }
 
+    /// Where a row of the first group's sums lies in the statistics.
+    pub fn group_sum(&self, sum: GroupSum) -> usize {
+        self.step().statistics + (Row::COUNT + sum as usize) * self.row()
+    }
+
+    /// All rows of a group's sums, in floats.
+    pub fn group_sums(&self) -> usize {
+        GroupSum::COUNT * self.row()
+    }
+
+    /// From one group's rows to the next one's, in floats.
+    pub fn group_floats(&self) -> usize {
+        (Row::COUNT + GroupSum::COUNT) * self.row()
+    }
+
     fn step(&self) -> StepRows {
         self.training.expect("the plan trains (a bug in nin)")
     }
@@ -132,21 +168,32 @@ pub(super) struct Norms {
     pub(super) statistics: usize,
 }
 
-/// Plans every batch normalisation.
-pub(super) fn norms(graph: &Graph, training: bool, convs: &[ConvPlan], room: &mut Room) -> Norms {
+/// Plans every batch normalisation, for training steps of at most so many images or for none.
+pub(super) fn norms(
+    graph: &Graph,
+    training: Option<usize>,
+    convs: &[ConvPlan],
+    room: &mut Room,
+) -> Norms {
     let mut all = Norms { norms: Vec::new(), moments: 0, statistics: 0 };
     for id in graph.ids() {
-        let Op::BatchNorm { eps, momentum, weights } = graph.node(id).op else { continue };
+        let Op::BatchNorm { eps, momentum, ghost, weights } = graph.node(id).op else { continue };
         let shape = graph.node(id).shape;
         let (channels, pixels) = (shape.channels(), shape.pixels());
         let row = channels.next_multiple_of(ALIGN);
         let rows = StepRows { moments: all.moments, statistics: all.statistics };
         let is_merged = convs.iter().any(|conv| conv.norm == Some(id));
         let prepared = (!is_merged).then(|| room.place(Affine::COUNT * row, Elem::F32));
-        let training = training.then_some(rows);
-        if training.is_some() {
-            all.moments += StepRows::MOMENTS * row;
-            all.statistics += Row::COUNT * row;
+        match training {
+            None => {}
+            Some(_) if ghost == 0 => {
+                all.moments += StepRows::MOMENTS * row;
+                all.statistics += Row::COUNT * row;
+            }
+            // Even one image that has no group of its own finds a place.
+            Some(batch) => {
+                all.statistics += batch.div_ceil(ghost) * (Row::COUNT + GroupSum::COUNT) * row;
+            }
         }
         let node = id;
         all.norms.push(NormPlan {
@@ -155,9 +202,10 @@ pub(super) fn norms(graph: &Graph, training: bool, convs: &[ConvPlan], room: &mu
             pixels,
             eps,
             momentum,
+            ghost,
             weights,
             prepared,
-            training,
+            training: training.map(|_| rows),
         });
     }
     all

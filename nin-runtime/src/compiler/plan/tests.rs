@@ -7,8 +7,11 @@ use crate::compiler::codegen::Target;
 use crate::model::Model;
 
 fn planned(outputs: usize, batch: usize) -> Plan {
-    let text = format!("model M < input(64, 8, 8) fc({outputs}) softmax >");
-    let model = Model::from_text("m.nin", &text, &[]).unwrap();
+    planned_text(&format!("model M < input(64, 8, 8) fc({outputs}) softmax >"), batch)
+}
+
+fn planned_text(text: &str, batch: usize) -> Plan {
+    let model = Model::from_text("m.nin", text, &[]).unwrap();
     let target = Target::host(Isa::Portable).unwrap();
     let demand = Demand { batch, registers: target.registers(), algos: &Algos::default() };
     compile::planned(model.graph(), Purpose::Training, demand)
@@ -27,6 +30,50 @@ fn a_batch_has_as_many_slices_as_memory_leaves() {
     }
     for (batch, slices) in [(1, 1), (8, 1), (9, 2), (64, 8), (1000, 8)] {
         assert_eq!(planned(10, batch).slices, slices, "a batch of {batch}");
+    }
+}
+
+/// Groups of one size are chunks of one phase; those of several keep phases, and whole batches between them.
+#[test]
+fn memory_does_not_grow_with_a_batch_of_groups() {
+    let text = |ghosts: [usize; 2]| {
+        let [a, b] = ghosts;
+        format!(
+            "< input(2, 8, 8) conv(9) batchnorm(ghost = {a}) relu conv(8) batchnorm(ghost = {b}) gap >"
+        )
+    };
+    let sizes = |ghosts, batch| {
+        let plan = planned_text(&text(ghosts), batch);
+        assert!(plan.slice_images() * plan.slices >= batch);
+        (plan.phases().len(), plan.chunk, plan.arena(), plan.store())
+    };
+    let (phases, chunk, arena, store) = sizes([8, 8], 64);
+    assert_eq!((phases, chunk, store), (1, 11, 0));
+    assert_eq!(sizes([8, 8], 1000), (1, 11, arena, 0));
+    let (phases, chunk, _, store) = sizes([8, 4], 64);
+    assert_eq!((phases, chunk), (5, CHUNK));
+    assert!(store > 0 && sizes([8, 4], 128).3 > store);
+}
+
+/// Every group lies in one slice, wherever the batch ends.
+#[test]
+fn slices_are_cut_between_groups() {
+    let text = "< input(2, 4, 4) batchnorm(ghost = 4) conv(3) batchnorm(ghost = 6) gap batchnorm >";
+    let plan = planned_text(text, 100);
+    assert_eq!(plan.slice_images(), 24);
+    for n in 1..=100 {
+        let slices: Vec<Range<usize>> =
+            (0..plan.slices).map(|slice| plan.slice_of(slice, n)).collect();
+        let mut end = 0;
+        for slice in slices {
+            assert_eq!(slice.start, end);
+            end = slice.end;
+            for ghost in [4, 6] {
+                let begins = (0..groups(n, ghost)).any(|group| group * ghost == slice.start);
+                assert!(begins || slice.is_empty(), "{n} images: {slice:?}");
+            }
+        }
+        assert_eq!(end, n);
     }
 }
 

@@ -36,7 +36,8 @@ impl<'a> Planned<'a> {
 /// - every tensor has a place, and no two that hold something at the same time overlap;
 /// - what is joined without a copy is where it is joined;
 /// - what overwrites a tensor is the last to read it, but for masks, which find the signs they look for;
-/// - sums over the batch are gathered between the phase that leaves them and the phase that reads them;
+/// - sums over the batch are gathered between the phase that leaves them and the phase that reads them, those over a chunk
+///   between the blocks;
 /// - every trained weight has one gradient, and every block belongs to a phase.
 ///
 /// # Panics
@@ -159,8 +160,8 @@ struct Walk<'a> {
     pass: &'a Pass,
     /// What buffers hold: channels of one, and the tensor there.
     holds: Vec<(Region, Tensor)>,
-    /// The phase that each sum over the batch was left in.
-    sums: BTreeMap<Tensor, usize>,
+    /// The phase and the block that each sum over images was left in.
+    sums: BTreeMap<Tensor, (usize, usize)>,
     /// Gradients that somebody has read: nothing may be added to them.
     whole: BTreeSet<Tensor>,
 }
@@ -246,7 +247,7 @@ impl Walk<'_> {
     fn read(&mut self, tensor: Tensor, signs_alone: bool, (phase, block): (usize, usize)) {
         match self.region(tensor) {
             Some(region) => self.read_region(tensor, &region, signs_alone, block),
-            None => self.read_sum(tensor, phase),
+            None => self.read_sum(tensor, (phase, block)),
         }
     }
 
@@ -309,12 +310,12 @@ impl Walk<'_> {
     }
 
     /// Statistics and gradients of weights are read once they are gathered.
-    fn read_sum(&self, tensor: Tensor, phase: usize) {
+    fn read_sum(&self, tensor: Tensor, (phase, block): (usize, usize)) {
         match tensor {
             Tensor::Labels => {}
             Tensor::Statistics(_) | Tensor::WeightGrad(_) => {
                 let left = self.sums.get(&tensor);
-                let Some(&left) = left else {
+                let Some(&(left, left_in)) = left else {
                     panic!("{tensor} is read before it is there (a bug in nin)")
                 };
                 let is_gathered = (left..phase).any(|phase| {
@@ -323,6 +324,11 @@ impl Walk<'_> {
                         .iter()
                         .any(|&gather| self.gathers(gather, tensor))
                 });
+                // Of a chunk that is a group, after the block that leaves it.
+                let by_chunk = self.pass.blocks[left_in..=block].iter().skip(1).any(|planned| {
+                    planned.gathers.iter().any(|&gather| self.gathers(gather, tensor))
+                });
+                let is_gathered = is_gathered || by_chunk;
                 assert!(is_gathered, "{tensor} is read before it is gathered (a bug in nin)");
             }
             Tensor::Loss | Tensor::Value(_) | Tensor::Grad(_) => {
@@ -347,7 +353,7 @@ impl Walk<'_> {
     fn write(&mut self, stage: &Stage, (phase, block): (usize, usize)) {
         let tensor = stage.writes;
         let Some(region) = self.region(tensor) else {
-            self.sums.insert(tensor, phase);
+            self.sums.insert(tensor, (phase, block));
             return;
         };
         self.live(region.buffer, block);

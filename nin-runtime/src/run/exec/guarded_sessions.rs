@@ -17,7 +17,7 @@ use crate::weights::Weights;
 
 /// Models that between them have every op and phase, maps of one band and of several, and numbers of channels that fill
 /// vectors to every degree.
-const MODELS: [&str; 12] = [
+const MODELS: [&str; 16] = [
     "< input(3, 13, 11) mlpconv(10, 7, kernel = 5) maxpool(3, stride = 2, round = ceil) dropout(0.5)
        mlpconv(9, 12) avgpool(3, stride = 2, round = ceil) dropout(0.3) mlpconv(8, 10) gap softmax >",
     "< input(1, 9, 14) conv(6, kernel = 4, stride = 2, pad = 1, bias = 0) relu maxpool(2, stride = 1)
@@ -38,6 +38,13 @@ const MODELS: [&str; 12] = [
     "< input(3, 5, 6) prelu gelu concat < conv(7) relu tanh > < conv(6) relu sigmoid > < scale(2.0) gelu > conv(9) batchnorm silu
        hard_sigmoid avgpool(2) relu hard_swish scale(3.0) relu gap tanh scale(0.3) fc(4) gelu prelu >",
     "< input(2, 9, 7) conv(19) relu lrn(alpha = 1.0) mul < lrn(17, alpha = 2.0, beta = 0.6) > < gmp fc(19) relu > concat < gmp > < conv(21, stride = 2) gmp elu > fc(4) softmax >",
+    "< input(3, 9, 10) conv(11) batchnorm(ghost = 8) relu add < conv(11) batchnorm(ghost = 8) > < > relu maxpool(2)
+       gap batchnorm(ghost = 8) fc(9) batchnorm(ghost = 8) relu fc(4) softmax >",
+    "< input(2, 7, 5) batchnorm(ghost = 2) conv(9) batchnorm(ghost = 3) relu conv(5) batchnorm gap batchnorm(ghost = 4) fc(3) >",
+    "< input(5, 13, 10) conv(40, kernel = (3, 1), groups = 5, dilation = (2, 1)) relu depthwise(5, stride = (1, 2)) batchnorm relu
+       add < conv(40, groups = 2) depthwise(bias = 0) > < > avgpool((2, 3), pad = 1, count = window, round = ceil)
+       depthwise(multiplier = 2, dilation = 2) conv(20, kernel = 1, groups = 4) relu gap fc(4) softmax >",
+    "< input(3, 9, 10) depthwise conv(37) depthwise(pad = (0, 2, 1, 0)) relu depthwise(2, pad = 0, stride = 2) concat < depthwise > < conv(36, groups = 1) depthwise(1) > gap >",
 ];
 
 /// Two chunks in the first slices, and none in the last.

@@ -279,7 +279,7 @@ impl Session {
                 .train(
                     number,
                     &mut batch,
-                    &self.prepared,
+                    (&self.weights, &self.prepared),
                     memory,
                     &mut self.arenas,
                     &mut self.lanes,

@@ -241,8 +241,14 @@ fn steps_of_libraries_are_those_of_sessions() {
     // On a vector and on a map of one pixel, where one image leaves running statistics as they are.
     let normalising =
         "< input(2, 5, 5) conv(6, kernel = 5, pad = 0) batchnorm relu fc(20) batchnorm fc(3) >";
+    // Groups that are chunks, the last of one image more, and groups of several sizes.
+    let grouping = "< input(2, 6, 5) conv(9) batchnorm(ghost = 8) relu add < conv(9) batchnorm(ghost = 8) > < > gap
+        batchnorm(ghost = 8) fc(3) >";
+    let apart = "< input(2, 4, 5) batchnorm(ghost = 2) conv(6) lrn(3, alpha = 1.0) batchnorm(ghost = 10) relu gmp batchnorm fc(3) >";
     let auto = Algos::default();
     for isa in Isa::available() {
+        agree("grouping", &graph(grouping), isa, &[isa], &auto);
+        agree("apart", &graph(apart), isa, &[isa], &auto);
         agree("normalising", &graph(normalising), isa, &[isa], &auto);
         agree("small", &graph(SMALL), isa, &[isa], &auto);
         agree("dropping", &graph(dropping), isa, &[isa], &auto);

@@ -13,6 +13,7 @@ use crate::compiler::Elem;
 use crate::compiler::abi::{Coefficients, Context};
 use crate::compiler::codegen::emitter::Emitter;
 use crate::compiler::codegen::signature::{INT, POINTER};
+use crate::compiler::codegen::slices::slice_bound;
 use crate::compiler::codegen::{context, pool};
 use crate::compiler::kernel::{Entry, Update};
 use crate::compiler::plan::{LINE, Plan};
@@ -290,7 +291,7 @@ fn phases(e: &mut Emitter<'_>, body: &FrontBody<'_>, context: Value, n: Value, s
             for (bound, offset) in
                 [(begin, offset_of!(Context, begin)), (end, offset_of!(Context, end))]
             {
-                let bound = e.min(bound, n);
+                let bound = slice_bound(e, plan, bound, n);
                 context::store(e, bound, context, offset);
             }
             body.call(e, Entry::Train { phase }, context);

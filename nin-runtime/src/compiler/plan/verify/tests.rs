@@ -118,6 +118,33 @@ fn a_phase_that_gathers_nothing_is_found() {
     assert!(said.contains("what it gathers"), "{said}");
 }
 
+/// Sums over a chunk that is a group are gathered between the blocks of the one phase.
+#[test]
+fn sums_of_a_group_that_are_not_gathered_are_found() {
+    let text = "< input(3, 6, 6) conv(4) batchnorm(ghost = 2) relu conv(4) batchnorm(ghost = 2) gap fc(3) >";
+    let graph = Model::from_text("m.nin", text, &[]).unwrap().graph().clone();
+    let gathering = |plan: &Plan| {
+        let blocks = &plan.training.as_ref().expect("it trains").blocks;
+        let gathering =
+            blocks.iter().enumerate().filter(|(_, planned)| !planned.gathers.is_empty());
+        gathering.map(|(index, _)| index).collect::<Vec<_>>()
+    };
+    let sound = plan(&graph);
+    check(&graph, &sound);
+    assert_eq!((sound.phases().len(), sound.store()), (1, 0));
+    // Statistics going forward, sums of gradients going backward.
+    assert_eq!(gathering(&sound).len(), 4);
+    for index in gathering(&sound) {
+        let mut plan = sound.clone();
+        training(&mut plan).blocks[index].gathers.clear();
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&graph, &plan))) else {
+            panic!("nothing is said of block {index}");
+        };
+        let said = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        assert!(said.contains("before it is gathered"), "{said}");
+    }
+}
+
 #[test]
 fn a_contribution_to_nothing_is_found() {
     let accumulates = |stage: &Stage| stage.accumulates();

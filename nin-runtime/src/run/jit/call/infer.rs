@@ -17,10 +17,11 @@ impl<'a> Callee<'a> {
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         let base = self.infer_context(n, images, results, prepared);
-        let parts = arenas.len().min(n.div_ceil(self.plan.chunk));
+        let chunk = self.plan.full_chunk(PassKind::Inference);
+        let parts = arenas.len().min(n.div_ceil(chunk));
         for ((part, arena), lane) in arenas.iter_mut().enumerate().zip(lanes.cleared(parts)) {
             assert_eq!(arena.bytes(), self.plan.arena());
-            let range = share(n, self.plan.chunk, part, parts);
+            let range = share(n, chunk, part, parts);
             lane.push(Some(base.alone_in(arena).over(range)));
         }
         self.calls(Entry::Infer, lanes)

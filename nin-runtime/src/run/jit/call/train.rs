@@ -90,22 +90,23 @@ impl<'a> Callee<'a> {
         self,
         phase: usize,
         batch: &'a mut TrainBatch<'_>,
-        prepared: &'a Floats,
+        (weights, prepared): (&'a Floats, &'a Floats),
         memory: &'a mut StepMemory,
         arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         let n = batch.labels.len();
+        assert_eq!(weights.len(), self.plan.weight_floats);
         let base = self.train_context(batch, prepared, memory);
-        let images = self.plan.slice_images();
+        // Only read, through a field that others write through.
+        let base = Context { weights: weights.as_ptr().cast_mut(), ..base };
         let cleared = lanes.cleared(arenas.len());
         for (slice, sums) in memory.sums.parts_mut(self.plan.slice_floats).enumerate() {
             let thread = slice % arenas.len();
             let arena = &mut arenas[thread];
             assert_eq!(arena.bytes(), self.plan.arena());
             let context = Context { gradients: sums.as_mut_ptr(), ..base }.alone_in(arena);
-            let range = (slice * images).min(n)..((slice + 1) * images).min(n);
-            cleared[thread].push(Some(context.over(range)));
+            cleared[thread].push(Some(context.over(self.plan.slice_of(slice, n))));
         }
         self.calls(Entry::Train { phase }, lanes)
     }
@@ -151,7 +152,7 @@ impl<'a> Callee<'a> {
             results: batch.losses.as_mut_ptr(),
             correct: batch.correct.as_mut_ptr(),
             prepared: prepared.as_ptr().cast_mut(),
-            // A slice writes its own images alone; the statistics are only read.
+            // A slice writes its own images and the statistics of its own groups alone; those of the batch are only read.
             store: store.as_mut_ptr(),
             statistics: statistics.as_mut_ptr(),
             dropout: u64::from(batch.dropout.is_some()),
