@@ -68,30 +68,42 @@ fn group<'c>(criterion: &'c mut Criterion, name: &str) -> BenchmarkGroup<'c, Wal
     group
 }
 
-/// A convolution `kernel x kernel` from some channels to others on `size x size` pixels.
+/// Measures the products of a convolution, its arguments after those that make it `size x size` pixels of some channels.
+fn conv(criterion: &mut Criterion, isa: Isa, name: &str, (from, size): (usize, usize), conv: &str) {
+    let mut group = group(criterion, &format!("products-{isa}"));
+    // Something must ask for the input's gradient, and pools part the convolutions' functions.
+    let text = format!(
+        "< input(1, {size}, {size}) conv({from}, kernel = 1) maxpool(1, stride = 1) \
+         {conv} relu maxpool(1, stride = 1) gap softmax >"
+    );
+    let model = Model::from_text("product", &text, &[]).expect("the model is valid");
+    let mut bench = Bench::new(&model, isa);
+    let graph = model.graph();
+    let mut convs = graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Conv { .. }));
+    let conv = convs.nth(1).expect("the text has two convolutions");
+    for product in Product::ALL {
+        // Transforms too, where it works in Winograd's domain.
+        let wanted = |part: &PartTime| part.products.contains(&(conv, product));
+        let id = BenchmarkId::new(product.word(), format!("{name} {size}px"));
+        bench.measure(&mut group, id, wanted);
+    }
+}
+
+/// A convolution `kernel x kernel` from some channels to others on `size x size` pixels; then one in groups, and two depthwise
+/// ones of MobileNet's sizes.
 fn products(criterion: &mut Criterion) {
     let convolutions =
         [(1, 16, 192, 192), (1, 16, 192, 160), (1, 16, 192, 10), (5, 16, 96, 192), (3, 8, 37, 37)];
     for isa in Isa::available() {
-        let mut group = group(criterion, &format!("products-{isa}"));
         for (kernel, size, from, to) in convolutions {
-            // Something must ask for the input's gradient, and pools part the convolutions' functions.
-            let text = format!(
-                "< input(1, {size}, {size}) conv({from}, kernel = 1) maxpool(1, stride = 1) \
-                 conv({to}, kernel = {kernel}, pad = same) relu maxpool(1, stride = 1) gap softmax >"
-            );
-            let model = Model::from_text("product", &text, &[]).expect("the model is valid");
-            let mut bench = Bench::new(&model, isa);
-            let graph = model.graph();
-            let mut convs = graph.ids().filter(|&id| matches!(graph.node(id).op, Op::Conv { .. }));
-            let conv = convs.nth(1).expect("the text has two convolutions");
-            for product in Product::ALL {
-                let name = format!("{kernel}x{kernel} {from}-{to} {size}px");
-                // Transforms too, where it works in Winograd's domain.
-                let wanted = |part: &PartTime| part.products.contains(&(conv, product));
-                bench.measure(&mut group, BenchmarkId::new(product.word(), name), wanted);
-            }
+            let name = format!("{kernel}x{kernel} {from}-{to}");
+            let text = format!("conv({to}, kernel = {kernel}, pad = same)");
+            conv(criterion, isa, &name, (from, size), &text);
         }
+        let grouped = "conv(128, groups = 4)";
+        conv(criterion, isa, "3x3 128-128 in 4 groups", (128, 28), grouped);
+        conv(criterion, isa, "depthwise 3x3 96", (96, 56), "depthwise");
+        conv(criterion, isa, "depthwise 3x3 s2 144", (144, 56), "depthwise(stride = 2)");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use nin_dsl::{Graph, Number, Source, format, parse, read};
 
-const MODELS: [(&str, &str); 13] = [
+const MODELS: [(&str, &str); 19] = [
     ("digits", include_str!("../../models/digits.nin")),
     ("nin-cifar10", include_str!("../../models/nin-cifar10.nin")),
     ("nin-cifar10-bn", include_str!("../../models/nin-cifar10-bn.nin")),
@@ -16,6 +16,12 @@ const MODELS: [(&str, &str); 13] = [
     ("resnet18", include_str!("../../models/resnet18.nin")),
     ("resnet20-cifar10", include_str!("../../models/resnet20-cifar10.nin")),
     ("squeezenet1.1", include_str!("../../models/squeezenet1.1.nin")),
+    ("alexnet-2012", include_str!("../../models/alexnet-2012.nin")),
+    ("digits-small", include_str!("../../models/digits-small.nin")),
+    ("googlenet", include_str!("../../models/googlenet.nin")),
+    ("mobilenet-v2", include_str!("../../models/mobilenet-v2.nin")),
+    ("mobilenet-v3-small", include_str!("../../models/mobilenet-v3-small.nin")),
+    ("se-nin-cifar10", include_str!("../../models/se-nin-cifar10.nin")),
 ];
 
 fn model(name: &str) -> Graph {
@@ -48,7 +54,8 @@ fn parameters_and_macs_are_the_papers() {
     }
 }
 
-/// What the papers' authors count, or torchvision, or for `inception-nin`, which is nin's own, a sum by hand.
+/// What the papers' authors count, or torchvision, or for `inception-nin`, `se-nin-cifar10` and `digits-small`, which are nin's own, a
+/// sum by hand.
 #[test]
 fn models_with_branches_are_the_known_ones() {
     for (name, params, macs) in [
@@ -57,6 +64,12 @@ fn models_with_branches_are_the_known_ones() {
         ("resnet18", 11_689_512, 1_814_073_344),
         ("resnet20-cifar10", 272_474, 40_813_184),
         ("squeezenet1.1", 1_235_496, 349_151_936),
+        ("alexnet-2012", 60_965_224, 724_406_816),
+        ("digits-small", 4_746, 348_496),
+        ("googlenet", 6_624_904, 1_498_376_192),
+        ("mobilenet-v2", 3_504_872, 300_774_272),
+        ("mobilenet-v3-small", 2_542_856, 56_510_400),
+        ("se-nin-cifar10", 973_052, 222_492_288),
     ] {
         let graph = model(name);
         assert_eq!((graph.params_total(), graph.macs_total()), (params, macs), "{name}");
