@@ -194,14 +194,14 @@ fn in_graphs(layer: BoxedStrategy<Layer>) -> BoxedStrategy<Layer> {
 /// Layers that keep any shape.
 fn in_shape() -> impl Strategy<Value = Layer> {
     prop_oneof![
-        2 => Just(Layer::Relu),
-        1 => (0..15u8).prop_map(Layer::LeakyRelu),
-        1 => (0..15u8).prop_map(Layer::Elu),
+        4 => Just(Layer::Relu),
+        2 => (0..15u8).prop_map(Layer::LeakyRelu),
+        2 => (0..15u8).prop_map(Layer::Elu),
         1 => proptest::sample::select(SMOOTH).prop_map(Layer::Activation),
         1 => proptest::sample::select(BENT).prop_map(Layer::Activation),
         1 => prop_oneof![-12..=-4i8, 4..=12i8].prop_map(Layer::Scale),
-        1 => (0..10u8).prop_map(Layer::Dropout),
-        1 => (0..=10u8, ghost()).prop_map(|(tenths, ghost)| Layer::BatchNorm(tenths, ghost)),
+        2 => (0..10u8).prop_map(Layer::Dropout),
+        2 => (0..=10u8, ghost()).prop_map(|(tenths, ghost)| Layer::BatchNorm(tenths, ghost)),
     ]
 }
 
