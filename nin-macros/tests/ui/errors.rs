@@ -112,6 +112,18 @@ nin! {
 }
 }
 
+mod n001_sides_arithmetic {
+nin! {
+< input(3, 8, 8) conv(4, kernel = 2 * (1, 3)) gap >
+}
+}
+
+mod n001_sides {
+nin! {
+< input(3, 8, 8) conv(4, kernel = (3, 3,)) gap >
+}
+}
+
 mod n001_two_words {
 nin! {
 < input(1, 28, 28) conv(8 kernel = 5) >
@@ -238,6 +250,24 @@ model Two < input(1, 28, 28) gap >
 }
 }
 
+fn n010_activations() {
+let _ =
+nin! {
+<
+    input(3, 8, 8)
+    swish
+    hardswish
+    Hardtanh
+    logistic
+    selu
+    GELU
+    parametric_relu
+    multiply(2)
+    gap
+>
+};
+}
+
 fn n010_block() {
 let _ =
 nin! {
@@ -293,6 +323,13 @@ nin! {
 };
 }
 
+fn n011_activations() {
+let _ =
+nin! {
+< input(3, 8, 8) relu6(6) relu6(max = 6) prelu(slope = 0.25) scale(factor = 2) gelu(approximate = 1) gap >
+};
+}
+
 fn n011_arguments() {
 let _ =
 nin! {
@@ -335,6 +372,13 @@ nin! {
 };
 }
 
+fn n011_windows() {
+let _ =
+nin! {
+< input(4, 8, 8) depthwise(3, groups = 4) conv(4, dilations = 2) conv(4, group = 2) maxpool(2, dilation = 2) depthwise(depth_multiplier = 2) mlpconv(4, groups = 2) avgpool(2, count_include_pad = 1) gap >
+};
+}
+
 fn n012_twice() {
 let _ =
 nin! {
@@ -354,6 +398,13 @@ fn n013_missing() {
 let _ =
 nin! {
 < input conv(kernel = 3) mlpconv() maxpool(stride = 2) dropout gap fc >
+};
+}
+
+fn n013_scale() {
+let _ =
+nin! {
+< input(3, 8, 8) scale scale() gap >
 };
 }
 
@@ -585,6 +636,30 @@ model Net(depth = 2) <
 }
 }
 
+fn n030_scale() {
+let _ =
+nin! {
+< input(3, 8, 8) scale(1e9) scale(by = -268435457) scale(1e308 * 10.0) gap >
+};
+}
+
+fn n030_windows() {
+let _ =
+nin! {
+<
+    input(8, 32, 32)
+    conv(16, kernel = (0, 3))
+    conv(16, stride = (1, -2), pad = (1, -1))
+    conv(16, dilation = 0, groups = 0)
+    depthwise(multiplier = 0)
+    maxpool((2, 5), pad = (2, 2))
+    maxpool((5, 2), pad = 2)
+    avgpool(3, pad = (1, 1, 2, 1))
+    depthwise(dilation = 268435457)
+>
+};
+}
+
 fn n031_block() {
 let _ =
 nin! {
@@ -600,6 +675,20 @@ block stage(c, kernel = 3, p = 0.5) < conv(c, kernel = kernel) dropout(p) >
 };
 }
 
+mod n031_counting {
+nin! {
+model Count(window = 3) <
+    input(3, 32, 32)
+    avgpool(window, count = window)
+    avgpool(2, count = real)
+    avgpool(2, count = 1)
+    avgpool(2, count = ceil)
+    avgpool(2, round = window)
+    gap
+>
+}
+}
+
 mod n031_kinds {
 nin! {
 model Small(rate = 0.5, width = 1.0) <
@@ -611,6 +700,38 @@ model Small(rate = 0.5, width = 1.0) <
     dropout(ceil)
     conv(16, pad = -rate)
     gap
+>
+}
+}
+
+mod n031_several_default {
+nin! {
+block stage(k = (1, 3)) < conv(4, k) >
+model Sides(kernel = (1, 7)) <
+    input(3, 8, 8)
+    conv(4, kernel)
+    stage
+    stage((3, 1))
+    repeat(2) < relu >
+    gap
+>
+}
+}
+
+mod n031_several {
+nin! {
+model Several(width = 16) <
+    input(3, 32, (32, 32))
+    conv((width, width))
+    conv(16, kernel = (3, 3, 3))
+    conv(16, stride = (1, 2, 1, 2))
+    conv(16, pad = (1, 1, 1))
+    conv(16, kernel = (3, 2.5), dilation = (same, 1))
+    depthwise(multiplier = (1, 2))
+    depthwise((3, width, 3))
+    maxpool(2, pad = (0, 1, 0))
+    dropout((0.5, 0.5))
+    fc((10, 10))
 >
 }
 }
@@ -631,6 +752,13 @@ fn n033_even() {
 let _ =
 nin! {
 < input(3, 32, 32) conv(16, kernel = 4) conv(16, 6, pad = same) mlpconv(16, kernel = 2) >
+};
+}
+
+fn n033_sides() {
+let _ =
+nin! {
+< input(3, 32, 32) conv(16, kernel = (3, 4)) depthwise((2, 3)) depthwise(4, dilation = 2) conv(8, (2, 6), pad = same) gap >
 };
 }
 
@@ -668,6 +796,14 @@ nin! {
 };
 }
 
+fn n042_dilation() {
+let _ =
+nin! {
+// With gaps the window is 9 pixels high, and 3 wide.
+< input(3, 8, 8) conv(4, dilation = (4, 1), pad = 0) >
+};
+}
+
 fn n042_in_branch() {
 let _ =
 nin! {
@@ -698,6 +834,18 @@ nin! {
 <
     input(1, 8, 8)
     repeat(5) < conv(4) maxpool(2) >
+>
+};
+}
+
+fn n042_sides() {
+let _ =
+nin! {
+<
+    input(3, 8, 4)
+    conv(4, kernel = (1, 7), pad = (2, 1))
+    depthwise((11, 1), pad = (1, 0, 1, 0))
+    avgpool((3, 9), pad = (1, 0, 0, 4))
 >
 };
 }
@@ -751,6 +899,13 @@ fn n044_softmax() {
 let _ =
 nin! {
 < input(3, 32, 32) conv(10) softmax >
+};
+}
+
+fn n045_depthwise() {
+let _ =
+nin! {
+< input(3, 8, 8) gap depthwise fc(4) conv(4, groups = 2) >
 };
 }
 
@@ -833,6 +988,13 @@ block three < relu relu relu >
 };
 }
 
+fn n046_multiplier() {
+let _ =
+nin! {
+< input(64, 32, 32) depthwise(multiplier = 268435456) gap >
+};
+}
+
 mod n046_name {
 nin! {
 model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa < input(1, 8, 8) gap >
@@ -848,6 +1010,28 @@ nin! {
     fc(1000)
     softmax
 >
+};
+}
+
+fn n047_groups() {
+let _ =
+nin! {
+block grouped(c, g) < conv(c, groups = g) >
+<
+    input(12, 16, 16)
+    conv(24, groups = 7)
+    conv(18, groups = 4)
+    grouped(16, 6)
+    conv(8, groups = 16)
+    gap
+>
+};
+}
+
+fn n047_more_than_channels() {
+let _ =
+nin! {
+< input(3, 8, 8) conv(8, groups = 8) gap >
 };
 }
 
