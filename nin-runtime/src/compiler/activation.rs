@@ -4,6 +4,8 @@
 
 use nin_dsl::graph::{Activation, Op};
 
+use crate::compiler::kernel::Epilogue;
+
 /// What the rule for the gradient of an element reads besides the gradient of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
@@ -92,7 +94,7 @@ pub fn is_elementwise(op: Op) -> bool {
 /// What can be done to a number just before it is stored, by whatever made it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Finish {
-    /// A ReLU, which the tiles of convolutions know, too.
+    /// A ReLU.
     Relu,
     /// Any other activation without weights.
     Activation(Activation),
@@ -118,6 +120,25 @@ impl Finish {
             | Op::Add
             | Op::Concat
             | Op::Mul => None,
+        }
+    }
+
+    /// What the tiles of convolutions have for it, if anything.
+    pub fn in_tiles(self) -> Option<Epilogue> {
+        match self {
+            Finish::Relu => Some(Epilogue::Relu),
+            Finish::Activation(Activation::Relu6) => Some(Epilogue::Relu6),
+            Finish::Activation(
+                Activation::LeakyRelu { .. }
+                | Activation::Elu { .. }
+                | Activation::Sigmoid
+                | Activation::Tanh
+                | Activation::Silu
+                | Activation::Gelu
+                | Activation::HardSigmoid
+                | Activation::HardSwish
+                | Activation::Scale { .. },
+            ) => None,
         }
     }
 

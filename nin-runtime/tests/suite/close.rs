@@ -78,9 +78,9 @@ impl Judged {
         self.0.counts()
     }
 
-    /// Asserts that most were judged by their own scale.
+    /// Asserts that many were judged by their own scale. Of deep models with functions that saturate most are not.
     pub(crate) fn assert(&self) {
-        self.0.assert("tensors by their own scale", 50);
+        self.0.assert("tensors by their own scale", 40);
     }
 }
 

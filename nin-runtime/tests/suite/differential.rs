@@ -181,6 +181,31 @@ fn alone(isa: Isa) -> Setting {
     Setting { batch: 1, images: 1, threads: 1, isa, algo: Algo::Auto, seed: 0 }
 }
 
+/// Tiles clip what they have summed, of every width; so do the transforms that bring a map back from Winograd's domain.
+#[test]
+fn a_convolution_is_clipped_where_it_is_made() {
+    for (channels, kernel, algo) in
+        [(1, 1, Algo::Direct), (13, 1, Algo::Direct), (37, 3, Algo::Winograd)]
+    {
+        let head = format!("< input(1, 9, 11) conv({channels}, kernel = {kernel})");
+        let [clipped, plain] = [" relu6 >", " >"].map(|end| graph(&(head.clone() + end)));
+        let data = Data::draw(&clipped, 2, 3);
+        let mut images = data.images.mapv(|x| 30.0 * x);
+        (images[[0, 0, 0, 0]], images[[0, 0, 4, 5]]) = (f32::NAN, f32::INFINITY);
+        for isa in Isa::available() {
+            let setting = Setting { algo, images: 2, batch: 2, ..alone(isa) };
+            let [clipped, plain] = [&clipped, &plain].map(|graph| {
+                let mut session = setting.session(graph, Purpose::Inference, &data.weights);
+                session.forward(images.view()).expect("an output")
+            });
+            let wanted = plain.mapv(|x| if x.is_nan() { x } else { x.clamp(0.0, 6.0) });
+            assert!(wanted.iter().filter(|&&x| x == 6.0).count() > 10, "{isa}: little is clipped");
+            let alike = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+            assert!(clipped.iter().zip(&wanted).all(alike), "{isa}: {channels} channels");
+        }
+    }
+}
+
 /// Each number by itself, not relative to the largest, as an ELU's; powers that are roots, and others.
 #[test]
 fn a_power_is_exact_to_its_last_bits() {

@@ -25,6 +25,19 @@ model Blocks(width = 6) <
 /// The paper's head: the maps themselves are averaged.
 const AVERAGED: &str = "model Averaged < input(1, 6, 6) mlpconv(4, 3) gap softmax >";
 
+/// What MobileNets are made of: many channels of few, each by itself, and few again; and groups.
+const MOBILE: &str = "
+model Mobile <
+    input(4, 10, 8)
+    conv(24, kernel = 1, bias = 0) batchnorm relu6
+    depthwise(stride = 2, bias = 0) batchnorm relu6
+    conv(8, kernel = 1, bias = 0) batchnorm
+    add < conv(8, groups = 2, dilation = (2, 1)) hard_swish > < >
+    gap
+    fc(3)
+    softmax
+>";
+
 /// Statistics of the whole batch, on maps and on vectors: phases.
 const NORMALISED: &str = "
 model Normalised <
@@ -97,6 +110,7 @@ fn graphs() {
     insta::assert_snapshot!("graph-blocks", stage(BLOCKS, Stage::Graph));
     insta::assert_snapshot!("graph-averaged", stage(AVERAGED, Stage::Graph));
     insta::assert_snapshot!("graph-joined", stage(JOINED, Stage::Graph));
+    insta::assert_snapshot!("graph-mobile", stage(MOBILE, Stage::Graph));
 }
 
 #[test]
@@ -115,6 +129,7 @@ fn fused_blocks() {
     insta::assert_snapshot!("fused-normalised", stage(NORMALISED, Stage::Fused));
     insta::assert_snapshot!("fused-fixed", stage(FIXED, Stage::Fused));
     insta::assert_snapshot!("fused-joined", stage(JOINED, Stage::Fused));
+    insta::assert_snapshot!("fused-mobile", stage(MOBILE, Stage::Fused));
 }
 
 /// 16 registers of four floats, whatever the CPU has.
@@ -133,6 +148,8 @@ fn plans() {
         ("plan-normalised-inference", NORMALISED, false),
         ("plan-joined", JOINED, true),
         ("plan-joined-inference", JOINED, false),
+        ("plan-mobile", MOBILE, true),
+        ("plan-mobile-inference", MOBILE, false),
     ];
     for (name, text, training) in plans {
         let model = Model::from_text("model.nin", text, &[]).expect("a valid model");

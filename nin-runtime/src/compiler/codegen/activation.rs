@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::graph::Activation;
 
 use super::emitter::Emitter;
-use super::rectify::{masked, rectified, where_positive};
+use super::rectify::{clipped, masked, rectified, where_positive};
 use super::{math, normal};
 use crate::compiler::activation::Finish;
 
@@ -58,12 +58,6 @@ pub(super) fn grad(e: &mut Emitter<'_>, of: Activation, g: Value, saved: Value) 
 
 /// Six of them are one in float32, too.
 const SIXTH: f64 = 1.0 / 6.0;
-
-/// `x`, but not less than zero and not more than `most`. NaN stays NaN.
-fn clipped(e: &mut Emitter<'_>, x: Value, most: f32) -> Value {
-    let x = rectified(e, x);
-    math::at_most(e, x, most)
-}
 
 /// A gradient where the value lies between zero and `most`, else zero.
 fn within(e: &mut Emitter<'_>, y: Value, most: f32, g: Value) -> Value {

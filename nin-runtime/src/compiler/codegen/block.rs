@@ -22,6 +22,7 @@ use crate::compiler::abi::Context;
 use crate::compiler::activation::Finish;
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
+use crate::compiler::kernel::Epilogue;
 use crate::compiler::kernel::{Kernel, PassKind};
 use crate::compiler::plan::{ConvPlan, GroupSum, Plan, PlannedBlock, Product, Run, Step};
 
@@ -143,7 +144,7 @@ impl Scope<'_> {
                 layout::import(e, shape, planes, pixels);
             }
             StageOp::Forward { then, add, .. } => match self.graph.node(stage.node).op {
-                Op::Conv { .. } => self.conv(e, stage, band, then.is_some()),
+                Op::Conv { .. } => self.conv(e, stage, band, self.tile_epilogue(then)),
                 Op::BatchNorm { .. } => {
                     let norm = self.plan.norm(stage.node);
                     let tensors = [at(e, stage.reads[0]), at(e, stage.writes)];
@@ -255,6 +256,12 @@ impl Scope<'_> {
         then.and_then(|id| Finish::of(self.graph.node(id).op))
     }
 
+    /// The same of a convolution, whose tiles do it.
+    fn tile_epilogue(&self, then: Option<NodeId>) -> Option<Epilogue> {
+        let finish = self.finish(then)?;
+        Some(finish.in_tiles().expect("only what tiles know ends a convolution (a bug in nin)"))
+    }
+
     /// One stage on all images of the chunk: tensors are matrices with a row an image.
     fn on_chunk(&self, e: &mut Emitter<'_>, stage: &Stage) {
         let shape = self.shape(stage.node);
@@ -273,7 +280,7 @@ impl Scope<'_> {
                         sizes,
                         Rows::Counted(self.count),
                         operands,
-                        then.is_some(),
+                        self.tile_epilogue(then),
                     );
                 }
                 Op::Softmax => {
@@ -316,7 +323,7 @@ impl Scope<'_> {
                         sizes,
                         Rows::Counted(self.count),
                         operands,
-                        false,
+                        None,
                     );
                 }
                 Op::Input
@@ -375,12 +382,12 @@ impl Scope<'_> {
     }
 
     /// A convolution's band.
-    fn conv(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band, relu: bool) {
+    fn conv(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band, then: Option<Epilogue>) {
         let conv = self.plan.conv(stage.node);
         let geometry = conv.geometry;
         let shape = self.shape(stage.node);
         if let Some(winograd) = conv.winograd(Product::Forward) {
-            return self.winograd_forward(e, stage, winograd, band, relu);
+            return self.winograd_forward(e, stage, winograd, band, then);
         }
         if geometry.is_pointwise() {
             let pixels = band.rows * shape.width();
@@ -395,7 +402,7 @@ impl Scope<'_> {
                 sizes,
                 Rows::Fixed(pixels),
                 operands,
-                relu,
+                then,
             );
         }
         let input = self.image(e, stage.reads[0], band.image);
@@ -403,7 +410,7 @@ impl Scope<'_> {
         let addend = added(stage).map(|addend| self.map_of_band(e, addend, band));
         let operands = self.forward_operands(e, conv, input, output, addend);
         let rows = (band.lo, band.hi);
-        conv::correlate(e, conv.tile(Product::Forward), &geometry.forward(), rows, operands, relu);
+        conv::correlate(e, conv.tile(Product::Forward), &geometry.forward(), rows, operands, then);
     }
 
     /// The map of which a band is asked for. A band's buffer holds its rows alone: row 0 of the image would lie before it.
@@ -566,7 +573,7 @@ impl Scope<'_> {
             if geometry.is_pointwise() {
                 let sizes = Grouped::of(&geometry).flipped();
                 let rows = Rows::Fixed(self.shape(node).pixels());
-                conv::multiply(e, conv.tile(Product::InputGrad), sizes, rows, operands, false);
+                conv::multiply(e, conv.tile(Product::InputGrad), sizes, rows, operands, None);
             } else {
                 let (lo, hi) = (e.int(0), e.size(phase.correlation.y.outputs));
                 conv::correlate(
@@ -575,7 +582,7 @@ impl Scope<'_> {
                     &phase.correlation,
                     (lo, hi),
                     operands,
-                    false,
+                    None,
                 );
             }
         }

@@ -41,10 +41,9 @@ impl Operands {
         }
     }
 
-    fn epilogue(&self, relu: bool) -> Vec<Epilogue> {
+    fn epilogue(&self, then: Option<Epilogue>) -> Vec<Epilogue> {
         let add = self.addend.map(|_| Epilogue::Add);
-        let relu = relu.then_some(Epilogue::Relu);
-        add.into_iter().chain(relu).chain(self.mask.map(|_| Epilogue::Mask)).collect()
+        add.into_iter().chain(then).chain(self.mask.map(|_| Epilogue::Mask)).collect()
     }
 
     fn elems(&self) -> Elems {
@@ -196,7 +195,7 @@ pub(super) fn correlate(
     correlation: &Correlation,
     (lo, hi): (Value, Value),
     operands: Operands,
-    relu: bool,
+    then: Option<Epilogue>,
 ) {
     let Correlation { y, x, inputs, step, groups, outputs, depthwise, .. } = *correlation;
     let Operands { input, output, panels, .. } = operands;
@@ -237,7 +236,7 @@ pub(super) fn correlate(
                     beside_row: (step * d.pitch) as i64,
                     groups: run.groups.clone(),
                     init: operands.init(),
-                    epilogue: operands.epilogue(relu),
+                    epilogue: operands.epilogue(then),
                 };
                 let bias = bias.unwrap_or(c.at);
                 tiles(e, run, &tile, [a.at, b.at, c.at, bias, d.at, segments]);
@@ -279,7 +278,7 @@ fn quotient_up(e: &mut Emitter<'_>, x: Value, by: usize) -> Value {
 /// Calls a run's tile at each of its places. `arguments` are those of the row's first tile (A, B, C, bias, mask, segments).
 fn tiles(e: &mut Emitter<'_>, run: &TileRun, tile: &Tile, arguments: [Value; 6]) {
     let kernel = Kernel::Tile(tile.clone());
-    let masked = tile.epilogue.iter().any(|epilogue| *epilogue != Epilogue::Relu);
+    let masked = tile.epilogue.iter().any(|epilogue| epilogue.reads_beside());
     e.count(run.count, |e, index| {
         let row = e.mul(index, run.rows as i64);
         let row = e.add(row, run.first as i64);
@@ -301,7 +300,7 @@ pub(super) fn multiply(
     grouped: Grouped,
     rows: Rows,
     operands: Operands,
-    relu: bool,
+    then: Option<Epilogue>,
 ) {
     let Operands { input, output, .. } = operands;
     let inputs = grouped.inputs;
@@ -320,7 +319,7 @@ pub(super) fn multiply(
         beside_row: beside.pitch as i64,
         groups: vec![Group { a: 0, b: 0, k: inputs, rows: 0..rows }],
         init: operands.init(),
-        epilogue: operands.epilogue(relu),
+        epilogue: operands.epilogue(then),
     };
     grouped.panels(e, shape.cols, |e, panel| {
         let b = panel.packed(e, operands.panels, inputs * shape.cols);

@@ -12,6 +12,7 @@ use super::scope::Scope;
 use super::winograd::{self, Finish, Grid, SpectrumRows};
 use crate::compiler::fuse::Stage;
 use crate::compiler::geometry::Correlation;
+use crate::compiler::kernel::Epilogue;
 use crate::compiler::plan::{
     ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, SpectrumLayout, Winograd, product_of,
 };
@@ -149,7 +150,7 @@ impl Scope<'_> {
                 addend: None,
                 accumulates: false,
             };
-            conv::multiply(e, tile, grouped, conv::Rows::Fixed(rows), operands, false);
+            conv::multiply(e, tile, grouped, conv::Rows::Fixed(rows), operands, None);
         };
         let Some(images) = images else {
             let zero = e.int(0);
@@ -201,7 +202,7 @@ impl Scope<'_> {
         stage: &Stage,
         winograd: Winograd,
         band: Band,
-        relu: bool,
+        then: Option<Epilogue>,
     ) {
         let conv = self.plan.conv(stage.node);
         let product = Product::Forward;
@@ -209,7 +210,7 @@ impl Scope<'_> {
         let output = self.map_of_band(e, stage.writes, band);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
         let addend = added(stage).map(|addend| self.map_of_band(e, addend, band));
-        let finish = Finish { bias, mask: None, addend, relu, accumulates: false };
+        let finish = Finish { bias, mask: None, addend, then, accumulates: false };
         let result = self.rows(e, conv, Spectrum::Result(product), band.image);
         let lo = e.b.ins().udiv_imm_u(band.lo, unit);
         let hi = e.add(band.hi, unit - 1);
@@ -250,7 +251,7 @@ impl Scope<'_> {
         let (tiles, _) = winograd.tiles(conv.geometry.input);
         let range = (e.int(0), e.size(tiles));
         let scratch = self.scratch(e);
-        let finish = Finish { bias: None, mask, addend: None, relu: false, accumulates };
+        let finish = Finish { bias: None, mask, addend: None, then: None, accumulates };
         winograd::inverse(e, &outputs, range, rows, (result, scratch), finish);
     }
 

@@ -4,6 +4,7 @@ use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
+use super::math;
 
 /// `max(x, 0)`. NaN stays NaN.
 pub(super) fn rectified(e: &mut Emitter<'_>, x: Value) -> Value {
@@ -31,4 +32,10 @@ pub(super) fn masked(e: &mut Emitter<'_>, grad: Value, value: Value) -> Value {
     let ty = e.b.func.dfg.value_type(grad);
     let zero = e.float(ty, 0.0);
     where_positive(e, value, grad, zero)
+}
+
+/// `x`, but not less than zero and not more than `most`. NaN stays NaN.
+pub(super) fn clipped(e: &mut Emitter<'_>, x: Value, most: f32) -> Value {
+    let x = rectified(e, x);
+    math::at_most(e, x, most)
 }

@@ -167,8 +167,8 @@ pub(super) struct Finish {
     pub(super) mask: Option<Pixels>,
     /// What is added to it, of the map's shape; then there is no mask.
     pub(super) addend: Option<Pixels>,
-    /// Whether it is rectified.
-    pub(super) relu: bool,
+    /// What is then done to it.
+    pub(super) then: Option<Epilogue>,
     /// Whether it is added to what is there; then there is no bias.
     pub(super) accumulates: bool,
 }
@@ -183,9 +183,8 @@ pub(super) fn inverse(
     finish: Finish,
 ) {
     let (size, channels) = (grid.size, spectrum.layout.channels);
-    let relu = finish.relu.then_some(Epilogue::Relu);
     let add = finish.addend.map(|_| Epilogue::Add);
-    let epilogue = add.into_iter().chain(relu).chain(finish.mask.map(|_| Epilogue::Mask));
+    let epilogue = add.into_iter().chain(finish.then).chain(finish.mask.map(|_| Epilogue::Mask));
     let epilogue: Vec<Epilogue> = epilogue.collect();
     let init = match finish.bias {
         Some(_) => Init::Bias,

@@ -196,7 +196,7 @@ fn sum_after(graph: &Graph, readers: &Readers, id: NodeId) -> Option<(NodeId, No
     }
 }
 
-/// Whether an activation after the `last` node of a stage of a node is its epilogue. The tiles of convolutions know ReLUs alone; other
+/// Whether an activation after the `last` node of a stage of a node is its epilogue. The tiles of convolutions know some; other
 /// loops know all, where the operand need not be kept for the backward pass.
 fn finishes(graph: &Graph, mode: PassMode, (id, last): (NodeId, NodeId), next: NodeId) -> bool {
     let forgets = |finish: Finish| mode != PassMode::Training || finish.forgets_its_operand();
@@ -204,7 +204,24 @@ fn finishes(graph: &Graph, mode: PassMode, (id, last): (NodeId, NodeId), next: N
         None => false,
         Some(Finish::Relu) => rectifies(graph.node(last).op),
         Some(finish @ Finish::Activation(_)) => {
-            matches!(graph.node(id).op, Op::BatchNorm { .. } | Op::Add) && forgets(finish)
+            let known = match graph.node(id).op {
+                Op::BatchNorm { .. } | Op::Add => true,
+                Op::Conv { .. } => finish.in_tiles().is_some(),
+                Op::Input
+                | Op::Relu
+                | Op::Activation(_)
+                | Op::PRelu { .. }
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::GlobalAvgPool
+                | Op::GlobalMaxPool
+                | Op::Dropout { .. }
+                | Op::Lrn { .. }
+                | Op::Softmax
+                | Op::Concat
+                | Op::Mul => false,
+            };
+            known && forgets(finish)
         }
     }
 }

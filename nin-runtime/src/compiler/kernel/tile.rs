@@ -47,6 +47,8 @@ pub enum Init {
 pub enum Epilogue {
     /// `max(c, 0)`.
     Relu,
+    /// `min(max(c, 0), 6)`.
+    Relu6,
     /// Zero where the mask is not positive.
     Mask,
     /// `c + d`, where `d` stands in the mask's place: a tile has one of the two.
@@ -110,6 +112,19 @@ impl fmt::Display for Elems {
         match [b, c, beside].iter().all(|elem| *elem == a) {
             true => a.fmt(f),
             false => write!(f, "{a}*{b}->{c}/{beside}"),
+        }
+    }
+}
+
+impl Epilogue {
+    /// What the second of two bounds is, if it has one.
+    pub const SIX: f32 = 6.0;
+
+    /// Whether it reads something beside C.
+    pub fn reads_beside(self) -> bool {
+        match self {
+            Epilogue::Relu | Epilogue::Relu6 => false,
+            Epilogue::Mask | Epilogue::Add => true,
         }
     }
 }

@@ -8,6 +8,7 @@ use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 
 use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
+use super::super::rectify::clipped;
 use crate::compiler::Elem;
 use crate::compiler::kernel::{Epilogue, Group, Init, Tile};
 
@@ -177,6 +178,7 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
         let (row, vector) = (index / vectors(tile), index % vectors(tile));
         for epilogue in &tile.epilogue {
             *sum = match epilogue {
+                Epilogue::Relu6 => clipped(e, *sum, Epilogue::SIX),
                 Epilogue::Relu => {
                     let negative = e.b.ins().fcmp(FloatCC::LessThan, *sum, zero);
                     e.choose(negative, zero, *sum)

@@ -7,7 +7,7 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
 use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
-use super::super::rectify::{masked, rectified};
+use super::super::rectify::{clipped, masked, rectified};
 use crate::compiler::kernel::{Epilogue, Init, Transform};
 use crate::compiler::winograd::{Straight, Term};
 
@@ -62,6 +62,7 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
                 };
                 let finish = |value: Value, epilogue: &Epilogue| match epilogue {
                     Epilogue::Relu => rectified(e, value),
+                    Epilogue::Relu6 => clipped(e, value, Epilogue::SIX),
                     Epilogue::Add => {
                         let addend = mask.load(e, ty, beside);
                         e.b.ins().fadd(value, addend)

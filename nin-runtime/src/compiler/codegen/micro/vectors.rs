@@ -4,7 +4,7 @@ use iced_x86::IcedError;
 use iced_x86::code_asm::registers::{xmm, ymm, zmm};
 use iced_x86::code_asm::{
     AsmMemoryOperand, AsmRegisterXmm, AsmRegisterYmm, AsmRegisterZmm, CodeAssembler, dword_bcst,
-    dword_ptr, eax, k1, k2, qword_ptr, xmmword_ptr, ymmword_ptr, zmmword_ptr,
+    dword_ptr, eax, k1, k2, qword_ptr, rsp, xmmword_ptr, ymmword_ptr, zmmword_ptr,
 };
 
 /// A vector register, or the lower half of one.
@@ -79,6 +79,15 @@ pub(super) trait Vectors: Default {
     ) -> Result<(), IcedError>;
     /// `max(sum, 0)`, NaN kept. The spare register holds zero.
     fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError>;
+    /// Sets every lane of a register to a constant. It writes below the stack pointer, and leaves every other register as it is.
+    fn constant(
+        &self,
+        a: &mut CodeAssembler,
+        register: Register,
+        value: f32,
+    ) -> Result<(), IcedError>;
+    /// `min(sum, bound)`, NaN kept. The spare register holds the bound.
+    fn at_most(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError>;
     /// Zero where the mask is not positive. The spare register holds zero, `scratch` may be overwritten.
     fn mask(
         &self,
@@ -246,6 +255,22 @@ impl Vectors for Avx2 {
         a.vmaxps(YMM[sum.number], YMM[Self::SPARE], YMM[sum.number])
     }
 
+    fn constant(
+        &self,
+        a: &mut CodeAssembler,
+        register: Register,
+        value: f32,
+    ) -> Result<(), IcedError> {
+        a.push(value.to_bits().cast_signed())?;
+        a.vbroadcastss(YMM[register.number], dword_ptr(rsp))?;
+        a.lea(rsp, qword_ptr(rsp + 8))
+    }
+
+    fn at_most(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
+        // As a maximum.
+        a.vminps(YMM[sum.number], YMM[Self::SPARE], YMM[sum.number])
+    }
+
     fn mask(
         &self,
         a: &mut CodeAssembler,
@@ -345,6 +370,23 @@ impl Vectors for Avx512 {
         let n = sum.number;
         // Where an operand is NaN, a maximum is its second one.
         sized!(sum.half, r => a.vmaxps(r[n], r[Self::SPARE], r[n]))
+    }
+
+    fn constant(
+        &self,
+        a: &mut CodeAssembler,
+        register: Register,
+        value: f32,
+    ) -> Result<(), IcedError> {
+        a.push(value.to_bits().cast_signed())?;
+        sized!(register.half, r => a.vbroadcastss(r[register.number], dword_ptr(rsp)))?;
+        a.lea(rsp, qword_ptr(rsp + 8))
+    }
+
+    fn at_most(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
+        let n = sum.number;
+        // As a maximum.
+        sized!(sum.half, r => a.vminps(r[n], r[Self::SPARE], r[n]))
     }
 
     fn mask(

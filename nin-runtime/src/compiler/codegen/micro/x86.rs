@@ -199,10 +199,11 @@ impl<'a, V: Vectors> Assembler<'a, V> {
         let scratch = self.b(0);
         let sums = self.sums();
         let beside = self.offsets(self.tile.beside_row);
-        for ((_, _, sum), beside) in sums.into_iter().zip(beside) {
+        for (&(_, _, sum), beside) in sums.iter().zip(beside) {
             for epilogue in &self.tile.epilogue {
                 match epilogue {
-                    Epilogue::Relu => self.v.relu(&mut self.a, sum)?,
+                    // A bound above comes when zero is no longer needed.
+                    Epilogue::Relu | Epilogue::Relu6 => self.v.relu(&mut self.a, sum)?,
                     Epilogue::Mask => self.v.mask(&mut self.a, sum, scratch, at(r8, beside))?,
                     Epilogue::Add => {
                         let addend = Register { number: scratch.number, half: sum.half };
@@ -210,6 +211,13 @@ impl<'a, V: Vectors> Assembler<'a, V> {
                         self.v.add(&mut self.a, sum, sum, addend)?;
                     }
                 }
+            }
+        }
+        if self.tile.epilogue.contains(&Epilogue::Relu6) {
+            let spare = Register { number: V::SPARE, half: false };
+            self.v.constant(&mut self.a, spare, Epilogue::SIX)?;
+            for (_, _, sum) in sums {
+                self.v.at_most(&mut self.a, sum)?;
             }
         }
         Ok(())

@@ -227,6 +227,11 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             self.v.zero(&mut self.a, zero)?;
             match epilogue {
                 Epilogue::Relu => self.v.relu(&mut self.a, register)?,
+                Epilogue::Relu6 => {
+                    self.v.relu(&mut self.a, register)?;
+                    self.v.constant(&mut self.a, zero, Epilogue::SIX)?;
+                    self.v.at_most(&mut self.a, register)?;
+                }
                 Epilogue::Mask => {
                     let mask = r11 + r8 + bytes(beside);
                     self.v.mask(&mut self.a, register, scratch, mask)?;
