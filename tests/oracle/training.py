@@ -181,7 +181,7 @@ def last_under_relu(layers: list[Layer], names: list[str]) -> str | None:
     """The name before `.weight` of the model's last convolution, if a ReLU stands on it and no join comes after it; an
     `fc` is a convolution.
     """
-    weighted = [index for index, layer in enumerate(layers) if layer.kind in ("conv", "mlpconv", "fc")]
+    weighted = [index for index, layer in enumerate(layers) if layer.kind in ("conv", "depthwise", "mlpconv", "fc")]
     if not weighted or any(layer.kind in JOINS for layer in layers[weighted[-1] :]):
         return None
     index = weighted[-1]
