@@ -79,7 +79,8 @@ pub(super) trait Vectors: Default {
     ) -> Result<(), IcedError>;
     /// `max(sum, 0)`, NaN kept. The spare register holds zero.
     fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError>;
-    /// Sets every lane of a register to a constant. It writes below the stack pointer, and leaves every other register as it is.
+    /// Sets every lane of a register to a constant. It needs no other register: the constant goes by the red zone below the stack
+    /// pointer.
     fn constant(
         &self,
         a: &mut CodeAssembler,
@@ -261,9 +262,8 @@ impl Vectors for Avx2 {
         register: Register,
         value: f32,
     ) -> Result<(), IcedError> {
-        a.push(value.to_bits().cast_signed())?;
-        a.vbroadcastss(YMM[register.number], dword_ptr(rsp))?;
-        a.lea(rsp, qword_ptr(rsp + 8))
+        a.mov(dword_ptr(rsp - 8), value.to_bits())?;
+        a.vbroadcastss(YMM[register.number], dword_ptr(rsp - 8))
     }
 
     fn at_most(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
@@ -378,9 +378,8 @@ impl Vectors for Avx512 {
         register: Register,
         value: f32,
     ) -> Result<(), IcedError> {
-        a.push(value.to_bits().cast_signed())?;
-        sized!(register.half, r => a.vbroadcastss(r[register.number], dword_ptr(rsp)))?;
-        a.lea(rsp, qword_ptr(rsp + 8))
+        a.mov(dword_ptr(rsp - 8), value.to_bits())?;
+        sized!(register.half, r => a.vbroadcastss(r[register.number], dword_ptr(rsp - 8)))
     }
 
     fn at_most(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
