@@ -10,6 +10,7 @@ if anything is off by more than `TOLERANCE` of the tensor's scale.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -44,13 +45,30 @@ NETS = {
         | {f"concat{fire + 1}": f"features.{at}" for fire, at in enumerate((3, 4, 6, 7, 9, 10, 11, 12))}
         | {"conv26": "classifier.1", "gap1": "classifier"},
     ),
+    "mobilenet-v2": (
+        torchvision.models.mobilenet_v2,
+        {"relu61": "features.0", "relu635": "features.18", "fc1": "classifier.1"}
+        | {f"add{number + 1}": f"features.{at}" for number, at in enumerate((3, 5, 6, 8, 9, 10, 12, 13, 15, 16))},
+    ),
+    "mobilenet-v3-small": (
+        torchvision.models.mobilenet_v3_small,
+        {"hard_swish1": "features.0", "hard_swish18": "features.12", "hard_swish19": "classifier.1"}
+        | {f"add{number + 1}": f"features.{at}" for number, at in enumerate((3, 5, 6, 8, 10, 11))}
+        | {"mul1": "features.1.block.1", "gap10": "avgpool", "fc20": "classifier.3"},
+    ),
+    "googlenet": (
+        functools.partial(torchvision.models.googlenet, aux_logits=False, init_weights=False),
+        {f"maxpool{ours}": f"maxpool{theirs}" for ours, theirs in ((1, 1), (2, 2), (5, 3), (11, 4))}
+        | {f"concat{number + 1}": f"inception{name}" for number, name in enumerate("3a 3b 4a 4b 4c 4d 4e 5a 5b".split())}
+        | {"gap1": "avgpool", "fc1": "fc"},
+    ),
 }
 """torchvision's nets by the names of nin's files, and which of nin's layers leaves what which module leaves."""
 
 PARTS = ("weight", "bias", "running_mean", "running_var")
 WEIGHTED = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
-ACTIVE = nn.ReLU
-"""Works in place, and is the same module in several places."""
+ACTIVE = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid)
+"""Work in place, and are the same module in several places."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +151,8 @@ def mapped(net: nn.Module, facts: list[Facts]) -> dict[str, np.ndarray]:
         tensors = {f"{layer.name}.{part}": getattr(module, part, None) for part in PARTS}
         for name, x in tensors.items():
             if x is not None:
+                # What is fully connected here is pointwise there, on a map of one pixel.
+                x = x.reshape(layer.weights[name])
                 weights[name] = x.detach().numpy().astype(np.float32)
     return weights
 
