@@ -29,6 +29,7 @@ mod micro;
 mod norm;
 mod normal;
 mod pack;
+mod panels;
 mod pixels;
 mod pool;
 mod prelu;

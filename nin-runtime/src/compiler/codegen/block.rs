@@ -8,12 +8,13 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::{Graph, NodeId, Op};
 use nin_dsl::shape::Shape;
 
-use super::conv::{self, Grouped, Operands, Rows};
+use super::conv::{self, Operands, Rows};
 use super::elementwise::{self, Mask};
 use super::emitter::Emitter;
 use super::grad::GradOperands;
 use super::join::Factor;
 use super::loss::{self, LossOperands};
+use super::panels::Grouped;
 use super::pixels::Pixels;
 use super::pool;
 use super::scope::Scope;

@@ -4,9 +4,10 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::block::{Band, added};
-use super::conv::{self, Grouped, Operands};
+use super::conv::{self, Operands};
 use super::emitter::Emitter;
 use super::grad::GradOperands;
+use super::panels::Grouped;
 use super::pixels::Pixels;
 use super::scope::Scope;
 use super::winograd::{self, Finish, Grid, SpectrumRows};

@@ -10,7 +10,7 @@ use super::affine::AffineRows;
 use super::emitter::Emitter;
 use super::pixels::Pixels;
 use super::strip::{self, Strip};
-use super::{context, conv, norm, winograd};
+use super::{context, norm, panels, winograd};
 use crate::compiler::Elem;
 use crate::compiler::abi::Context;
 use crate::compiler::geometry::{ConvGeometry, GradPhase, Taps};
@@ -152,7 +152,7 @@ impl Pack<'_> {
                     let all = phase.correlation.panels(cols) * size;
                     let panels = strip.group.map_or(panels, |group| panels.elements(e, group, all));
                     let panels = panels.pixel(e, strip.within);
-                    conv::panels(e, geometry.cin, cols, |e, panel, used| {
+                    panels::panels(e, geometry.cin, cols, |e, panel, used| {
                         let to = panels.elements(e, panel, size);
                         pack_flipped(
                             e,
@@ -172,7 +172,7 @@ impl Pack<'_> {
                 let all = geometry.cin.div_ceil(cols) * tap;
                 let to = strip.group.map_or(to, |group| e.element(to, group, all, prepared.elem));
                 let to = e.element(to, strip.within, cols, prepared.elem);
-                conv::panels(e, geometry.cin, cols, |e, panel, used| {
+                panels::panels(e, geometry.cin, cols, |e, panel, used| {
                     pack_flipped(
                         e,
                         geometry,
