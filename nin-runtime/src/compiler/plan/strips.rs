@@ -53,7 +53,7 @@ impl StripGroup<'_> {
     }
 
     /// The channels of each strip.
-    fn sizes(&self) -> impl Iterator<Item = usize> {
+    fn sizes(self) -> impl Iterator<Item = usize> + use<> {
         let runs = self.runs();
         (0..self.groups).flat_map(move |_| {
             runs.clone().into_iter().flat_map(|(places, channels)| places.map(move |_| channels))
@@ -107,7 +107,7 @@ impl Plan {
         let sizes = || {
             self.strip_groups().flat_map(|group| {
                 let rows = group.rows();
-                group.sizes().map(move |channels| rows * channels).collect::<Vec<_>>()
+                group.sizes().map(move |channels| rows * channels)
             })
         };
         let total: usize = sizes().sum();
