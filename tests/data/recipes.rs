@@ -18,6 +18,7 @@ const RECIPES: &[(&str, &str)] = &[
     ("ablation", "ablation/fc"),
     ("fast-cifar10", "nin-cifar10"),
     ("fast-mnist", "nin-mnist"),
+    ("digits-small", "digits-small"),
 ];
 
 #[test]
