@@ -131,7 +131,7 @@ pub(crate) fn field([rows, columns]: [u64; 2]) -> String {
     if rows == columns { rows.to_string() } else { format!("{rows}x{columns}") }
 }
 
-/// Every argument, resolved, as it could be written.
+/// Arguments, resolved, as they could be written.
 pub(crate) fn arguments(layer: &Layer) -> String {
     let one = |(name, arg): &(&str, Arg)| match arg {
         Arg::Number(number) => format!("{name} {number}"),
@@ -145,7 +145,15 @@ pub(crate) fn arguments(layer: &Layer) -> String {
     };
     // The input's arguments are its shape, which the table has already.
     let args = if layer.word == "input" { &[][..] } else { layer.args.as_slice() };
-    args.iter().map(one).collect::<Vec<_>>().join(", ")
+    // What few layers have is left out of those that have it not.
+    let is_there = |(name, arg): &&(&str, Arg)| {
+        !matches!(
+            (*name, arg),
+            ("groups" | "dilation" | "multiplier", Arg::Number(Number::Whole(1)))
+                | ("count" | "ghost", Arg::Number(Number::Whole(0)))
+        )
+    };
+    args.iter().filter(is_there).map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The whole verdict as JSON.
