@@ -199,7 +199,7 @@ impl Window {
 }
 
 impl fmt::Display for Window {
-    /// `5x5 s1 p2`; what differs from axis to axis, or from side to side, is told apart: `1x7 s1x2 p0,3,0,2 d1x2`.
+    /// `5x5 s1 p2`; where axes or sides differ, each has its number: `1x7 s1x2 p0,3,0,2 d1x2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Window { y, x } = self;
         write!(f, "{}x{} s{}", y.kernel, x.kernel, y.stride)?;

@@ -78,9 +78,9 @@ impl Judged {
         self.0.counts()
     }
 
-    /// Asserts that many were judged by their own scale. Of deep models with functions that saturate most are not.
+    /// Asserts that about half were judged by their own scale: of deep models with functions that saturate most are not.
     pub(crate) fn assert(&self) {
-        self.0.assert("tensors by their own scale", 40);
+        self.0.assert("tensors by their own scale", 45);
     }
 }
 
@@ -110,8 +110,8 @@ impl Expected {
 
 /// Compares a loss.
 pub(crate) fn check_loss(found: f64, expected: f64) -> Result<(), String> {
-    // It is the difference of numbers that are 1 and more, each of which was rounded.
-    if (found - expected).abs() <= (TOLERANCE * expected).max(2.0 * f64::from(f32::EPSILON)) {
+    // It is the difference of numbers that are 1 and more.
+    if (found - expected).abs() <= (TOLERANCE * expected).max(f64::from(f32::EPSILON)) {
         Ok(())
     } else {
         Err(format!("loss {found:e} instead of {expected:e}"))

@@ -127,7 +127,7 @@ fn node_of(gather: Gather) -> nin_dsl::graph::NodeId {
     }
 }
 
-/// Makes what is read of the sums of a group of so many images.
+/// Makes the statistics, or the means of gradients, of one group from its sums.
 pub(super) fn gather_one(
     e: &mut Emitter<'_>,
     plan: &Plan,
