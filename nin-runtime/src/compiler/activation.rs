@@ -4,7 +4,7 @@
 
 use nin_dsl::graph::{Activation, Op};
 
-use crate::compiler::kernel::Epilogue;
+use crate::compiler::kernel::{Epilogue, Scalar};
 
 /// What the rule for the gradient of an element reads besides the gradient of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,22 +123,22 @@ impl Finish {
         }
     }
 
-    /// What the tiles of convolutions have for it, if anything.
+    /// What the tiles of convolutions have for it, if anything: what a few instructions do.
     pub fn in_tiles(self) -> Option<Epilogue> {
-        match self {
-            Finish::Relu => Some(Epilogue::Relu),
-            Finish::Activation(Activation::Relu6) => Some(Epilogue::Relu6),
-            Finish::Activation(
-                Activation::LeakyRelu { .. }
-                | Activation::Elu { .. }
-                | Activation::Sigmoid
-                | Activation::Tanh
-                | Activation::Silu
-                | Activation::Gelu
-                | Activation::HardSigmoid
-                | Activation::HardSwish
-                | Activation::Scale { .. },
-            ) => None,
+        let Finish::Activation(activation) = self else { return Some(Epilogue::Relu) };
+        match activation {
+            Activation::LeakyRelu { slope } => {
+                Some(Epilogue::LeakyRelu { slope: Scalar::of(slope) })
+            }
+            Activation::Relu6 => Some(Epilogue::Relu6),
+            Activation::HardSigmoid => Some(Epilogue::HardSigmoid),
+            Activation::HardSwish => Some(Epilogue::HardSwish),
+            Activation::Scale { by } => Some(Epilogue::Scale { by: Scalar::of(by) }),
+            Activation::Elu { .. }
+            | Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Silu
+            | Activation::Gelu => None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::emitter::Emitter;
 use super::rectify::{clipped, masked, rectified, where_positive};
 use super::{math, normal};
 use crate::compiler::activation::Finish;
+use crate::compiler::kernel::Epilogue;
 
 /// The value of a number. NaN stays NaN.
 pub(super) fn value(e: &mut Emitter<'_>, of: Activation, x: Value) -> Value {
@@ -22,6 +23,19 @@ pub(super) fn value(e: &mut Emitter<'_>, of: Activation, x: Value) -> Value {
         Activation::HardSigmoid => hard_sigmoid(e, x),
         Activation::HardSwish => hard_swish(e, x),
         Activation::Scale { by } => scale(e, by, x),
+    }
+}
+
+/// What a portable tile makes of a sum, if it is one of these.
+pub(super) fn in_tile(e: &mut Emitter<'_>, epilogue: Epilogue, x: Value) -> Value {
+    match epilogue {
+        Epilogue::LeakyRelu { slope } => leaky_relu(e, slope.value().into(), x),
+        Epilogue::HardSigmoid => hard_sigmoid(e, x),
+        Epilogue::HardSwish => hard_swish(e, x),
+        Epilogue::Scale { by } => scale(e, by.value().into(), x),
+        Epilogue::Relu | Epilogue::Relu6 | Epilogue::Mask | Epilogue::Add => {
+            unreachable!("{epilogue:?} is the maker's own (a bug in nin)")
+        }
     }
 }
 
@@ -48,16 +62,13 @@ pub(super) fn grad(e: &mut Emitter<'_>, of: Activation, g: Value, saved: Value) 
             e.b.ins().fmul(g, slope)
         }
         Activation::HardSigmoid => {
-            let sixth = scale(e, SIXTH, g);
+            let sixth = scale(e, Epilogue::SIXTH.into(), g);
             within(e, saved, 1.0, sixth)
         }
         Activation::HardSwish => hard_swish_grad(e, g, saved),
         Activation::Scale { by } => scale(e, by, g),
     }
 }
-
-/// Six of them are one in float32, too.
-const SIXTH: f64 = 1.0 / 6.0;
 
 /// A gradient where the value lies between zero and `most`, else zero.
 fn within(e: &mut Emitter<'_>, y: Value, most: f32, g: Value) -> Value {
@@ -103,20 +114,18 @@ fn hard_sigmoid(e: &mut Emitter<'_>, x: Value) -> Value {
     let three = e.float(ty, 3.0);
     let x = e.b.ins().fadd(x, three);
     let x = clipped(e, x, 6.0);
-    scale(e, SIXTH, x)
+    scale(e, Epilogue::SIXTH.into(), x)
 }
 
 /// `x (x + 3) / 6`, but zero up to -3 and `x` from 3 on.
 fn hard_swish(e: &mut Emitter<'_>, x: Value) -> Value {
     let ty = e.b.func.dfg.value_type(x);
-    let (zero, three, six) = (e.float(ty, 0.0), e.float(ty, 3.0), e.float(ty, 6.0));
+    let x = math::at_least(e, x, -3.0);
+    let three = e.float(ty, 3.0);
     let share = e.b.ins().fadd(x, three);
     let share = math::at_most(e, share, 6.0);
-    let share = e.b.ins().fdiv(share, six);
-    let y = e.b.ins().fmul(x, share);
-    let lowest = e.float(ty, -3.0);
-    let is_low = e.b.ins().fcmp(FloatCC::LessThanOrEqual, x, lowest);
-    e.choose(is_low, zero, y)
+    let share = scale(e, Epilogue::SIXTH.into(), share);
+    e.b.ins().fmul(x, share)
 }
 
 fn hard_swish_grad(e: &mut Emitter<'_>, g: Value, x: Value) -> Value {

@@ -113,6 +113,14 @@ pub(super) fn at_most(e: &mut Emitter<'_>, x: Value, most: f32) -> Value {
     e.choose(is_more, most, x)
 }
 
+/// `x`, but not less than `least`. NaN stays NaN.
+pub(super) fn at_least(e: &mut Emitter<'_>, x: Value, least: f32) -> Value {
+    let ty = e.b.func.dfg.value_type(x);
+    let least = e.float(ty, least);
+    let is_less = e.b.ins().fcmp(FloatCC::LessThan, x, least);
+    e.choose(is_less, least, x)
+}
+
 /// `1 + exp(-x)`, a scalar or a vector; below -88 as there. NaN stays NaN.
 fn one_and_exp(e: &mut Emitter<'_>, x: Value) -> Value {
     let ty = e.b.func.dfg.value_type(x);

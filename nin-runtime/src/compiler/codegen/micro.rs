@@ -6,6 +6,7 @@
 
 pub(super) mod clif;
 pub(super) mod clif_transform;
+mod curve;
 mod vectors;
 pub(super) mod x86;
 pub(super) mod x86_transform;

@@ -49,10 +49,46 @@ pub enum Epilogue {
     Relu,
     /// `min(max(c, 0), 6)`.
     Relu6,
+    /// `c` times the slope where it is negative.
+    LeakyRelu {
+        /// The slope, not negative.
+        slope: Scalar,
+    },
+    /// `min(max(c + 3, 0), 6) / 6`.
+    HardSigmoid,
+    /// `c min(c + 3, 6) / 6`, where `c` is at least -3.
+    HardSwish,
+    /// `c` times a number.
+    Scale {
+        /// The number.
+        by: Scalar,
+    },
     /// Zero where the mask is not positive.
     Mask,
     /// `c + d`, where `d` stands in the mask's place: a tile has one of the two.
     Add,
+}
+
+/// A float32 by its bits, so that specs can be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Scalar(pub u32);
+
+impl Scalar {
+    /// That of a number, rounded.
+    pub fn of(number: f64) -> Scalar {
+        Scalar((number as f32).to_bits())
+    }
+
+    /// The number.
+    pub fn value(self) -> f32 {
+        f32::from_bits(self.0)
+    }
+}
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value().fmt(f)
+    }
 }
 
 /// A register tile. Strides are in elements of their operand and compiled in as constants.
@@ -119,11 +155,18 @@ impl fmt::Display for Elems {
 impl Epilogue {
     /// What the second of two bounds is, if it has one.
     pub const SIX: f32 = 6.0;
+    /// What its values are divided by: six of them are one in float32, too.
+    pub const SIXTH: f32 = 1.0 / 6.0;
 
     /// Whether it reads something beside C.
     pub fn reads_beside(self) -> bool {
         match self {
-            Epilogue::Relu | Epilogue::Relu6 => false,
+            Epilogue::Relu
+            | Epilogue::Relu6
+            | Epilogue::LeakyRelu { .. }
+            | Epilogue::HardSigmoid
+            | Epilogue::HardSwish
+            | Epilogue::Scale { .. } => false,
             Epilogue::Mask | Epilogue::Add => true,
         }
     }

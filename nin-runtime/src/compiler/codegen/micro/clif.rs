@@ -6,6 +6,7 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I64};
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Value};
 
+use super::super::activation;
 use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
 use super::super::rectify::clipped;
@@ -179,6 +180,10 @@ fn finish(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments, mut sums: Vec
         for epilogue in &tile.epilogue {
             *sum = match epilogue {
                 Epilogue::Relu6 => clipped(e, *sum, Epilogue::SIX),
+                Epilogue::LeakyRelu { .. }
+                | Epilogue::HardSigmoid
+                | Epilogue::HardSwish
+                | Epilogue::Scale { .. } => activation::in_tile(e, *epilogue, *sum),
                 Epilogue::Relu => {
                     let negative = e.b.ins().fcmp(FloatCC::LessThan, *sum, zero);
                     e.choose(negative, zero, *sum)

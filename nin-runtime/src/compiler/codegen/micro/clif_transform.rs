@@ -5,6 +5,7 @@
 
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
+use super::super::activation;
 use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
 use super::super::rectify::{clipped, masked, rectified};
@@ -63,6 +64,10 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
                 let finish = |value: Value, epilogue: &Epilogue| match epilogue {
                     Epilogue::Relu => rectified(e, value),
                     Epilogue::Relu6 => clipped(e, value, Epilogue::SIX),
+                    Epilogue::LeakyRelu { .. }
+                    | Epilogue::HardSigmoid
+                    | Epilogue::HardSwish
+                    | Epilogue::Scale { .. } => activation::in_tile(e, *epilogue, value),
                     Epilogue::Add => {
                         let addend = mask.load(e, ty, beside);
                         e.b.ins().fadd(value, addend)

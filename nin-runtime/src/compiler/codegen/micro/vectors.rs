@@ -77,7 +77,38 @@ pub(super) trait Vectors: Default {
         x: Register,
         y: Register,
     ) -> Result<(), IcedError>;
-    /// `max(sum, 0)`, NaN kept. The spare register holds zero.
+    /// `to = x * y`.
+    fn times(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError>;
+    /// `to = max(x, y)`; `y` where one is NaN.
+    fn larger(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError>;
+    /// `to = min(x, y)`; `y` where one is NaN.
+    fn smaller(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError>;
+    /// A float in memory in every lane.
+    fn spread(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        from: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
+    /// `max(sum, bound)`, NaN kept. The spare register holds the bound: zero, if it is a ReLU.
     fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError>;
     /// Sets every lane of a register to a constant. It needs no other register: the constant goes by the red zone below the stack
     /// pointer.
@@ -251,6 +282,45 @@ impl Vectors for Avx2 {
         a.vaddps(YMM[to.number], YMM[x.number], YMM[y.number])
     }
 
+    fn times(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        a.vmulps(YMM[to.number], YMM[x.number], YMM[y.number])
+    }
+
+    fn larger(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        a.vmaxps(YMM[to.number], YMM[x.number], YMM[y.number])
+    }
+
+    fn smaller(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        a.vminps(YMM[to.number], YMM[x.number], YMM[y.number])
+    }
+
+    fn spread(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        from: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        a.vbroadcastss(YMM[to.number], from)
+    }
+
     fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {
         // Where an operand is NaN, a maximum is its second one.
         a.vmaxps(YMM[sum.number], YMM[Self::SPARE], YMM[sum.number])
@@ -364,6 +434,45 @@ impl Vectors for Avx512 {
         y: Register,
     ) -> Result<(), IcedError> {
         sized!(to.half, r => a.vaddps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn times(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vmulps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn larger(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vmaxps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn smaller(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vminps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn spread(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        from: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vbroadcastss(r[to.number], from))
     }
 
     fn relu(&self, a: &mut CodeAssembler, sum: Register) -> Result<(), IcedError> {

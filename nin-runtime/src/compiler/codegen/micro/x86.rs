@@ -9,6 +9,7 @@ use iced_x86::code_asm::{
     rdx, rsi,
 };
 
+use super::curve;
 use super::vectors::{Avx2, Avx512, Register, Vectors};
 use crate::compiler::kernel::{Elems, Epilogue, Group, Init, Tile};
 use crate::compiler::{Elem, Isa};
@@ -195,6 +196,7 @@ impl<'a, V: Vectors> Assembler<'a, V> {
             return Ok(());
         }
         self.v.zero(&mut self.a, Register { number: V::SPARE, half: false })?;
+        curve::prepare(&mut self.a, &self.tile.epilogue)?;
         // The row of B is no longer needed.
         let scratch = self.b(0);
         let sums = self.sums();
@@ -209,6 +211,13 @@ impl<'a, V: Vectors> Assembler<'a, V> {
                         let addend = Register { number: scratch.number, half: sum.half };
                         self.v.load(&mut self.a, addend, at(r8, beside))?;
                         self.v.add(&mut self.a, sum, sum, addend)?;
+                    }
+                    Epilogue::LeakyRelu { .. }
+                    | Epilogue::HardSigmoid
+                    | Epilogue::HardSwish
+                    | Epilogue::Scale { .. } => {
+                        let other = Register { number: scratch.number, half: sum.half };
+                        curve::apply((&mut self.a, &self.v), *epilogue, sum, other)?;
                     }
                 }
             }

@@ -9,6 +9,7 @@ use iced_x86::code_asm::{
     rcx, rdi, rdx, rsi,
 };
 
+use super::curve;
 use super::vectors::{Arithmetic, Avx2, Avx512, Register};
 use crate::compiler::kernel::{Epilogue, Init, Transform};
 use crate::compiler::winograd::{Straight, Term};
@@ -128,6 +129,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
             let at = rsi + bytes((Transform::CONSTANTS + number) as i64);
             self.a.mov(dword_ptr(at), constant.to_bits().cast_signed())?;
         }
+        curve::prepare(&mut self.a, &self.transform.epilogue)?;
         // What is read beside the output is addressed by how far it is from it.
         self.a.sub(r8, rdx)?;
         let (whole, rest) =
@@ -239,6 +241,12 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
                 Epilogue::Add => {
                     self.v.load(&mut self.a, scratch, r11 + r8 + bytes(beside))?;
                     self.v.add(&mut self.a, register, register, scratch)?;
+                }
+                Epilogue::LeakyRelu { .. }
+                | Epilogue::HardSigmoid
+                | Epilogue::HardSwish
+                | Epilogue::Scale { .. } => {
+                    curve::apply((&mut self.a, &self.v), *epilogue, register, scratch)?;
                 }
             }
         }
