@@ -101,7 +101,8 @@ pub(crate) struct AlgoArgs {
     /// `auto` takes whichever costs least, for each product of each convolution; `direct` goes tap by tap; `winograd` is
     /// Winograd's wherever a convolution has stride 1 and more than one tap, `winograd4` the same with tiles of 4x4 outputs.
     /// For a layer: `auto,mlpconv2=direct`; for one of its products: `mlpconv1.forward=winograd2`, or `input-grad` or
-    /// `kernel-grad` in place of `forward`. `tuned` is the list that `nin bench --tune` measured.
+    /// `kernel-grad` in place of `forward`. `tuned` is the list that `nin bench --tune` measured. At inference, bands of rows go
+    /// through several layers where that saves memory traffic; `depth-first=never` or `depth-first=always` says otherwise.
     #[arg(long = "algo", value_name = "ALGO[,LAYER=ALGO...]", help_heading = MACHINE_OPTIONS)]
     pub(crate) given: Option<AlgoArg>,
 }

@@ -12,7 +12,6 @@ use std::str::FromStr;
 use anyhow::{Context as _, anyhow};
 use nin::{Algos, Graph, Isa, Model, Purpose};
 use nin_dsl::limits::TEXT_BYTES;
-use nin_runtime::compiler::plan::Hint;
 use nin_runtime::file::{read_text, write_atomically};
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +30,8 @@ const ABOUT: &str = "\
 pub(crate) enum AlgoArg {
     /// A list as it is.
     Given(Algos),
-    /// What was measured, and hints that count more.
-    Tuned(Vec<Hint>),
+    /// What was measured, and what counts more.
+    Tuned(Algos),
 }
 
 impl FromStr for AlgoArg {
@@ -50,9 +49,8 @@ impl FromStr for AlgoArg {
                 "`{second}` is a second choice for the whole model beside `{TUNED}`"
             ));
         }
-        let hints = others.join(",");
-        let hints = if hints.is_empty() { vec![] } else { hints.parse::<Algos>()?.hints };
-        Ok(AlgoArg::Tuned(hints))
+        let others = others.join(",");
+        Ok(AlgoArg::Tuned(if others.is_empty() { Algos::default() } else { others.parse()? }))
     }
 }
 
@@ -152,10 +150,10 @@ impl AlgoArg {
     pub(crate) fn algos(&self, model: &Model, isa: Isa, purpose: Purpose) -> anyhow::Result<Algos> {
         match self {
             AlgoArg::Given(algos) => Ok(algos.clone()),
-            AlgoArg::Tuned(hints) => {
+            AlgoArg::Tuned(others) => {
                 let mut algos = find(model, isa, purpose)?;
-                algos.hints.extend(hints.iter().cloned());
-                Ok(algos)
+                algos.hints.extend(others.hints.iter().cloned());
+                Ok(Algos { depth: others.depth, ..algos })
             }
         }
     }
@@ -243,7 +241,9 @@ mod tests {
     #[test]
     fn hints_stand_beside_what_was_measured() {
         let hints = |text: &str| match text.parse() {
-            Ok(AlgoArg::Tuned(hints)) => hints.iter().map(Hint::to_string).collect::<Vec<_>>(),
+            Ok(AlgoArg::Tuned(others)) => {
+                others.hints.iter().map(ToString::to_string).collect::<Vec<_>>()
+            }
             other => panic!("{text}: {other:?}"),
         };
         assert!(hints("tuned").is_empty());
@@ -251,6 +251,9 @@ mod tests {
             hints("conv1=direct,tuned,conv2=winograd2"),
             ["conv1=direct", "conv2=winograd2"]
         );
+        let deep = "tuned,depth-first=always".parse();
+        let expected: Algos = "depth-first=always".parse().unwrap();
+        assert_eq!(deep, Ok(AlgoArg::Tuned(expected)));
         assert_eq!("direct".parse(), Ok(AlgoArg::Given("direct".parse().unwrap())));
         for wrong in ["tuned,auto", "tuned,tuned", "tuned,", "conv1=tuned", "tuned,conv1=fast"] {
             assert!(wrong.parse::<AlgoArg>().is_err(), "{wrong}");

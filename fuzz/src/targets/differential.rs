@@ -10,7 +10,7 @@ use nin_dsl::graph::Graph;
 use nin_dsl::shape::Shape;
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::compiler::Isa;
-use nin_runtime::compiler::plan::Algo;
+use nin_runtime::compiler::plan::{Algo, Algos, Depth};
 use nin_runtime::error::Error;
 use nin_runtime::oracle;
 use nin_runtime::run::exec::Session;
@@ -42,7 +42,7 @@ struct Setting {
     images: usize,
     /// The second count of threads; the first is one.
     threads: usize,
-    algo: Algo,
+    algo: Algos,
     seed: u64,
 }
 
@@ -54,6 +54,9 @@ fn settings() -> impl Strategy<Value = Setting> {
     ];
     let sizes = batch.prop_flat_map(|batch| (Just(batch), 1..=batch, any::<bool>()));
     let algo = proptest::sample::select(Algo::ALL.to_vec());
+    // Small models go depth first if they have to.
+    let depth = prop_oneof![1 => Just(Depth::Auto), 2 => Just(Depth::Always)];
+    let algo = (algo, depth).prop_map(|(algo, depth)| Algos { depth, ..algo.into() });
     (sizes, 2..=4usize, algo, 0..1u64 << 32).prop_map(
         |((batch, some, all), threads, algo, seed)| {
             let images = if all { batch } else { some };
@@ -86,7 +89,7 @@ pub(super) fn generate(seed: u64) -> Vec<u8> {
 
 fn parse(text: &str) -> Option<(Setting, Graph)> {
     let (line, model) = text.split_once('\n')?;
-    let mut setting = Setting { batch: 1, images: 1, threads: 2, algo: Algo::Auto, seed: 0 };
+    let mut setting = Setting { batch: 1, images: 1, threads: 2, algo: Algos::default(), seed: 0 };
     for word in line.split_whitespace() {
         let (name, value) = word.split_once('=')?;
         match name {
@@ -145,7 +148,7 @@ fn session(
     (isa, threads, purpose): (Isa, usize, Purpose),
     weights: &Weights,
 ) -> Result<Session, String> {
-    let options = |batch| Options { batch, threads, isa, purpose, algo: setting.algo.into() };
+    let options = |batch| Options { batch, threads, isa, purpose, algo: setting.algo.clone() };
     let program = match compile(graph, &options(setting.batch)) {
         // One number has no variance: there is room for a second.
         Err(Error::LoneNumber { .. }) => compile(graph, &options(setting.batch + 1)),

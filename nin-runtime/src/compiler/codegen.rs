@@ -9,6 +9,7 @@ mod block;
 mod code;
 mod context;
 mod conv;
+mod depth;
 mod domain;
 mod driver;
 mod elementwise;

@@ -9,6 +9,7 @@ mod algorithm;
 mod algos;
 mod arena;
 mod cut;
+mod depth;
 mod display;
 mod groups;
 mod lrn;
@@ -39,6 +40,8 @@ use arena::Layout;
 pub use arena::{Buffer, BufferKey, Extent, Holds};
 pub use cut::Run;
 pub(crate) use cut::{product, product_of};
+pub(crate) use depth::slide;
+pub use depth::{Depth, kept_rows};
 pub use groups::{Groups, groups};
 pub use lrn::ChannelRows;
 use norm::Norms;
@@ -136,6 +139,14 @@ pub enum Step {
         rows: usize,
         /// Rows that are made together: a band has a multiple of them, but for the image's last.
         unit: usize,
+    },
+    /// Several stages of which some look at several rows of what the one before them makes, in bands of rows of the last one's
+    /// result. Each makes the rows that the next one reaches and that it has not made yet.
+    DepthFirst {
+        /// The stages, each the only reader of the one before it.
+        stages: Range<usize>,
+        /// Rows of a band; the last band may have fewer.
+        rows: usize,
     },
     /// Brings what a stage reads into Winograd's domain.
     Transform {
@@ -277,6 +288,7 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         norm::norms(graph, training.then_some(batch), &convs, &mut room);
     let slopes = slopes::slopes(graph, &mut room);
     let images = Images { chunk, batch, training };
+    let result = Tensor::Value(graph.result());
     Plan {
         algos: algos.clone(),
         batch,
@@ -286,8 +298,8 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         weights,
         weight_floats,
         slice_floats: weight_floats + moments,
-        inference: pass(checked, forward, images, &convs, Some(Tensor::Value(graph.result()))),
-        training: step.map(|blocks| pass(checked, blocks, images, &convs, None)),
+        inference: pass(checked, forward, images, (&convs, algos.depth), Some(result)),
+        training: step.map(|blocks| pass(checked, blocks, images, (&convs, algos.depth), None)),
         convs,
         statistics_floats: statistics,
         norms,
@@ -441,19 +453,22 @@ fn pass(
     checked: &Checked<'_>,
     blocks: Vec<Block>,
     images: Images,
-    convs: &[ConvPlan],
+    (convs, depth): (&[ConvPlan], Depth),
     result: Option<Tensor>,
 ) -> Pass {
     let graph = checked.graph();
-    let blocks: Vec<PlannedBlock> = blocks
-        .into_iter()
-        .map(|block| {
-            let steps = cut::steps(graph, &block, convs);
-            PlannedBlock { steps, block, gathers: Vec::new() }
-        })
-        .collect();
-    let blocks = cut::gathered_by_chunk(graph, blocks);
     let places = Places::of(checked, images.training);
+    let by_block = |block: Block| {
+        let steps = cut::steps(graph, &block, convs);
+        PlannedBlock { steps, block, gathers: Vec::new() }
+    };
+    let blocks = match (result, depth) {
+        (None, _) | (_, Depth::Never) => blocks.into_iter().map(by_block).collect(),
+        (Some(result), Depth::Auto | Depth::Always) => {
+            depth::cut_up(graph, &blocks, &places, (convs, depth), result)
+        }
+    };
+    let blocks = cut::gathered_by_chunk(graph, blocks);
     let Layout { buffers, arena, store } =
         arena::lay_out(graph, &places, &blocks, convs, images, result);
     let (phases, parts) = (cut::phases(&blocks), cut::parts(graph, &blocks, convs));

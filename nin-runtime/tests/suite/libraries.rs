@@ -249,7 +249,7 @@ fn headers_say_what_lies_where() {
 /// Random models: the bits of a session's, and nothing outside the callers' memory.
 fn check_library(text: &str, setting: Setting) -> Result<(), String> {
     let graph = graph(text);
-    let (isa, algo) = (setting.isa, Algos::from(setting.algo));
+    let (isa, algo) = (setting.isa, setting.algos());
     let data = Data::draw(&graph, images(&graph), setting.seed);
     let expected = by_session(&graph, isa, &algo, &data);
     let folder = tempfile::tempdir().expect("a folder");

@@ -3,7 +3,7 @@
 use nin_dsl::graph::Graph;
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::compiler::Isa;
-use nin_runtime::compiler::plan::Algo;
+use nin_runtime::compiler::plan::{Algo, Algos, Depth};
 use nin_runtime::error::Error;
 use nin_runtime::run::exec::Session;
 use nin_runtime::weights::Weights;
@@ -33,6 +33,7 @@ pub(crate) struct Setting {
     pub(crate) threads: usize,
     pub(crate) isa: Isa,
     pub(crate) algo: Algo,
+    pub(crate) depth: Depth,
     pub(crate) seed: u64,
 }
 
@@ -57,23 +58,31 @@ pub(crate) fn large_settings() -> impl Strategy<Value = Setting> {
 fn sized(sizes: impl Strategy<Value = (usize, usize)>) -> impl Strategy<Value = Setting> {
     let isa = proptest::sample::select(Isa::available().collect::<Vec<_>>());
     let algo = proptest::sample::select(Algo::ALL.to_vec());
-    (sizes, 1..=3usize, isa, algo, 0..1u64 << 32).prop_map(
-        |((batch, images), threads, isa, algo, seed)| Setting {
+    // Random models are small: of their own accord few go depth first.
+    let depth = prop_oneof![1 => Just(Depth::Auto), 2 => Just(Depth::Always)];
+    (sizes, 1..=3usize, isa, (algo, depth), 0..1u64 << 32).prop_map(
+        |((batch, images), threads, isa, (algo, depth), seed)| Setting {
             batch,
             images,
             threads,
             isa,
             algo,
+            depth,
             seed,
         },
     )
 }
 
 impl Setting {
+    /// Its algorithms.
+    pub(crate) fn algos(self) -> Algos {
+        Algos { depth: self.depth, ..Algos::from(self.algo) }
+    }
+
     /// A session of a model. A training that its batch normalisations refuse, with batches of one image, has room for two.
     pub(crate) fn session(self, graph: &Graph, purpose: Purpose, weights: &Weights) -> Session {
-        let Setting { batch, threads, isa, algo, .. } = self;
-        let options = |batch| Options { batch, threads, isa, purpose, algo: algo.into() };
+        let Setting { batch, threads, isa, .. } = self;
+        let options = |batch| Options { batch, threads, isa, purpose, algo: self.algos() };
         let program = match compile(graph, &options(batch)) {
             Err(Error::LoneNumber { .. }) => compile(graph, &options(batch + 1)),
             compiled => compiled,

@@ -160,6 +160,16 @@ fn plans() {
     }
 }
 
+/// Every run that can go depth first does: what is small goes so for no other reason.
+#[test]
+fn plans_depth_first() {
+    let model = Model::from_text("model.nin", MOBILE, &[]).expect("a valid model");
+    let algos = "direct,depth-first=always".parse().expect("a list of algorithms");
+    let demand = Demand { batch: 4, registers: &REGISTERS, algos: &algos };
+    let plan = planned(model.graph(), Purpose::Inference, demand);
+    insta::assert_snapshot!("plan-depth-first", plan.display(model.graph()));
+}
+
 /// The tiles alone, and of x86-64: the rest is long and says less.
 #[cfg(target_arch = "x86_64")]
 #[test]

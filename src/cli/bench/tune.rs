@@ -119,7 +119,7 @@ impl Tuning {
         let call = if hints.is_empty() {
             None
         } else {
-            let suggested = Algos { rest: Algo::Auto, hints };
+            let suggested = Algos { hints, ..Algos::default() };
             terminal.note("timing whole calls by `auto` and by what these times suggest");
             let lists = [Algos::default(), suggested.clone()];
             let [auto_ms, suggested_ms] = pit(model, args, &machine, lists, terminal)?;
@@ -298,7 +298,7 @@ fn lists(rivals: &[Rivals]) -> Vec<Algos> {
             let algo = *rivals.others.get(number.checked_sub(1)?)?;
             Some(Hint { layer: rivals.layer.clone(), product: Some(rivals.product), algo })
         });
-        Algos { rest: Algo::Auto, hints: hints.collect() }
+        Algos { hints: hints.collect(), ..Algos::default() }
     };
     (0..=most).map(list).collect()
 }

@@ -25,7 +25,9 @@ use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::Epilogue;
 use crate::compiler::kernel::{Kernel, PassKind};
-use crate::compiler::plan::{ConvPlan, GroupSum, Plan, PlannedBlock, Product, Run, Step};
+use crate::compiler::plan::{
+    ConvPlan, Extent, GroupSum, NormPlan, Plan, PlannedBlock, Product, Run, SlopePlan, Step,
+};
 
 /// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
 #[derive(Clone, Copy)]
@@ -36,8 +38,29 @@ pub(super) struct Band {
     pub(super) lo: Value,
     /// One past the last row.
     pub(super) hi: Value,
-    /// How many rows that is, where it is fixed: a pointwise convolution's tiles depend on it.
-    rows: usize,
+    /// How many rows that is.
+    pub(super) rows: BandRows,
+}
+
+/// How many rows a band has, as far as that is known before it runs: a pointwise convolution's tiles depend on it.
+#[derive(Clone, Copy)]
+pub(super) enum BandRows {
+    /// It is no band: what does not go row by row takes all of the image.
+    Image,
+    /// Always so many.
+    Fixed(usize),
+    /// Mostly so many.
+    Mostly(usize),
+}
+
+/// A part of a map that is walked at once: all of it, or some rows.
+#[derive(Clone, Copy)]
+struct Patch {
+    image: Value,
+    /// The first row, if it is not all of the map.
+    row: Option<Value>,
+    /// Its shape.
+    shape: Shape,
 }
 
 /// Writes the function of block `index` of a pass.
@@ -86,20 +109,29 @@ pub(super) fn emit_step(
     let PlannedBlock { block, steps, .. } = &super::pass(plan, kind).blocks[block];
     let one = e.int(1);
     let scope = Scope::open(e, graph, plan, kind, context, (first, one));
-    scope.step(e, &block.stages, &steps[step], Band { image, lo, hi, rows: 1 });
+    let band = Band { image, lo, hi, rows: BandRows::Image };
+    scope.step(e, &block.stages, &steps[step], band);
 }
 
 impl Scope<'_> {
     /// One step on rows of one image.
     fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, band: Band) {
         match step {
-            Step::Whole(index) => self.on_image(e, &stages[*index], band),
+            Step::Whole(index) => {
+                let stage = &stages[*index];
+                let is_elementwise = matches!(stage.op, StageOp::Forward { .. })
+                    && matches!(self.graph.node(stage.node).op, Op::Relu | Op::Activation(_));
+                // The rows of an image may be shared.
+                let rows = if is_elementwise { BandRows::Mostly(1) } else { BandRows::Image };
+                self.on_image(e, stage, Band { rows, ..band });
+            }
             Step::Banded { stages: range, rows, unit } => {
                 let height = self.shape(stages[range.start].node).height();
                 let bands = |e: &mut Emitter<'_>, lo: Value, hi: Value, rows: usize| {
                     e.range(lo, hi, rows as i64, |e, lo| {
                         let hi = e.add(lo, rows as i64);
                         for stage in &stages[range.clone()] {
+                            let rows = BandRows::Fixed(rows);
                             self.on_image(e, stage, Band { lo, hi, rows, ..band });
                         }
                     });
@@ -122,6 +154,9 @@ impl Scope<'_> {
                     bands(e, lo, hi, height % unit);
                 }
             }
+            Step::DepthFirst { stages: range, rows } => {
+                self.depth_first(e, &stages[range.clone()], *rows, band);
+            }
             Step::Transform { stage, spectrum } => {
                 self.transform(e, &stages[*stage], *spectrum, band);
             }
@@ -132,7 +167,7 @@ impl Scope<'_> {
     }
 
     /// One stage on a band of one image.
-    fn on_image(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) {
+    pub(super) fn on_image(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) {
         let image = band.image;
         let shape = self.shape(stage.node);
         let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
@@ -147,36 +182,37 @@ impl Scope<'_> {
             StageOp::Forward { then, add, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => self.conv(e, stage, band, self.tile_epilogue(then)),
                 Op::BatchNorm { .. } => {
-                    let norm = self.plan.norm(stage.node);
-                    let tensors = [at(e, stage.reads[0]), at(e, stage.writes)];
-                    let rows = self.affine(e, norm, image);
-                    let addend = add.map(|add| at(e, add));
-                    norm::normalise(e, norm, rows, (addend, self.finish(then)), tensors);
+                    self.patches(e, stage.node, band, |e, patch| {
+                        self.normalise(e, stage, patch, (add, then));
+                    });
                 }
-                Op::Relu => {
-                    let value = self.worked_on(e, stage, image);
-                    elementwise::relu(e, value, shape);
-                }
-                Op::Activation(of) => {
-                    let value = at(e, stage.writes);
-                    let operand = (!self.pass.is_in_place(stage)).then(|| at(e, stage.reads[0]));
-                    elementwise::activate(e, (operand, value), of, shape);
-                }
-                Op::PRelu { .. } => {
-                    let slope = self.plan.slope(stage.node);
-                    let maps = [at(e, stage.reads[0]), at(e, stage.writes)];
+                Op::Relu => self.patches(e, stage.node, band, |e, patch| {
+                    let value = self.worked_on(e, stage, patch);
+                    elementwise::relu(e, value, patch.shape);
+                }),
+                Op::Activation(of) => self.patches(e, stage.node, band, |e, patch| {
+                    let value = self.patch(e, stage.writes, patch);
+                    let is_elsewhere = !self.pass.is_in_place(stage);
+                    let operand = is_elsewhere.then(|| self.patch(e, stage.reads[0], patch));
+                    elementwise::activate(e, (operand, value), of, patch.shape);
+                }),
+                Op::PRelu { .. } => self.patches(e, stage.node, band, |e, patch| {
+                    let pixels = patch.shape.pixels();
+                    let slope = &SlopePlan { pixels, ..self.plan.slope(stage.node).clone() };
+                    let maps = [stage.reads[0], stage.writes].map(|of| self.patch(e, of, patch));
                     let slopes = self.prepared(e, slope.prepared);
                     prelu::forward(e, slope, slopes, maps);
-                }
+                }),
                 Op::Dropout { p, index } => {
-                    let value = self.worked_on(e, stage, image);
+                    let value = self.worked_on(e, stage, Patch { image, row: None, shape });
                     if self.kind == PassKind::Training {
                         self.drop_elements(e, (p, index), image, value, shape);
                     }
                 }
                 Op::MaxPool { .. } | Op::AvgPool { .. } => {
                     let pool = self.pool(stage.node);
-                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
+                    let [input, output] =
+                        [stage.reads[0], stage.writes].map(|of| self.map_of_band(e, of, band));
                     pool::forward(e, &pool, (band.lo, band.hi), input, output);
                 }
                 Op::GlobalMaxPool => {
@@ -376,9 +412,8 @@ impl Scope<'_> {
     fn each_image(&self, e: &mut Emitter<'_>, stage: &Stage) {
         let zero = e.int(0);
         e.range(zero, self.count, 1, |e, image| {
-            let (lo, rows) = (e.int(0), self.shape(stage.node).height());
-            let hi = e.size(rows);
-            self.on_image(e, stage, Band { image, lo, hi, rows });
+            let (lo, hi) = (e.int(0), e.size(self.shape(stage.node).height()));
+            self.on_image(e, stage, Band { image, lo, hi, rows: BandRows::Image });
         });
     }
 
@@ -391,22 +426,23 @@ impl Scope<'_> {
             return self.winograd_forward(e, stage, winograd, band, then);
         }
         if geometry.is_pointwise() {
-            let pixels = band.rows * shape.width();
+            let rows = match band.rows {
+                BandRows::Image => Rows::Fixed(shape.pixels()),
+                BandRows::Fixed(rows) => Rows::Fixed(rows * shape.width()),
+                BandRows::Mostly(rows) => {
+                    let count = e.b.ins().isub(band.hi, band.lo);
+                    let count = e.mul(count, shape.width() as i64);
+                    Rows::Mostly { count, usual: rows * shape.width() }
+                }
+            };
             let input = self.row(e, stage.reads[0], band.image, band.lo);
             let output = self.row(e, stage.writes, band.image, band.lo);
             let addend = added(stage).map(|add| self.row(e, add, band.image, band.lo));
             let operands = self.forward_operands(e, conv, input, output, addend);
             let sizes = Grouped::of(&geometry);
-            return conv::multiply(
-                e,
-                conv.tile(Product::Forward),
-                sizes,
-                Rows::Fixed(pixels),
-                operands,
-                then,
-            );
+            return conv::multiply(e, conv.tile(Product::Forward), sizes, rows, operands, then);
         }
-        let input = self.image(e, stage.reads[0], band.image);
+        let input = self.map_of_band(e, stage.reads[0], band);
         let output = self.map_of_band(e, stage.writes, band);
         let addend = added(stage).map(|addend| self.map_of_band(e, addend, band));
         let operands = self.forward_operands(e, conv, input, output, addend);
@@ -414,13 +450,66 @@ impl Scope<'_> {
         conv::correlate(e, conv.tile(Product::Forward), &geometry.forward(), rows, operands, then);
     }
 
-    /// The map of which a band is asked for. A band's buffer holds its rows alone: row 0 of the image would lie before it.
+    /// The map of which a band is asked for. A band's buffer holds some rows alone: row 0 of the image would lie before it.
     pub(super) fn map_of_band(&self, e: &mut Emitter<'_>, tensor: Tensor, band: Band) -> Pixels {
+        let view = self.pass.view(tensor);
+        let Extent::Band(_) = self.pass.room(view.buffer).map().1 else {
+            return self.image(e, tensor, band.image);
+        };
         let map = self.row(e, tensor, band.image, band.lo);
-        let node = self.pass.view(tensor).buffer.node().expect("a map's (a bug in nin)");
+        let node = view.buffer.node().expect("a map's (a bug in nin)");
         let row = self.shape(node).width() * map.pitch * map.elem.bytes();
         let above = e.mul(band.lo, -(row as i64));
         Pixels { at: e.sum(map.at, above), ..map }
+    }
+
+    /// Runs `body` on a band of a node's map, as a whole if its rows are known, else row by row.
+    fn patches(
+        &self,
+        e: &mut Emitter<'_>,
+        node: NodeId,
+        Band { image, lo, hi, rows }: Band,
+        body: impl FnOnce(&mut Emitter<'_>, Patch),
+    ) {
+        let shape = self.shape(node);
+        let of = |h: usize| Shape::map(shape.channels(), h, shape.width());
+        match rows {
+            // Of one row, or of an image of vectors, all is wanted.
+            BandRows::Image => body(e, Patch { image, row: None, shape }),
+            BandRows::Fixed(rows) => body(e, Patch { image, row: Some(lo), shape: of(rows) }),
+            BandRows::Mostly(_) => e.range(lo, hi, 1, |e, row| {
+                body(e, Patch { image, row: Some(row), shape: of(1) });
+            }),
+        }
+    }
+
+    /// Where a patch of a tensor lies.
+    fn patch(
+        &self,
+        e: &mut Emitter<'_>,
+        tensor: Tensor,
+        Patch { image, row, .. }: Patch,
+    ) -> Pixels {
+        match row {
+            None => self.image(e, tensor, image),
+            Some(row) => self.row(e, tensor, image, row),
+        }
+    }
+
+    /// A batch normalisation of a patch by statistics that are there, and its epilogue.
+    fn normalise(
+        &self,
+        e: &mut Emitter<'_>,
+        stage: &Stage,
+        patch: Patch,
+        (add, then): (Option<Tensor>, Option<NodeId>),
+    ) {
+        let norm = self.plan.norm(stage.node);
+        let tensors = [stage.reads[0], stage.writes].map(|of| self.patch(e, of, patch));
+        let rows = self.affine(e, norm, patch.image);
+        let addend = add.map(|add| self.patch(e, add, patch));
+        let norm = &NormPlan { pixels: patch.shape.pixels(), ..norm.clone() };
+        norm::normalise(e, norm, rows, (addend, self.finish(then)), tensors);
     }
 
     /// The panels of a product that reads one set of them.
@@ -609,12 +698,11 @@ impl Scope<'_> {
 
     /// What an op that changes numbers where they are is to work on: its operand, copied to the value's place if that is
     /// another one.
-    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, image: Value) -> Pixels {
-        let (operand, value) = (stage.reads[0], stage.writes);
-        let to = self.image(e, value, image);
+    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, patch: Patch) -> Pixels {
+        let to = self.patch(e, stage.writes, patch);
         if !self.pass.is_in_place(stage) {
-            let from = self.image(e, operand, image);
-            elementwise::copy(e, from, to, self.shape(stage.node));
+            let from = self.patch(e, stage.reads[0], patch);
+            elementwise::copy(e, from, to, patch.shape);
         }
         to
     }

@@ -1,6 +1,7 @@
 //! Loop nests of the direct convolution: forward and input gradient (one correlation serves both), kernel gradient, bias
 //! gradient. The products are the tile's; here is which tile runs where.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::shape::Window;
 
@@ -79,6 +80,13 @@ pub(super) enum Rows {
     Counted(Value),
     /// A fixed number: the pixels of an image or a band.
     Fixed(usize),
+    /// As many as a run-time value says, which is mostly the same: the pixels of a band that may be a short one.
+    Mostly {
+        /// The value.
+        count: Value,
+        /// What it mostly is.
+        usual: usize,
+    },
 }
 
 /// A correlation over rows `lo..hi` of its output.
@@ -243,6 +251,38 @@ pub(super) fn multiply(
                 e.range(zero, whole, shape.rows as i64, |e, row| run(e, row, shape.rows));
                 e.range(whole, count, 1, |e, row| run(e, row, 1));
             }
+            Rows::Mostly { count, usual } => {
+                let rest = e.b.ins().urem_imm_u(count, shape.rows as i64);
+                let whole = e.b.ins().isub(count, rest);
+                e.range(zero, whole, shape.rows as i64, |e, row| run(e, row, shape.rows));
+                rest_of_rows(e, (whole, rest), (usual % shape.rows, shape.rows), &run);
+            }
+        }
+    });
+}
+
+/// Runs `run` on the rows that are left after whole tiles: as one tile if there are as many as usual, else in ever smaller ones.
+fn rest_of_rows(
+    e: &mut Emitter<'_>,
+    (first, rest): (Value, Value),
+    (usual, rows): (usize, usize),
+    run: &impl Fn(&mut Emitter<'_>, Value, usize),
+) {
+    let as_usual = e.b.ins().icmp_imm_s(IntCC::Equal, rest, usual as i64);
+    let short = e.b.ins().icmp_imm_s(IntCC::NotEqual, rest, usual as i64);
+    if usual > 0 {
+        e.when(as_usual, |e| run(e, first, usual));
+    }
+    e.when(short, |e| {
+        let (mut first, mut rest) = (first, rest);
+        let mut size = rows.next_power_of_two() / 2;
+        while size > 0 {
+            let some = e.b.ins().band_imm_s(rest, size as i64);
+            let end = e.b.ins().iadd(first, some);
+            e.range(first, end, size as i64, |e, row| run(e, row, size));
+            rest = e.b.ins().isub(rest, some);
+            first = end;
+            size /= 2;
         }
     });
 }

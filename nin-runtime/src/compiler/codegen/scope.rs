@@ -38,6 +38,8 @@ pub(super) struct Scope<'a> {
     pub(super) first: Value,
     /// Images of the chunk.
     pub(super) count: Value,
+    /// The rows that bands' buffers begin with, of those that begin with others than the band that is asked for.
+    pub(super) tops: Vec<(BufferKey, Value)>,
 }
 
 impl<'a> Scope<'a> {
@@ -53,7 +55,8 @@ impl<'a> Scope<'a> {
         let arena = context::load(e, I64, context, offset_of!(Context, arena));
         let shared = context::load(e, I64, context, offset_of!(Context, shared));
         let pass = super::pass(plan, kind);
-        Scope { graph, plan, pass, kind, context, arena, shared, first, count }
+        let tops = Vec::new();
+        Scope { graph, plan, pass, kind, context, arena, shared, first, count, tops }
     }
 }
 
@@ -142,12 +145,17 @@ impl Scope<'_> {
     ) -> Pixels {
         let buffer = self.pass.room(self.pass.view(tensor).buffer);
         let base = self.image(e, tensor, image);
+        let node = buffer.key.node().expect("a map's (a bug in nin)");
+        let width = self.shape(node).width();
         match buffer.map().1 {
-            Extent::Band(_) => base,
-            Extent::Image | Extent::Chunk | Extent::Batch => {
-                let node = buffer.key.node().expect("a map's (a bug in nin)");
-                base.pixels(e, row, self.shape(node).width())
-            }
+            Extent::Band(_) => match self.tops.iter().find(|(key, _)| *key == buffer.key) {
+                None => base,
+                Some(&(_, top)) => {
+                    let down = e.b.ins().isub(row, top);
+                    base.pixels(e, down, width)
+                }
+            },
+            Extent::Image | Extent::Chunk | Extent::Batch => base.pixels(e, row, width),
         }
     }
 

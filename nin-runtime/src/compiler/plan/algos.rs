@@ -5,10 +5,12 @@ use std::str::FromStr;
 
 use nin_dsl::graph::{Graph, Layer, NodeId, Op};
 
+use super::Depth;
 use super::algorithm::{self, Algo, Product};
 
 /// The value of `--algo`: a choice for all convolutions, and hints for those of some layers, such as
-/// `auto,mlpconv2=direct,mlpconv1.kernel-grad=winograd4`.
+/// `auto,mlpconv2=direct,mlpconv1.kernel-grad=winograd4`. `depth-first=never` and `depth-first=always` say how bands of rows go
+/// through the model at inference.
 ///
 /// # Examples
 /// ```
@@ -25,6 +27,8 @@ pub struct Algos {
     pub rest: Algo,
     /// For those of some layers; of two about the same product, the later one counts.
     pub hints: Vec<Hint>,
+    /// Which chains of stages go depth first.
+    pub depth: Depth,
 }
 
 /// A choice for the convolutions of one layer.
@@ -131,14 +135,18 @@ fn convs(graph: &Graph, layer: &Layer) -> impl Iterator<Item = NodeId> {
 
 impl From<Algo> for Algos {
     fn from(rest: Algo) -> Algos {
-        Algos { rest, hints: vec![] }
+        Algos { rest, ..Algos::default() }
     }
 }
 
 impl fmt::Display for Algos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.rest)?;
-        self.hints.iter().try_for_each(|hint| write!(f, ",{hint}"))
+        self.hints.iter().try_for_each(|hint| write!(f, ",{hint}"))?;
+        match self.depth {
+            Depth::Auto => Ok(()),
+            depth @ (Depth::Never | Depth::Always) => write!(f, ",{}={depth}", Depth::KEY),
+        }
     }
 }
 
@@ -156,9 +164,10 @@ impl FromStr for Algos {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Algos, String> {
-        let (mut rest, mut hints) = (None, vec![]);
+        let (mut rest, mut hints, mut depth) = (None, vec![], Depth::Auto);
         for part in text.split(',') {
             match part.split_once('=') {
+                Some((Depth::KEY, word)) => depth = word.parse()?,
                 Some((of, algo)) => hints.push(hint(of, algo)?),
                 None if rest.is_some() => {
                     return Err(format!(
@@ -168,7 +177,7 @@ impl FromStr for Algos {
                 None => rest = Some(part.parse()?),
             }
         }
-        Ok(Algos { rest: rest.unwrap_or_default(), hints })
+        Ok(Algos { rest: rest.unwrap_or_default(), hints, depth })
     }
 }
 

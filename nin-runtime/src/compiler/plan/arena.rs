@@ -6,7 +6,7 @@ use nin_dsl::graph::{Graph, NodeId};
 
 use super::{
     ChannelRows, ConvPlan, Images, LINE, Places, PlannedBlock, Product, Reach, Run, Spectrum,
-    SpectrumLayout, Step,
+    SpectrumLayout, Step, kept_rows,
 };
 use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
@@ -134,7 +134,7 @@ fn made(stage: &Stage) -> impl Iterator<Item = Tensor> {
 
 /// Everything that a step of a block touches, and how much of it at a time.
 fn touched_by(
-    places: &Places,
+    (graph, places): (&Graph, &Places),
     convs: &[ConvPlan],
     PlannedBlock { block, .. }: &PlannedBlock,
     step: &Step,
@@ -188,6 +188,22 @@ fn touched_by(
                 let tensors = reads.chain(made(stage).map(|tensor| (tensor, band)));
                 let maps = tensors.filter_map(|(of, extent)| Some(Touch::Map(keys(of)?, extent)));
                 all.extend(maps);
+            }
+            all
+        }
+        Step::DepthFirst { stages, rows } => {
+            let stages = &block.stages[stages.clone()];
+            let kept = kept_rows(graph, stages, *rows);
+            let mut all = Vec::new();
+            for (index, stage) in stages.iter().enumerate() {
+                // What goes in and out is not the bands' alone.
+                let band =
+                    |at: Option<usize>| at.map_or(Extent::Image, |at| Extent::Band(kept[at]));
+                let inner = Some(index).filter(|index| index + 1 < stages.len());
+                let reads = stage.reads.iter().map(|&read| (read, band(index.checked_sub(1))));
+                let beside = stage.beside().map(|beside| (beside, Extent::Image));
+                let tensors = reads.chain([(stage.writes, band(inner))]).chain(beside);
+                all.extend(tensors.filter_map(|(of, extent)| Some(Touch::Map(keys(of)?, extent))));
             }
             all
         }
@@ -309,7 +325,7 @@ fn tensors(
                 {
                     found.scratch(rows.floats());
                 }
-                for touch in touched_by(places, convs, planned, step) {
+                for touch in touched_by((graph, places), convs, planned, step) {
                     match touch {
                         Touch::Map(key, extent) => found.map(key, extent, (index, run)),
                         Touch::Spectrum(node, spectrum) => found.spectrum(node, spectrum, index),

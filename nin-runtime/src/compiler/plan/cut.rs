@@ -15,52 +15,94 @@ use crate::compiler::fuse::{Block, Domain, Stage, StageOp};
 /// brought there and multiplied before.
 pub(super) fn steps(graph: &Graph, block: &Block, convs: &[ConvPlan]) -> Vec<Step> {
     let stages = &block.stages;
-    let planned = |index: usize| -> Option<&ConvPlan> {
-        let node = stages.get(index)?.node;
-        let found = convs.iter().find(|conv| conv.node == node);
-        found.filter(|_| block.domain == Domain::Image)
-    };
-    let conv = |index: usize| -> Option<&ConvPlan> {
-        let forward = matches!(stages.get(index)?.op, StageOp::Forward { .. });
-        if forward { planned(index) } else { None }
-    };
     let mut steps = Vec::new();
     let mut next = 0;
     while next < stages.len() {
-        let product = product(stages[next].op);
-        let winograd =
-            product.zip(planned(next)).and_then(|(product, conv)| conv.winograd(product));
-        if let (Some(product), Some(winograd)) = (product, winograd) {
-            transforms(next, product, winograd, &mut steps);
-        }
-        if product == Some(Product::KernelGrad) && winograd.is_some() {
-            next += 1;
-            continue;
-        }
         let mut end = next + 1;
-        if conv(next).is_some() {
-            while conv(end).is_some_and(|conv| conv.geometry.is_pointwise()) {
+        if block.domain == Domain::Image && is_conv(graph, &stages[next]) {
+            while stages
+                .get(end)
+                .is_some_and(|stage| goes_on(graph, convs, [&stages[end - 1], stage]))
+            {
                 end += 1;
             }
         }
-        // Whoever shares an image's rows needs bands, of however many convolutions.
-        let banded =
-            |conv: &ConvPlan| end - next > 1 || conv.geometry.is_pointwise() || winograd.is_some();
-        if conv(next).is_some_and(banded) {
-            let shapes = (next..end).map(|index| graph.node(stages[index].node).shape);
-            let widest =
-                shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
-            let height = graph.node(stages[next].node).shape.height();
-            let rows = (BAND_BYTES / widest).clamp(1, height);
-            let unit = winograd.map_or(1, |winograd| winograd.size.outputs).min(height);
-            let rows = (rows / unit).max(1) * unit;
-            steps.push(Step::Banded { stages: next..end, rows, unit });
-        } else {
-            steps.push(Step::Whole(next));
-        }
+        piece(graph, block, next..end, convs, &mut steps);
         next = end;
     }
     steps
+}
+
+/// The steps of one stage, or of several through which bands of the same rows go.
+pub(super) fn piece(
+    graph: &Graph,
+    block: &Block,
+    range: Range<usize>,
+    convs: &[ConvPlan],
+    steps: &mut Vec<Step>,
+) {
+    let first = &block.stages[range.start];
+    let conv = convs.iter().find(|conv| conv.node == first.node);
+    let conv = conv.filter(|_| block.domain == Domain::Image);
+    let product = product(first.op);
+    let winograd = product.zip(conv).and_then(|(product, conv)| conv.winograd(product));
+    if let (Some(product), Some(winograd)) = (product, winograd) {
+        transforms(range.start, product, winograd, steps);
+    }
+    if product == Some(Product::KernelGrad) && winograd.is_some() {
+        return;
+    }
+    let conv = conv.filter(|_| is_conv(graph, first));
+    // Whoever shares an image's rows needs bands, of however many convolutions.
+    let banded =
+        |conv: &ConvPlan| range.len() > 1 || conv.geometry.is_pointwise() || winograd.is_some();
+    if conv.is_some_and(banded) {
+        let shapes = range.clone().map(|index| graph.node(block.stages[index].node).shape);
+        let widest = shapes.map(|shape| 4 * shape.channels() * shape.width()).max().unwrap_or(1);
+        let height = graph.node(first.node).shape.height();
+        let rows = (BAND_BYTES / widest).clamp(1, height);
+        let unit = winograd.map_or(1, |winograd| winograd.size.outputs).min(height);
+        let rows = (rows / unit).max(1) * unit;
+        steps.push(Step::Banded { stages: range, rows, unit });
+    } else {
+        steps.push(Step::Whole(range.start));
+    }
+}
+
+/// Whether a stage is a convolution's forward pass.
+pub(super) fn is_conv(graph: &Graph, stage: &Stage) -> bool {
+    let is_forward = matches!(stage.op, StageOp::Forward { .. });
+    is_forward && matches!(graph.node(stage.node).op, Op::Conv { .. })
+}
+
+/// Whether a band goes on from a convolution to a pointwise one.
+pub(super) fn goes_on(graph: &Graph, convs: &[ConvPlan], [before, stage]: [&Stage; 2]) -> bool {
+    let conv = convs.iter().find(|conv| conv.node == stage.node);
+    let is_pointwise = conv.is_some_and(|conv| conv.geometry.is_pointwise());
+    is_conv(graph, before) && is_conv(graph, stage) && is_pointwise
+}
+
+/// Whether a stage that is a step of its own can be shared by rows.
+fn goes_by_rows(graph: &Graph, stage: &Stage) -> bool {
+    let StageOp::Forward { .. } = stage.op else { return false };
+    match graph.node(stage.node).op {
+        Op::Conv { .. }
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::Relu
+        | Op::Activation(_) => true,
+        Op::Input
+        | Op::PRelu { .. }
+        | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
+        | Op::Dropout { .. }
+        | Op::BatchNorm { .. }
+        | Op::Lrn { .. }
+        | Op::Softmax
+        | Op::Add
+        | Op::Concat
+        | Op::Mul => false,
+    }
 }
 
 /// The product that a stage which makes one makes.
@@ -224,15 +266,10 @@ impl PlannedBlock {
         };
         let height = |index: usize| graph.node(stage(index).node).shape.height();
         match step {
-            Step::Whole(index) => {
-                let by_rows = matches!(stage(*index).op, StageOp::Forward { .. })
-                    && matches!(
-                        graph.node(stage(*index).node).op,
-                        Op::Conv { .. } | Op::MaxPool { .. } | Op::AvgPool { .. }
-                    );
-                if by_rows { height(*index) } else { 1 }
-            }
+            Step::Whole(index) if goes_by_rows(graph, stage(*index)) => height(*index),
+            Step::Whole(_) => 1,
             Step::Banded { stages, unit, .. } => height(stages.start).div_ceil(*unit),
+            Step::DepthFirst { stages, .. } => height(stages.end - 1),
             Step::Transform { stage, spectrum } => {
                 let conv = conv(*stage);
                 let outputs = match spectrum.product() {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::compiler::Elem;
 use crate::compiler::autodiff::Tensor;
+use crate::compiler::fuse::Stage;
 use crate::compiler::geometry::ConvGeometry;
 
 impl Plan {
@@ -197,6 +198,17 @@ impl Pass {
                             writeln!(text, "        {}", stage.display(graph))?;
                         }
                     }
+                    Step::DepthFirst { stages, rows } => {
+                        let stages = &planned.block.stages[stages.clone()];
+                        let saved = saved(graph, stages).div_ceil(1000);
+                        writeln!(
+                            text,
+                            "      depth first by bands of {rows} rows: {saved} kB of maps less an image to write and to read"
+                        )?;
+                        for stage in stages {
+                            writeln!(text, "        {}", stage.display(graph))?;
+                        }
+                    }
                     Step::Transform { stage, spectrum } => {
                         let stage = &planned.block.stages[*stage];
                         let of = stage.reads[spectrum.operand()];
@@ -226,6 +238,13 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// Bytes of the maps between stages, of which no more than bands are kept.
+fn saved(graph: &Graph, stages: &[Stage]) -> usize {
+    let between = &stages[..stages.len() - 1];
+    let elements = between.iter().map(|stage| graph.node(stage.node).shape.elements());
+    elements.sum::<usize>() * Elem::F32.bytes()
 }
 
 impl fmt::Display for Gather {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use nin_dsl::graph::{Graph, NodeId, Op, Role};
 
-use super::{Buffer, BufferKey, Gather, Pass, Phase, Plan};
+use super::{Buffer, BufferKey, Extent, Gather, Pass, Phase, Plan, Step, kept_rows};
 use crate::compiler::activation::{Elementwise, Reads, elementwise};
 use crate::compiler::autodiff::Tensor;
 use crate::compiler::fuse::{Stage, StageOp};
@@ -38,6 +38,7 @@ impl<'a> Planned<'a> {
 /// - what overwrites a tensor is the last to read it, but for masks, which find the signs they look for;
 /// - sums over the batch are gathered between the phase that leaves them and the phase that reads them, those over a chunk
 ///   between the blocks;
+/// - of what goes depth first, nobody else reads what is between two stages, and a buffer has room for the rows that are kept;
 /// - every trained weight has one gradient, and every block belongs to a phase.
 ///
 /// # Panics
@@ -54,6 +55,7 @@ fn check(graph: &Graph, plan: &Plan) {
     for pass in [Some(&plan.inference), plan.training.as_ref()].into_iter().flatten() {
         phases(pass);
         places(pass);
+        depth_first(graph, pass);
         let mut walk =
             Walk { graph, pass, holds: Vec::new(), sums: BTreeMap::new(), whole: BTreeSet::new() };
         for (number, phase) in pass.phases.iter().enumerate() {
@@ -107,6 +109,40 @@ fn live_together(pass: &Pass, a: &Buffer, b: &Buffer) -> bool {
     };
     let (a, b) = (range(a), range(b));
     a.start < b.end && b.start < a.end
+}
+
+/// Runs that go depth first are chains, of whose maps in between a band's buffer is enough.
+fn depth_first(graph: &Graph, pass: &Pass) {
+    let all = || pass.blocks.iter().flat_map(|planned| &planned.block.stages);
+    for planned in &pass.blocks {
+        for step in &planned.steps {
+            let Step::DepthFirst { stages, rows } = step else { continue };
+            let stages = &planned.block.stages[stages.clone()];
+            let kept = kept_rows(graph, stages, *rows);
+            let result = stages.last().map(|stage| pass.view(stage.writes).buffer);
+            for (pair, rows) in stages.windows(2).zip(kept) {
+                let between = pair[0].writes;
+                let reads = |stage: &&Stage| {
+                    stage.reads.iter().copied().chain(stage.beside()).any(|read| read == between)
+                };
+                assert_eq!(pair[1].reads, [between], "a run is a chain (a bug in nin)");
+                assert_eq!(
+                    all().filter(reads).count(),
+                    1,
+                    "{between} is read elsewhere (a bug in nin)"
+                );
+                let buffer = pass.buffer(between);
+                let (_, extent) = buffer.map();
+                let is_enough = match extent {
+                    Extent::Band(room) => room >= rows,
+                    // What the last stages do in the place of the result.
+                    Extent::Image | Extent::Chunk => result == Some(buffer.key),
+                    Extent::Batch => false,
+                };
+                assert!(is_enough, "{buffer} is no room for {rows} rows (a bug in nin)");
+            }
+        }
+    }
 }
 
 /// Every trained weight has one gradient.

@@ -224,6 +224,15 @@ impl Plan {
                     .iter()
                     .for_each(|stage| all.whole(graph, pass, stage));
             }
+            Some(Step::DepthFirst { stages: range, .. }) => {
+                let stages = &stages[range.clone()];
+                stages.iter().for_each(|stage| all.whole(graph, pass, stage));
+                for between in &stages[..stages.len() - 1] {
+                    let between = Operand::Tensor(between.writes);
+                    all.read.remove(&between);
+                    all.written.remove(&between);
+                }
+            }
             Some(Step::Transform { stage, spectrum }) => {
                 let stage = &stages[*stage];
                 all.reads([Operand::Tensor(stage.reads[spectrum.operand()])]);
@@ -301,7 +310,9 @@ mod tests {
             let title = match part.step.map(|step| &block.steps[step]) {
                 None => block.block.name.clone(),
                 Some(Step::Whole(stage)) => block.block.stages[*stage].title(graph),
-                Some(Step::Banded { stages, .. }) => block.block.stages[stages.start].title(graph),
+                Some(Step::Banded { stages, .. } | Step::DepthFirst { stages, .. }) => {
+                    block.block.stages[stages.start].title(graph)
+                }
                 Some(Step::Transform { stage, spectrum }) => {
                     format!("{} {spectrum:?}", block.block.stages[*stage].title(graph))
                 }

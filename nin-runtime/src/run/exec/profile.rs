@@ -37,7 +37,9 @@ fn stages(pass: &Pass, part: Part) -> &[Stage] {
         Some(Step::Whole(stage) | Step::Transform { stage, .. } | Step::Products { stage, .. }) => {
             &stages[*stage..=*stage]
         }
-        Some(Step::Banded { stages: range, .. }) => &stages[range.clone()],
+        Some(Step::Banded { stages: range, .. } | Step::DepthFirst { stages: range, .. }) => {
+            &stages[range.clone()]
+        }
         None => stages,
     }
 }
@@ -58,7 +60,9 @@ fn describe((graph, plan): (&Graph, &Plan), pass: &Pass, part: Part, moved: Move
         Some(Step::Whole(stage) | Step::Banded { stages: Range { start: stage, .. }, .. }) => {
             is_made(*stage)
         }
-        Some(Step::Transform { .. } | Step::Products { .. }) | None => false,
+        Some(Step::DepthFirst { .. } | Step::Transform { .. } | Step::Products { .. }) | None => {
+            false
+        }
     };
     let title = |(number, stage): (usize, &Stage)| {
         let title = stage.title(graph);
@@ -75,15 +79,16 @@ fn describe((graph, plan): (&Graph, &Plan), pass: &Pass, part: Part, moved: Move
             Some(Step::Whole(_) | Step::Banded { .. }) | None if first && number == 0 => {
                 format!("back to {title}")
             }
-            Some(Step::Whole(_) | Step::Banded { .. }) | None => title,
+            Some(Step::Whole(_) | Step::Banded { .. } | Step::DepthFirst { .. }) | None => title,
         }
     };
     let what: Vec<String> = stages.iter().enumerate().map(title).collect();
     let made: &[Stage] = match step {
         Some(Step::Transform { .. }) => &[],
-        Some(Step::Whole(_) | Step::Banded { .. } | Step::Products { .. }) | None => {
-            &stages[usize::from(first)..]
-        }
+        Some(
+            Step::Whole(_) | Step::Banded { .. } | Step::DepthFirst { .. } | Step::Products { .. },
+        )
+        | None => &stages[usize::from(first)..],
     };
     PartTime {
         name: planned.block.name.clone(),

@@ -230,3 +230,52 @@ fn a_part_of_a_gradient_that_is_read_before_it_is_passed_on_is_found() {
     });
     assert!(said.contains("nothing to add to"), "{said}");
 }
+
+/// Two windows with a wide map between them, and what is said of a plan of them depth first in which something was changed.
+fn said_of_bands(change: impl FnOnce(&mut Pass)) -> String {
+    let text = "< input(3, 12, 12) conv(8, kernel = 3, pad = same, stride = 2) relu maxpool(3, stride = 1) gap fc(4) softmax >";
+    let graph = Model::from_text("m.nin", text, &[]).unwrap().graph().clone();
+    let target = Target::host(Isa::Portable).unwrap();
+    let algos: Algos = "depth-first=always".parse().unwrap();
+    let demand = Demand { batch: 16, registers: target.registers(), algos: &algos };
+    let mut plan = planned(&graph, Purpose::Inference, demand);
+    let is_deep = |step: &Step| matches!(step, Step::DepthFirst { .. });
+    assert!(plan.inference.blocks.iter().flat_map(|planned| &planned.steps).any(is_deep));
+    change(&mut plan.inference);
+    let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&graph, &plan))) else {
+        return "nothing".to_owned();
+    };
+    panic.downcast_ref::<String>().cloned().unwrap_or_default()
+}
+
+/// The first map that is kept by bands.
+fn band(pass: &mut Pass) -> &mut Buffer {
+    let is_band = |buffer: &&mut Buffer| {
+        matches!(buffer.holds, super::super::Holds::Map { extent: Extent::Band(_), .. })
+    };
+    pass.buffers.iter_mut().find(is_band).expect("there is one")
+}
+
+#[test]
+fn a_band_without_room_for_the_rows_that_are_kept_is_found() {
+    assert_eq!(said_of_bands(|_| {}), "nothing");
+    let said = said_of_bands(|pass| {
+        let super::super::Holds::Map { extent: Extent::Band(rows), .. } = &mut band(pass).holds
+        else {
+            unreachable!("it is a band")
+        };
+        *rows -= 1;
+    });
+    assert!(said.contains("is no room for"), "{said}");
+}
+
+#[test]
+fn a_map_between_that_others_read_is_found() {
+    let said = said_of_bands(|pass| {
+        let stages = pass.blocks.iter().flat_map(|planned| &planned.block.stages);
+        let between = stages.clone().nth(1).expect("the convolution").writes;
+        let last = pass.blocks.last_mut().expect("the softmax");
+        last.block.stages.last_mut().expect("it has a stage").reads.push(between);
+    });
+    assert!(said.contains("is read elsewhere"), "{said}");
+}
