@@ -275,7 +275,7 @@ impl Weight {
 
 /// A layer's argument after defaults, parameters and words are resolved.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Arg {
+pub enum ArgValue {
     /// A single number.
     Number(Number),
     /// Several: a layer's channel counts, or of what differs between the axes of a window two (vertical, horizontal) or between
@@ -308,7 +308,7 @@ pub struct Layer {
     /// join, where a branch without layers is the layer before the join.
     pub inputs: Vec<LayerId>,
     /// Every argument, resolved, in the order of the language reference.
-    pub args: Vec<(&'static str, Arg)>,
+    pub args: Vec<(&'static str, ArgValue)>,
     /// Shape it reads; for a join, the shape that its branches read. For `input`, the shape it yields.
     pub input: Shape,
     /// Shape it yields.

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use nin_dsl::layer::{Arg, Default, Kind, LAYERS, Layer, Takes, Yields};
+use nin_dsl::layer::{Arg, Default, Kind, LAYERS, LayerSpec, Takes, Yields};
 use nin_dsl::{Code, Number, Source, format, limits, read};
 
 const TEXT: &str = include_str!("../../docs/language.md");
@@ -69,7 +69,7 @@ fn default(arg: &Arg) -> String {
 fn layers() -> String {
     let mut text = String::new();
     for layer in LAYERS {
-        let Layer { summary, args, takes: from, yields: to, .. } = layer;
+        let LayerSpec { summary, args, takes: from, yields: to, .. } = layer;
         let usage = layer.usage();
         writeln!(text, "### `{usage}`\n\n{summary}").expect("writing to a string");
         writeln!(text, "{} and leaves {}.\n", takes(*from), yields(*to))

@@ -49,7 +49,7 @@ use proc_macro2::{Delimiter, Group, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 
 use crate::token_text::TokenText;
-use item::{Checked, item};
+use item::{KnownModel, item};
 
 /// The macro.
 pub(crate) fn nin(tokens: TokenStream) -> TokenStream {
@@ -103,7 +103,7 @@ fn text(facade: &Facade, tokens: TokenStream) -> TokenStream {
             let reports: Vec<Report> = diagnostics.iter().map(report).collect();
             let errors = Report::tokens(&reports);
             let rest = head(tokens).map(|(model, name_span)| {
-                item(facade, &model, &quote!(""), name_span, Checked::not(&model))
+                item(facade, &model, &quote!(""), name_span, KnownModel::not(&model))
             });
             quote!(#errors #rest)
         }
@@ -150,11 +150,11 @@ fn expansion(
     let told = Report::tokens(&reports);
     match (&model.head, &graph) {
         (Some(_), Some(graph)) => {
-            let item = item(facade, model, text, name_span, Checked::of(graph));
+            let item = item(facade, model, text, name_span, KnownModel::of(graph));
             quote!(#item #told)
         }
         (Some(_), None) => {
-            let item = item(facade, model, text, name_span, Checked::not(model));
+            let item = item(facade, model, text, name_span, KnownModel::not(model));
             quote!(#item #told)
         }
         (None, Some(_)) => {

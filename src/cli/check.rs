@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nin::{Diagnostic, Graph, Model, ModelError, Number, Shape};
 use nin_dsl::Source;
-use nin_dsl::graph::{Arg, Layer};
+use nin_dsl::graph::{ArgValue, Layer};
 use serde_json::{Map, Value, json};
 
 use self::outline::Entry;
@@ -133,9 +133,9 @@ pub(crate) fn field([rows, columns]: [u64; 2]) -> String {
 
 /// Arguments, resolved, as they could be written.
 pub(crate) fn arguments(layer: &Layer) -> String {
-    let one = |(name, arg): &(&str, Arg)| match arg {
-        Arg::Number(number) => format!("{name} {number}"),
-        Arg::List(list) => {
+    let one = |(name, arg): &(&str, ArgValue)| match arg {
+        ArgValue::Number(number) => format!("{name} {number}"),
+        ArgValue::List(list) => {
             let numbers: Vec<String> = list.iter().map(i64::to_string).collect();
             match *name {
                 "channels" => numbers.join("-"),
@@ -146,11 +146,11 @@ pub(crate) fn arguments(layer: &Layer) -> String {
     // The input's arguments are its shape, which the table has already.
     let args = if layer.word == "input" { &[][..] } else { layer.args.as_slice() };
     // What few layers have is left out of those that have it not.
-    let is_there = |(name, arg): &&(&str, Arg)| {
+    let is_there = |(name, arg): &&(&str, ArgValue)| {
         !matches!(
             (*name, arg),
-            ("groups" | "dilation" | "multiplier", Arg::Number(Number::Whole(1)))
-                | ("count" | "ghost", Arg::Number(Number::Whole(0)))
+            ("groups" | "dilation" | "multiplier", ArgValue::Number(Number::Whole(1)))
+                | ("count" | "ghost", ArgValue::Number(Number::Whole(0)))
         )
     };
     args.iter().filter(is_there).map(one).collect::<Vec<_>>().join(", ")
@@ -227,13 +227,17 @@ pub(crate) fn number(number: Number) -> Value {
 }
 
 /// An argument as JSON: a window's kernel, stride and dilation for each axis, its padding for each side.
-fn argument(name: &str, arg: &Arg) -> Value {
+fn argument(name: &str, arg: &ArgValue) -> Value {
     match (name, arg) {
-        ("kernel" | "stride" | "dilation", Arg::Number(value)) => vec![number(*value); 2].into(),
-        ("pad", Arg::Number(value)) => vec![number(*value); 4].into(),
-        ("pad", Arg::List(axes)) if axes.len() == 2 => json!([axes[0], axes[1], axes[0], axes[1]]),
-        (_, Arg::Number(value)) => number(*value),
-        (_, Arg::List(list)) => json!(list),
+        ("kernel" | "stride" | "dilation", ArgValue::Number(value)) => {
+            vec![number(*value); 2].into()
+        }
+        ("pad", ArgValue::Number(value)) => vec![number(*value); 4].into(),
+        ("pad", ArgValue::List(axes)) if axes.len() == 2 => {
+            json!([axes[0], axes[1], axes[0], axes[1]])
+        }
+        (_, ArgValue::Number(value)) => number(*value),
+        (_, ArgValue::List(list)) => json!(list),
     }
 }
 

@@ -12,14 +12,14 @@ use crate::number::Number;
 /// The blocks a chain may use.
 #[derive(Debug)]
 pub(super) struct Blocks<'m> {
-    list: Vec<Block<'m>>,
+    list: Vec<JudgedBlock<'m>>,
     /// Of two with one name the first counts.
     by_name: BTreeMap<&'m str, usize>,
 }
 
 /// A block whose head has been judged.
 #[derive(Debug)]
-pub(super) struct Block<'m> {
+pub(super) struct JudgedBlock<'m> {
     pub(super) definition: &'m ast::Block,
     params: Vec<Declared<'m>>,
 }
@@ -38,7 +38,7 @@ impl<'m> Blocks<'m> {
             mark_used(&definition.chain, &mut scope);
             sink.extend(params.iter().filter_map(|param| never_used(param.name, &scope)));
             if let Some(&first) = blocks.by_name.get(name.text.as_str()) {
-                let first: &Block<'_> = &blocks.list[first];
+                let first: &JudgedBlock<'_> = &blocks.list[first];
                 let message = format!("two blocks are called `{}`", name.text);
                 sink.push(
                     Diagnostic::new(Code::DuplicateBlock, message)
@@ -48,7 +48,7 @@ impl<'m> Blocks<'m> {
                 continue;
             }
             blocks.by_name.insert(&name.text, blocks.list.len());
-            blocks.list.push(Block { definition, params });
+            blocks.list.push(JudgedBlock { definition, params });
         }
         sink.extend(circles(&blocks));
         blocks
@@ -59,7 +59,7 @@ impl<'m> Blocks<'m> {
         self.by_name.get(name).copied()
     }
 
-    pub(super) fn get(&self, place: usize) -> &Block<'m> {
+    pub(super) fn get(&self, place: usize) -> &JudgedBlock<'m> {
         &self.list[place]
     }
 
@@ -99,7 +99,7 @@ pub(super) fn mark_used(chain: &[Item], scope: &mut Scope<'_>) {
     }
 }
 
-impl<'m> Block<'m> {
+impl<'m> JudgedBlock<'m> {
     /// The parameters under the arguments of one use, which are values in the scope it stands in. Every error goes to
     /// `sink`, and leaves a parameter without a value.
     pub(super) fn bind(

@@ -1,13 +1,13 @@
 //! The expanded chain: layers in their places, shapes from one to the next, and ops appended to the graph.
 
 use super::block::Blocks;
-use super::expand::{Expansion, Place, Placed, Step};
+use super::expand::{Event, Expansion, Place, Placed};
 use super::flow::Flow;
 use super::join::{disagreement, too_few};
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, list, nearest};
 use crate::graph::{BuildError, Builder, Cursor, Graph, Join, Op};
-use crate::layer::{self, Args, Layer, Takes, Yields};
+use crate::layer::{self, Args, LayerSpec, Takes, Yields};
 use crate::shape::{Round, Shape, Slide};
 
 /// Where a chain has got to.
@@ -46,8 +46,8 @@ pub(super) fn check_chain<'m>(
     expansion: &mut Expansion<'m>,
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Graph> {
-    let steps = std::mem::take(&mut expansion.steps);
-    if steps.is_empty() {
+    let events = std::mem::take(&mut expansion.events);
+    if events.is_empty() {
         sink.push(
             Diagnostic::new(Code::NoInput, "a model without layers")
                 .label(model.span, "no layers")
@@ -56,19 +56,19 @@ pub(super) fn check_chain<'m>(
     }
     let at = At { flow: Flow::Unknown, flattened: None, cursor: build.cursor() };
     let mut checker = Checker { at, open: vec![], input: None, blocks, build, expansion, sink };
-    for (diagnostic, at) in no_input(&steps).into_iter().chain(after_end(&steps)) {
+    for (diagnostic, at) in no_input(&events).into_iter().chain(after_end(&events)) {
         checker.say(diagnostic, at.place);
     }
-    let end = end_of(&steps).map_or(steps.len(), |end| end + 1);
-    for (i, step) in steps.iter().enumerate() {
-        checker.step(step, i < end);
+    let end = end_of(&events).map_or(events.len(), |end| end + 1);
+    for (i, event) in events.iter().enumerate() {
+        checker.event(event, i < end);
     }
     let Checker { at, build, expansion, sink, .. } = checker;
     if !matches!(at.flow, Flow::Shape(_)) {
         return None;
     }
     let graph = build.finish(expansion.groups());
-    if let (Some(diagnostic), Some(last)) = (dropout_last(&graph), layers(&steps).last()) {
+    if let (Some(diagnostic), Some(last)) = (dropout_last(&graph), layers(&events).last()) {
         let reported = sink.len();
         sink.push(diagnostic);
         expansion.blame(reported, last.place, sink);
@@ -77,26 +77,26 @@ pub(super) fn check_chain<'m>(
 }
 
 impl<'m> Checker<'_, 'm> {
-    /// Checks one step; past the model's end only the arguments of layers.
-    fn step(&mut self, step: &Step<'m>, counts: bool) {
-        match step {
-            Step::Layer(placed) | Step::Join(placed) => {
+    /// Checks one event; past the model's end only the arguments of layers.
+    fn event(&mut self, event: &Event<'m>, counts: bool) {
+        match event {
+            Event::Layer(placed) | Event::Join(placed) => {
                 let reported = self.sink.len();
-                let joins = matches!(step, Step::Join(_)) && counts;
+                let joins = matches!(event, Event::Join(_)) && counts;
                 let fork = if joins { self.open.pop() } else { None };
                 self.layer(placed, counts, fork);
                 self.expansion.blame(reported, placed.place, self.sink);
             }
-            Step::Fork(_) | Step::Enter | Step::Leave if !counts => {}
-            Step::Fork(_) => {
+            Event::Fork(_) | Event::Enter | Event::Leave if !counts => {}
+            Event::Fork(_) => {
                 self.at.cursor = self.build.cursor();
                 self.open.push(Fork { start: self.at, ends: vec![] });
             }
-            Step::Enter => {
+            Event::Enter => {
                 let start = self.open.last().expect("a fork is open (a bug in nin)").start;
                 self.go(start);
             }
-            Step::Leave => {
+            Event::Leave => {
                 let end = At { cursor: self.build.cursor(), ..self.at };
                 self.open.last_mut().expect("a fork is open (a bug in nin)").ends.push(end);
             }
@@ -157,7 +157,7 @@ impl<'m> Checker<'_, 'm> {
     /// Checks that branches go together, and joins them.
     fn join(
         &mut self,
-        layer: &'static Layer,
+        layer: &'static LayerSpec,
         join: Join,
         call: &'m ast::Call,
         args: Option<&Args>,
@@ -186,7 +186,7 @@ impl<'m> Checker<'_, 'm> {
     }
 
     /// Appends a layer's ops, if the shape it reads is known, and says what it leaves.
-    fn lower(&mut self, layer: &'static Layer, call: &ast::Call, args: &Args) -> Flow {
+    fn lower(&mut self, layer: &'static LayerSpec, call: &ast::Call, args: &Args) -> Flow {
         let failed = self.at.flow.after(layer.yields);
         if layer.takes != Takes::Nothing && !matches!(self.at.flow, Flow::Shape(_)) {
             return failed;
@@ -202,7 +202,7 @@ impl<'m> Checker<'_, 'm> {
     }
 
     /// Appends the ops of the layer that was begun. `None` if they are refused, which is said.
-    fn append(&mut self, layer: &Layer, call: &ast::Call, args: &Args) -> Option<Flow> {
+    fn append(&mut self, layer: &LayerSpec, call: &ast::Call, args: &Args) -> Option<Flow> {
         match (layer.lower)(args, &mut self.build) {
             Ok(()) => Some(Flow::Shape(self.build.shape())),
             Err(error) => {
@@ -213,7 +213,7 @@ impl<'m> Checker<'_, 'm> {
     }
 
     /// An error if the layer cannot stand where it does, whatever its arguments.
-    fn misplaced(&self, layer: &Layer, placed: &Placed<'m>) -> Option<Diagnostic> {
+    fn misplaced(&self, layer: &LayerSpec, placed: &Placed<'m>) -> Option<Diagnostic> {
         let (call, flow) = (placed.call, self.at.flow);
         if placed.place.in_branch {
             let ends = end_in_branch(layer, call);
@@ -259,29 +259,29 @@ impl<'m> Checker<'_, 'm> {
     }
 }
 
-/// The layers among steps.
-fn layers<'s, 'm>(steps: &'s [Step<'m>]) -> impl DoubleEndedIterator<Item = &'s Placed<'m>> {
-    steps.iter().filter_map(|step| match step {
-        Step::Layer(placed) | Step::Join(placed) => Some(placed),
-        Step::Fork(_) | Step::Enter | Step::Leave => None,
+/// The layers among events.
+fn layers<'s, 'm>(events: &'s [Event<'m>]) -> impl DoubleEndedIterator<Item = &'s Placed<'m>> {
+    events.iter().filter_map(|event| match event {
+        Event::Layer(placed) | Event::Join(placed) => Some(placed),
+        Event::Fork(_) | Event::Enter | Event::Leave => None,
     })
 }
 
-/// What is written where a step begins.
-fn written<'s, 'm>(step: &'s Step<'m>) -> Option<&'s Placed<'m>> {
-    match step {
-        Step::Layer(placed) | Step::Fork(placed) => Some(placed),
-        Step::Join(_) | Step::Enter | Step::Leave => None,
+/// What is written where an event begins.
+fn written<'s, 'm>(event: &'s Event<'m>) -> Option<&'s Placed<'m>> {
+    match event {
+        Event::Layer(placed) | Event::Fork(placed) => Some(placed),
+        Event::Join(_) | Event::Enter | Event::Leave => None,
     }
 }
 
 /// Where the layer that ends a model stands, if there is one.
-fn end_of(steps: &[Step<'_>]) -> Option<usize> {
+fn end_of(events: &[Event<'_>]) -> Option<usize> {
     let ends = |placed: &Placed<'_>| {
         let layer = layer::find(&placed.call.word.text);
         !placed.place.in_branch && layer.is_some_and(|layer| layer.yields == Yields::End)
     };
-    steps.iter().position(|step| written(step).is_some_and(ends))
+    events.iter().position(|event| written(event).is_some_and(ends))
 }
 
 fn is_input(placed: &Placed<'_>) -> bool {
@@ -290,23 +290,23 @@ fn is_input(placed: &Placed<'_>) -> bool {
 
 const EXAMPLE_INPUT: &str = "begin with the shape of an image, such as `input(3, 32, 32)`";
 
-fn no_input<'a, 'm>(steps: &'a [Step<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
-    let first = steps.first().and_then(written).filter(|first| !is_input(first))?;
+fn no_input<'a, 'm>(events: &'a [Event<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
+    let first = events.first().and_then(written).filter(|first| !is_input(first))?;
     let word = &first.call.word;
     let message = format!("a model begins with `input`, not with `{}`", word.text);
     let diagnostic =
         Diagnostic::new(Code::NoInput, message).label(word.span, "`input` must come before");
     let input = |placed: &&Placed<'_>| is_input(placed) && !placed.place.in_branch;
-    let diagnostic = match layers(steps).find(input) {
+    let diagnostic = match layers(events).find(input) {
         Some(input) => diagnostic.label(input.call.span, "put this first"),
         None => diagnostic.help(EXAMPLE_INPUT),
     };
     Some((diagnostic, first))
 }
 
-fn after_end<'a, 'm>(steps: &'a [Step<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
-    let end = end_of(steps)?;
-    let (last, next) = (written(&steps[end])?.call, written(steps.get(end + 1)?)?);
+fn after_end<'a, 'm>(events: &'a [Event<'m>]) -> Option<(Diagnostic, &'a Placed<'m>)> {
+    let end = end_of(events)?;
+    let (last, next) = (written(&events[end])?.call, written(events.get(end + 1)?)?);
     let (last_word, next_word) = (&last.word.text, &next.call.word.text);
     let diagnostic =
         Diagnostic::new(Code::AfterSoftmax, format!("`{next_word}` after `{last_word}`"))
@@ -316,7 +316,7 @@ fn after_end<'a, 'm>(steps: &'a [Step<'m>]) -> Option<(Diagnostic, &'a Placed<'m
 }
 
 /// An error if the layer begins or ends a model, which no branch does.
-fn end_in_branch(layer: &Layer, call: &ast::Call) -> Option<Diagnostic> {
+fn end_in_branch(layer: &LayerSpec, call: &ast::Call) -> Option<Diagnostic> {
     let (label, help) = match (layer.takes, layer.yields) {
         (Takes::Nothing, _) => {
             ("begins the model", "leave it out: a branch reads what its layer stands after")
@@ -336,7 +336,7 @@ fn unknown_layer(call: &ast::Call, blocks: &Blocks<'_>) -> Diagnostic {
     if let Some((_, why)) = layer::NEEDLESS.iter().find(|(needless, _)| *needless == plain) {
         return diagnostic.help(*why);
     }
-    let is = |layer: &&&Layer| layer.word == plain || layer.also.contains(&plain.as_str());
+    let is = |layer: &&&LayerSpec| layer.word == plain || layer.also.contains(&plain.as_str());
     if let Some(layer) = layer::LAYERS.iter().find(is) {
         return diagnostic.help(format!("did you mean `{}`? {}", layer.word, layer.summary));
     }

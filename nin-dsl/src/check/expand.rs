@@ -1,4 +1,4 @@
-//! [`expand`]: a model's chain with every block and repetition replaced by what it stands for, as [`Step`]s one after the other.
+//! [`expand`]: a model's chain with every block and repetition replaced by what it stands for, as [`Event`]s one after the other.
 //!
 //! What is said of a layer inside an expansion is said at the use that brought it into the model, with a note where it
 //! stands in the block, and once if several uses bring the same fault.
@@ -19,8 +19,8 @@ use crate::span::Span;
 /// Layers in the order of the text, and where each came from.
 #[derive(Debug)]
 pub(super) struct Expansion<'m> {
-    pub(super) steps: Vec<Step<'m>>,
-    /// How many of the steps are layers.
+    pub(super) events: Vec<Event<'m>>,
+    /// How many of the events are layers.
     layers: usize,
     /// The model's own first, then one for each use of a block.
     pub(super) scopes: Vec<Scope<'m>>,
@@ -34,7 +34,7 @@ pub(super) struct Expansion<'m> {
 
 /// A layer, or a bound of branches.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step<'m> {
+pub(super) enum Event<'m> {
     /// A layer of a chain.
     Layer(Placed<'m>),
     /// The branches of this layer follow.
@@ -96,7 +96,7 @@ pub(super) fn expand<'m>(
     sink: &mut Vec<Diagnostic>,
 ) -> Option<Expansion<'m>> {
     let expansion = Expansion {
-        steps: vec![],
+        events: vec![],
         layers: 0,
         scopes: vec![scope],
         frames: vec![],
@@ -135,9 +135,9 @@ impl<'m> Expander<'_, 'm> {
             }
             (Some(layer), _) if layer.join().is_none() => {
                 self.no_branches(call, place);
-                self.layer(call, place, Step::Layer)
+                self.layer(call, place, Event::Layer)
             }
-            _ if call.branches.is_empty() => self.layer(call, place, Step::Layer),
+            _ if call.branches.is_empty() => self.layer(call, place, Event::Layer),
             // The branches of a word that nobody knows are judged, too.
             _ => self.join(call, place),
         }
@@ -162,18 +162,18 @@ impl<'m> Expander<'_, 'm> {
     }
 
     fn join(&mut self, call: &'m ast::Call, place: Place) -> Result<(), Stopped> {
-        self.expansion.steps.push(Step::Fork(Placed { call, place }));
+        self.expansion.events.push(Event::Fork(Placed { call, place }));
         let (of, mut frames) = (call.branches.len(), vec![]);
         for (i, branch) in call.branches.iter().enumerate() {
             let inner = self.enter(FrameKind::Branch(i + 1, of, None), branch.span, place)?;
             let inner = Place { in_branch: true, ..inner };
-            self.expansion.steps.push(Step::Enter);
+            self.expansion.events.push(Event::Enter);
             self.chain(&branch.chain, inner)?;
-            self.expansion.steps.push(Step::Leave);
+            self.expansion.events.push(Event::Leave);
             self.leave(inner);
             frames.extend(inner.frame);
         }
-        self.layer(call, place, Step::Join)?;
+        self.layer(call, place, Event::Join)?;
         for frame in frames {
             if let FrameKind::Branch(.., join) = &mut self.expansion.frames[frame].kind {
                 *join = Some(self.expansion.layers - 1);
@@ -186,7 +186,7 @@ impl<'m> Expander<'_, 'm> {
         &mut self,
         call: &'m ast::Call,
         place: Place,
-        step: fn(Placed<'m>) -> Step<'m>,
+        event: fn(Placed<'m>) -> Event<'m>,
     ) -> Result<(), Stopped> {
         if self.expansion.layers == limits::LAYERS {
             let what = format!("more than {} layers", limits::LAYERS);
@@ -199,7 +199,7 @@ impl<'m> Expander<'_, 'm> {
                 self.expansion.used[block] = true;
             }
         }
-        self.expansion.steps.push(step(Placed { call, place }));
+        self.expansion.events.push(event(Placed { call, place }));
         self.expansion.layers += 1;
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
-    Activation, Arg, BatchNormWeights, Cursor, Facts, Graph, Group, Join, Layer, LayerId, Node,
-    NodeId, Number, Op, Role, Weight, WeightId,
+    Activation, ArgValue, BatchNormWeights, Cursor, Facts, Graph, Group, Join, Layer, LayerId,
+    Node, NodeId, Number, Op, Role, Weight, WeightId,
 };
 use crate::limits;
 use crate::shape::{Count, Round, Shape, Window};
@@ -159,7 +159,12 @@ impl Builder {
     }
 
     /// Begins a layer: the ops up to the next call are its own, and its weights are named after it.
-    pub fn begin_layer(&mut self, word: &'static str, args: Vec<(&'static str, Arg)>, span: Span) {
+    pub fn begin_layer(
+        &mut self,
+        word: &'static str,
+        args: Vec<(&'static str, ArgValue)>,
+        span: Span,
+    ) {
         let number = self.numbers.entry(word).or_insert(0);
         *number += 1;
         let name = format!("{word}{number}");
@@ -175,7 +180,7 @@ impl Builder {
     pub fn begin_join(
         &mut self,
         word: &'static str,
-        args: Vec<(&'static str, Arg)>,
+        args: Vec<(&'static str, ArgValue)>,
         span: Span,
         branches: Vec<Cursor>,
     ) {

@@ -1,9 +1,9 @@
 //! `add < A > < B > ...`: the sum of what branches leave.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder, Join};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "add",
     summary: "The sum of its branches' results, element by element; they have one shape.",
     also: &["sum", "plus", "addition", "elementwiseadd", "eltwise", "residual", "shortcut", "skip"],

@@ -2,7 +2,7 @@
 
 mod judge;
 
-use super::{Arg, Default, Kind, Layer};
+use super::{Arg, Default, Kind, LayerSpec};
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, list, nearest};
 use crate::eval::Scope;
@@ -18,7 +18,7 @@ pub(crate) struct Args(Vec<Bound>);
 #[derive(Debug)]
 struct Bound {
     arg: &'static Arg,
-    value: graph::Arg,
+    value: graph::ArgValue,
     /// Where it was written, if it was.
     written: Option<Span>,
 }
@@ -31,8 +31,8 @@ impl Args {
 
     fn number(&self, key: &str) -> Number {
         match self.bound(key).value {
-            graph::Arg::Number(number) => number,
-            graph::Arg::List(_) => panic!("`{key}` is a list (a bug in nin)"),
+            graph::ArgValue::Number(number) => number,
+            graph::ArgValue::List(_) => panic!("`{key}` is a list (a bug in nin)"),
         }
     }
 
@@ -57,8 +57,8 @@ impl Args {
     /// The channel counts.
     pub(crate) fn channels(&self) -> Vec<usize> {
         match &self.bound("channels").value {
-            graph::Arg::List(list) => list.iter().map(|&n| size(n)).collect(),
-            graph::Arg::Number(_) => panic!("`channels` is a number (a bug in nin)"),
+            graph::ArgValue::List(list) => list.iter().map(|&n| size(n)).collect(),
+            graph::ArgValue::Number(_) => panic!("`channels` is a number (a bug in nin)"),
         }
     }
 
@@ -93,7 +93,7 @@ impl Args {
     }
 
     /// Keys and values, for [`graph::Layer::args`].
-    pub(crate) fn resolved(&self) -> Vec<(&'static str, graph::Arg)> {
+    pub(crate) fn resolved(&self) -> Vec<(&'static str, graph::ArgValue)> {
         self.0.iter().map(|bound| (bound.arg.key, bound.value.clone())).collect()
     }
 }
@@ -121,7 +121,7 @@ pub(crate) struct Formal<'a> {
 }
 
 impl Signature<'static> {
-    fn of(layer: &'static Layer) -> Signature<'static> {
+    fn of(layer: &'static LayerSpec) -> Signature<'static> {
         let formal = |arg: &Arg| Formal { name: arg.name, key: arg.key, also: arg.also };
         Signature {
             word: layer.word,
@@ -133,7 +133,7 @@ impl Signature<'static> {
 
 /// Resolves the arguments of `call`. Every error goes to `sink`; `None` if there was one.
 pub(crate) fn bind(
-    layer: &'static Layer,
+    layer: &'static LayerSpec,
     call: &ast::Call,
     scope: &mut Scope<'_>,
     sink: &mut Vec<Diagnostic>,
@@ -231,11 +231,11 @@ fn default_value(
     judge: &mut Judge<'_, '_>,
     default: Default,
     earlier: &[Bound],
-) -> Option<graph::Arg> {
+) -> Option<graph::ArgValue> {
     match default {
         Default::Required => None,
-        Default::Whole(n) => Some(graph::Arg::Number(Number::Whole(n))),
-        Default::Real(x) => Some(graph::Arg::Number(Number::Real(x))),
+        Default::Whole(n) => Some(graph::ArgValue::Number(Number::Whole(n))),
+        Default::Real(x) => Some(graph::ArgValue::Number(Number::Real(x))),
         Default::Word("same") => {
             let kernel = judge.earlier("kernel")?;
             judge.same(kernel.written.unwrap_or(judge.call.word.span))

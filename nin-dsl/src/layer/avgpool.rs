@@ -1,9 +1,9 @@
 //! `avgpool(k, stride = k, pad = 0, round = floor, count = real)`: the mean of each window.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields, common};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields, common};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "avgpool",
     summary: "Mean over a window: of its real pixels, or with padding as zeros.",
     also: &["avgpool2d", "averagepool", "averagepooling2d", "averagepooling", "meanpool"],

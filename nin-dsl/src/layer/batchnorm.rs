@@ -1,10 +1,10 @@
 //! `batchnorm(eps = 1e-5, momentum = 0.1, ghost = 0)`: each channel to mean 0 and variance 1 over the batch, then scaled and
 //! shifted (Ioffe & Szegedy, 2015); or over groups of its images (Hoffer, Hubara & Soudry, 2017).
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "batchnorm",
     summary: "Each channel to mean 0 and variance 1, then times a trained scale plus a trained shift: by the statistics of \
               the whole batch in training, or of each group of images of it, by the running ones at inference.",

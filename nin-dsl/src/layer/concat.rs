@@ -1,9 +1,9 @@
 //! `concat < A > < B > ...`: the channels of what branches leave, one branch's after the other's.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder, Join};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "concat",
     summary: "The channels of its branches' results, one branch's after the other's; they are maps of one height and width, or vectors.",
     also: &["cat", "concatenate", "concatenation", "depthconcat", "filterconcat"],

@@ -1,9 +1,9 @@
 //! `conv(c, kernel = 3, stride = 1, pad = same, bias = 1, groups = 1, dilation = 1)`: a linear convolution.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields, common};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields, common};
 use crate::graph::{BuildError, Builder, Convolution};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "conv",
     summary: "Linear convolution (cross-correlation) over all input channels, or those of each group.",
     also: &["conv2d", "convolution", "convolution2d", "convolutional"],

@@ -1,10 +1,10 @@
 //! `depthwise(kernel = 3, stride = 1, pad = same, bias = 1, dilation = 1, multiplier = 1)`: a convolution of each channel by
 //! itself.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields, common};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields, common};
 use crate::graph::{BuildError, Builder, Convolution};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "depthwise",
     summary: "Convolution of each channel by itself, to `multiplier` channels.",
     also: &["depthwiseconv", "depthwiseconv2d", "depthwiseconvolution", "dwconv", "dwconv2d"],

@@ -1,9 +1,9 @@
 //! `dropout(p)`: zeroes a part of its input in training.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "dropout",
     summary: "In training, zeroes an element with probability p and scales the rest by 1/(1 - p); nothing at inference.",
     also: &["drop", "dropout2d"],

@@ -1,9 +1,9 @@
 //! `elu(alpha = 1.0)`: negative numbers saturate (Clevert, Unterthiner & Hochreiter, 2016).
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "elu",
     summary: "x, but alpha * (exp(x) - 1) where x is not positive.",
     also: &["exponentiallinear", "exponentiallinearunit", "selu", "celu"],

@@ -1,9 +1,9 @@
 //! `fc(n, bias = 1)`: a fully connected layer.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields, common};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields, common};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "fc",
     summary: "Flattens its input in channel, row, column order and multiplies it by a matrix.",
     also: &["dense", "linear", "fullyconnected", "innerproduct"],

@@ -1,9 +1,9 @@
 //! `gap`: global average pooling, which turns a map for each class into a score for each class.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "gap",
     summary: "Global average pool: the mean of each channel.",
     also: &[

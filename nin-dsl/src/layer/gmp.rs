@@ -1,9 +1,9 @@
 //! `gmp`: global maximum pooling, which says of each channel how strongly it answered anywhere.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "gmp",
     summary: "Global max pool: the maximum of each channel. NaN wins; the first of equals in row order takes the gradient.",
     also: &[

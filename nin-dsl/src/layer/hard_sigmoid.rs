@@ -1,9 +1,9 @@
 //! `hard_sigmoid`: a sigmoid of straight lines.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "hard_sigmoid",
     summary: "min(max(x / 6 + 1/2, 0), 1).",
     also: &["hardsigmoid", "hsigmoid", "hardlogistic"],

@@ -1,9 +1,9 @@
 //! `hard_swish`: a number times its hard sigmoid (Howard et al., 2019).
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "hard_swish",
     summary: "x times its hard sigmoid: x * min(max(x / 6 + 1/2, 0), 1).",
     also: &["hardswish", "hswish", "hardsilu"],

@@ -1,9 +1,9 @@
 //! `input(c, h, w)`: what the model reads.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "input",
     summary: "The image a model reads: channels, height and width. Exactly once, first.",
     also: &["inputs", "data", "inputlayer", "placeholder"],

@@ -1,9 +1,9 @@
 //! `leaky_relu(slope = 0.01)`: negative numbers become small.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "leaky_relu",
     summary: "x, but slope * x where x is negative.",
     also: &["leakyrelu", "lrelu"],

@@ -1,9 +1,9 @@
 //! `lrn(size = 5, alpha = 1e-4, beta = 0.75, k = 1.0)`: local response normalisation (Krizhevsky, Sutskever & Hinton, 2012).
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "lrn",
     summary: "Local response normalisation: x / (k + alpha / size * s)^beta, where s is the sum of the squares of the size \
               channels around, as many as there are.",

@@ -1,9 +1,9 @@
 //! `maxpool(k, stride = k, pad = 0, round = floor)`: the maximum of each window.
 
-use super::{Args, Layer, Takes, Yields, common};
+use super::{Args, LayerSpec, Takes, Yields, common};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "maxpool",
     summary: "Maximum over a window clipped to the input; padding never wins.",
     also: &["maxpool2d", "maxpooling2d", "maxpooling", "pool"],

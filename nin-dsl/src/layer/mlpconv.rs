@@ -1,11 +1,11 @@
 //! `mlpconv(c1, c2, ..., kernel = 3, stride = 1, pad = same)`: a small network slid over the image, the layer of
 //! Network In Network.
 
-use super::{Arg, Args, Kind, Layer, Takes, Yields, common};
+use super::{Arg, Args, Kind, LayerSpec, Takes, Yields, common};
 use crate::graph::{BuildError, Builder, Convolution};
 use crate::shape::Window;
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "mlpconv",
     summary: "A convolution to c1 channels, then 1x1 convolutions to c2, c3, ..., a ReLU after each of them.",
     also: &["nin", "ninblock", "mlp", "mlpconv2d"],

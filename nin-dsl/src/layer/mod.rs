@@ -37,7 +37,7 @@ pub(crate) use args::Args;
 use crate::graph::{BuildError, Builder, Join};
 
 /// Every layer, in the order of the language reference.
-pub const LAYERS: &[&Layer] = &[
+pub const LAYERS: &[&LayerSpec] = &[
     &input::LAYER,
     &conv::LAYER,
     &depthwise::LAYER,
@@ -74,7 +74,7 @@ pub(crate) const NEEDLESS: &[(&str, &str)] =
 
 /// A layer of the language.
 #[derive(Debug)]
-pub struct Layer {
+pub struct LayerSpec {
     /// Its word.
     pub word: &'static str,
     /// One sentence of reference.
@@ -92,7 +92,7 @@ pub struct Layer {
     pub(crate) lower: fn(&Args, &mut Builder) -> Result<(), BuildError>,
 }
 
-impl Layer {
+impl LayerSpec {
     /// How it joins branches, if it takes any.
     pub fn join(&self) -> Option<Join> {
         match self.takes {
@@ -223,11 +223,11 @@ pub enum Default {
 }
 
 /// The layer with this word.
-pub fn find(word: &str) -> Option<&'static Layer> {
+pub fn find(word: &str) -> Option<&'static LayerSpec> {
     LAYERS.iter().find(|layer| layer.word == word).copied()
 }
 
-/// A word as [`Layer::also`] spells it: `max_pool2D` is `maxpool2d`.
+/// A word as [`LayerSpec::also`] spells it: `max_pool2D` is `maxpool2d`.
 pub(crate) fn plain(word: &str) -> String {
     word.to_lowercase().replace('_', "")
 }

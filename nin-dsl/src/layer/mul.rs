@@ -1,9 +1,9 @@
 //! `mul < A > < B > ...`: the product of what branches leave.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder, Join};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "mul",
     summary: "The product of its branches' results, element by element; a vector, or a map of 1x1, scales the channels of a map.",
     also: &["multiply", "multiplication", "product", "prod", "times", "elementwisemul"],

@@ -1,9 +1,9 @@
 //! `relu`: negative numbers become zero.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "relu",
     summary: "max(x, 0).",
     also: &["rectifier", "rectify", "activation"],

@@ -1,9 +1,9 @@
 //! `relu6`: numbers are kept from 0 to 6 (Howard et al., 2017).
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "relu6",
     summary: "min(max(x, 0), 6).",
     also: &["clippedrelu", "hardtanh", "relun"],

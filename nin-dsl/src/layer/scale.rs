@@ -1,9 +1,9 @@
 //! `scale(by)`: numbers times a constant.
 
-use super::{Arg, Args, Default, Kind, Layer, Takes, Yields};
+use super::{Arg, Args, Default, Kind, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "scale",
     summary: "x times a constant.",
     also: &["rescale", "rescaling", "mulconstant", "multiply"],

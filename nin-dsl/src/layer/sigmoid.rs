@@ -1,9 +1,9 @@
 //! `sigmoid`: numbers become shares.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "sigmoid",
     summary: "1 / (1 + exp(-x)).",
     also: &["logistic", "sigm"],

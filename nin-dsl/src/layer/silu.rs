@@ -1,9 +1,9 @@
 //! `silu`: a number times its sigmoid (Elfwing et al., 2018).
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "silu",
     summary: "x / (1 + exp(-x)): x times its sigmoid.",
     also: &["swish", "swish1"],

@@ -1,9 +1,9 @@
 //! `softmax`: scores to probabilities.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "softmax",
     summary: "Probabilities over the classes; last only. Training fuses it with the cross entropy.",
     also: &["logsoftmax", "softmaxwithloss", "softmaxloss", "crossentropyloss"],

@@ -1,9 +1,9 @@
 //! `tanh`: numbers are kept from -1 to 1.
 
-use super::{Args, Layer, Takes, Yields};
+use super::{Args, LayerSpec, Takes, Yields};
 use crate::graph::{Activation, BuildError, Builder};
 
-pub(super) const LAYER: Layer = Layer {
+pub(super) const LAYER: LayerSpec = LayerSpec {
     word: "tanh",
     summary: "The hyperbolic tangent of x.",
     also: &["tanhactivation"],

@@ -1,7 +1,7 @@
 //! Random models that check, over the whole language: every layer of the table with its arguments by position and by
 //! name, blocks, repetitions, parameters and arithmetic.
 
-use nin_dsl::layer::{Arg, Default, Kind, LAYERS, Layer, Takes, Yields};
+use nin_dsl::layer::{Arg, Default, Kind, LAYERS, LayerSpec, Takes, Yields};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -134,7 +134,7 @@ impl Writer {
         let mut layers = vec![self.layer(scope, |layer| layer.yields == Yields::Vector)];
         for _ in 0..self.dice.below(3) {
             let over_vector =
-                |layer: &Layer| layer.takes == Takes::Any && layer.yields != Yields::Map;
+                |layer: &LayerSpec| layer.takes == Takes::Any && layer.yields != Yields::Map;
             layers.push(self.layer(scope, over_vector));
         }
         // Dropout may not be last.
@@ -146,8 +146,9 @@ impl Writer {
     }
 
     /// A call of one of the layers that are wanted, with arguments under which it leaves a map as large as it was.
-    fn layer(&mut self, scope: Scope, wanted: impl Fn(&Layer) -> bool) -> String {
-        let layers: Vec<&Layer> = LAYERS.iter().copied().filter(|layer| wanted(layer)).collect();
+    fn layer(&mut self, scope: Scope, wanted: impl Fn(&LayerSpec) -> bool) -> String {
+        let layers: Vec<&LayerSpec> =
+            LAYERS.iter().copied().filter(|layer| wanted(layer)).collect();
         let layer = self.dice.one(&layers);
         let kernel = self.dice.one(&[1, 3, 5]);
         let named_from = self.dice.below(layer.args.len() + 1);

@@ -7,21 +7,21 @@ use quote::{ToTokens, quote};
 use super::Facade;
 
 /// What is known of a model.
-pub(super) struct Checked<'g> {
+pub(super) struct KnownModel<'g> {
     params: Vec<(String, Number)>,
     /// `None` if the model has errors.
     graph: Option<&'g Graph>,
 }
 
-impl<'g> Checked<'g> {
+impl<'g> KnownModel<'g> {
     /// A model that passed.
-    pub(super) fn of(graph: &'g Graph) -> Checked<'g> {
-        Checked { params: graph.params().to_vec(), graph: Some(graph) }
+    pub(super) fn of(graph: &'g Graph) -> KnownModel<'g> {
+        KnownModel { params: graph.params().to_vec(), graph: Some(graph) }
     }
 
     /// A model with errors.
-    pub(super) fn not(model: &ast::Model) -> Checked<'static> {
-        Checked { params: nin_dsl::defaults(model), graph: None }
+    pub(super) fn not(model: &ast::Model) -> KnownModel<'static> {
+        KnownModel { params: nin_dsl::defaults(model), graph: None }
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn item(
     model: &ast::Model,
     text: &TokenStream,
     name_span: Span,
-    checked: Checked<'_>,
+    known: KnownModel<'_>,
 ) -> Option<TokenStream> {
     let head = model.head.as_ref()?;
     let docs = &head.docs;
@@ -42,7 +42,7 @@ pub(super) fn item(
     };
     let name = identifier(&model.name.text, name_span)?;
     let private = facade.private();
-    let fields: Vec<Field> = checked
+    let fields: Vec<Field> = known
         .params
         .iter()
         .filter_map(|(name, default)| Field::new(facade, name, *default, name_span))
@@ -53,8 +53,8 @@ pub(super) fn item(
         [] => (quote!(;), quote!(#name)),
         _ => (quote!({ #(#declarations,)* }), quote!(#name { #(#defaults,)* })),
     };
-    let constants = constants(checked.graph);
-    let made = match checked.graph {
+    let constants = constants(known.graph);
+    let made = match known.graph {
         Some(_) => {
             let name_text = &model.name.text;
             let values = fields.iter().map(|field| &field.value);

@@ -20,13 +20,13 @@ pub(super) struct Judge<'a, 's> {
 }
 
 impl Judge<'_, '_> {
-    pub(super) fn written(&mut self, written: &[&ast::Argument]) -> Option<graph::Arg> {
+    pub(super) fn written(&mut self, written: &[&ast::Argument]) -> Option<graph::ArgValue> {
         let expr = &written.first()?.value;
         match self.arg.kind {
             Kind::Channels | Kind::ChannelList => {
                 // All are judged before the first failure counts.
                 let all: Vec<_> = written.iter().map(|arg| self.whole(&arg.value, 1)).collect();
-                all.into_iter().collect::<Option<_>>().map(graph::Arg::List)
+                all.into_iter().collect::<Option<_>>().map(graph::ArgValue::List)
             }
             Kind::Positive => self.whole(expr, 1).map(whole_arg),
             Kind::Sides => self.sides(expr, (1, &[2])).map(|numbers| sides(&numbers)),
@@ -153,7 +153,7 @@ impl Judge<'_, '_> {
         expr: &ast::Expr,
         fits: impl Fn(f64) -> bool,
         range: &str,
-    ) -> Option<graph::Arg> {
+    ) -> Option<graph::ArgValue> {
         if let ast::ExprKind::Several(items) = &expr.kind {
             self.scope.mark_used(expr);
             return self.wrong_kind(expr.span, "one number", Some(items.len().to_string()));
@@ -162,11 +162,11 @@ impl Judge<'_, '_> {
         if !fits(number.as_f64()) {
             return self.out_of_range(expr.span, number, range);
         }
-        Some(graph::Arg::Number(Number::Real(number.as_f64())))
+        Some(graph::ArgValue::Number(Number::Real(number.as_f64())))
     }
 
     /// `pad = same`, blamed on `span`. Without a known kernel there is nothing to say.
-    pub(super) fn same(&mut self, span: Span) -> Option<graph::Arg> {
+    pub(super) fn same(&mut self, span: Span) -> Option<graph::ArgValue> {
         let kernel = pair(&self.earlier("kernel")?.value);
         let dilation = self.earlier("dilation").map_or([1; 2], |bound| pair(&bound.value));
         let Some(&even) = kernel.iter().find(|&kernel| kernel % 2 == 0) else {
@@ -191,7 +191,7 @@ impl Judge<'_, '_> {
         self.earlier.iter().find(|bound| bound.arg.key == key)
     }
 
-    fn pool_padding(&mut self, pads: &[i64], expr: &ast::Expr) -> Option<graph::Arg> {
+    fn pool_padding(&mut self, pads: &[i64], expr: &ast::Expr) -> Option<graph::ArgValue> {
         let kernel = pair(&self.earlier("kernel")?.value);
         for (number, &pad) in pads.iter().enumerate() {
             let axes = if pads.len() == 1 { &kernel[..] } else { &kernel[number % 2..][..1] };
@@ -227,8 +227,8 @@ impl Judge<'_, '_> {
     }
 }
 
-fn whole_arg(n: i64) -> graph::Arg {
-    graph::Arg::Number(Number::Whole(n))
+fn whole_arg(n: i64) -> graph::ArgValue {
+    graph::ArgValue::Number(Number::Whole(n))
 }
 
 /// The value word an expression is, if it is one.
@@ -240,31 +240,31 @@ fn word(expr: &ast::Expr) -> Option<&str> {
 }
 
 /// One number for each axis: vertical, horizontal.
-pub(super) fn pair(arg: &graph::Arg) -> [usize; 2] {
+pub(super) fn pair(arg: &graph::ArgValue) -> [usize; 2] {
     let [vertical, horizontal, ..] = four(arg);
     [vertical, horizontal]
 }
 
 /// One number for each side: top, left, bottom, right.
-pub(super) fn four(arg: &graph::Arg) -> [usize; 4] {
+pub(super) fn four(arg: &graph::ArgValue) -> [usize; 4] {
     match arg {
-        graph::Arg::Number(Number::Whole(n)) => [size(*n); 4],
-        graph::Arg::List(list) => match list[..] {
+        graph::ArgValue::Number(Number::Whole(n)) => [size(*n); 4],
+        graph::ArgValue::List(list) => match list[..] {
             [vertical, horizontal] => [vertical, horizontal, vertical, horizontal].map(size),
             [top, left, bottom, right] => [top, left, bottom, right].map(size),
             _ => panic!("{list:?} are no sides (a bug in nin)"),
         },
-        graph::Arg::Number(Number::Real(x)) => panic!("{x} is not whole (a bug in nin)"),
+        graph::ArgValue::Number(Number::Real(x)) => panic!("{x} is not whole (a bug in nin)"),
     }
 }
 
 /// Numbers for axes or sides, no more of them than differ.
-fn sides(numbers: &[i64]) -> graph::Arg {
+fn sides(numbers: &[i64]) -> graph::ArgValue {
     match *numbers {
         [all] => whole_arg(all),
         [top, left, bottom, right] if (top, left) == (bottom, right) => sides(&[top, left]),
         [vertical, horizontal] if vertical == horizontal => whole_arg(vertical),
-        _ => graph::Arg::List(numbers.to_vec()),
+        _ => graph::ArgValue::List(numbers.to_vec()),
     }
 }
 
@@ -272,6 +272,6 @@ pub(super) fn size(n: i64) -> usize {
     usize::try_from(n).expect("the argument's kind keeps it from 0 (a bug in nin)")
 }
 
-pub(super) fn flag(on: bool) -> graph::Arg {
-    graph::Arg::Number(Number::Whole(i64::from(on)))
+pub(super) fn flag(on: bool) -> graph::ArgValue {
+    graph::ArgValue::Number(Number::Whole(i64::from(on)))
 }
