@@ -21,13 +21,13 @@ use nin_dsl::shape::{Count, Shape, Window};
 
 use self::conv::Conv;
 pub use self::margin::{switch_margin, switch_margins};
-use crate::compiler::autodiff::{self, Tensor, TrainNode, TrainOp};
+use crate::compiler::autodiff::{self, TensorId, TrainNode, TrainOp};
 use crate::compiler::dropout;
 use crate::weights::Weights;
 
 /// The tensors of a run: `[N, C, H, W]` of a map, `[N, n]` of a vector, a weight's own dimensions, `[2, C]` of
 /// statistics, or as many rows for each group, `[]` of the loss.
-pub type Values<T> = BTreeMap<Tensor, ArrayD<T>>;
+pub type Values<T> = BTreeMap<TensorId, ArrayD<T>>;
 
 /// What a run is given.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ fn run_through<T: NdFloat>(
     graph: &Graph,
     nodes: &[TrainNode],
     inputs: Inputs<'_, T>,
-    mut change: impl FnMut(Tensor, &mut ArrayD<T>),
+    mut change: impl FnMut(TensorId, &mut ArrayD<T>),
 ) -> Values<T> {
     assert_eq!(inputs.images.shape()[1..], graph.input().dims(), "the shape of an image");
     assert_eq!(inputs.weights.len(), graph.weights().len(), "the number of weights");
@@ -108,7 +108,7 @@ pub fn forward<T: NdFloat>(
     let last = graph.result();
     let inputs = Inputs { weights, images, labels: &[], dropout: None };
     let mut values = run(graph, &autodiff::forward(graph, last), inputs);
-    values.remove(&Tensor::Value(last)).expect("the last node is evaluated")
+    values.remove(&TensorId::Value(last)).expect("the last node is evaluated")
 }
 
 /// The loss of a training step, the gradient of every weight, and all tensors on the way.
@@ -127,15 +127,15 @@ pub fn loss_and_gradients<T: NdFloat>(graph: &Graph, inputs: Inputs<'_, T>) -> D
 pub fn loss_and_gradients_through<T: NdFloat>(
     graph: &Graph,
     inputs: Inputs<'_, T>,
-    change: impl FnMut(Tensor, &mut ArrayD<T>),
+    change: impl FnMut(TensorId, &mut ArrayD<T>),
 ) -> Differentiated<T> {
     let values = run_through(graph, &autodiff::differentiate(graph).nodes, inputs, change);
-    let gradient = |id: WeightId| match values.get(&Tensor::WeightGrad(id)) {
+    let gradient = |id: WeightId| match values.get(&TensorId::WeightGrad(id)) {
         Some(gradient) => gradient.clone(),
         None => ArrayD::zeros(graph.weight(id).dims.clone()),
     };
     let gradients = graph.weight_ids().map(gradient).collect();
-    Differentiated { loss: values[&Tensor::Loss][IxDyn(&[])], gradients, values }
+    Differentiated { loss: values[&TensorId::Loss][IxDyn(&[])], gradients, values }
 }
 
 /// Moves the running statistics of every batch normalisation towards those of a training step. One number a channel has no
@@ -151,8 +151,8 @@ pub fn track<T: NdFloat>(graph: &Graph, weights: &mut [ArrayD<T>], values: &Valu
         else {
             continue;
         };
-        let batch = &values[&Tensor::Statistics(id)];
-        let images = values[&Tensor::Value(graph.operand(id))].len_of(Axis(0));
+        let batch = &values[&TensorId::Statistics(id)];
+        let images = values[&TensorId::Value(graph.operand(id))].len_of(Axis(0));
         for (group, members) in norm::groups(images, ghost).into_iter().enumerate() {
             let numbers = members.len() * graph.node(id).shape.pixels();
             if numbers == 1 {
@@ -260,7 +260,12 @@ impl<T: NdFloat> Run<'_, '_, T> {
     }
 
     /// A node's value from its operand's, both `[N, C, H, W]`; by the statistics of the batch, if they are given.
-    fn forward(&self, id: NodeId, x: ArrayView4<'_, T>, statistics: Option<&Tensor>) -> Array4<T> {
+    fn forward(
+        &self,
+        id: NodeId,
+        x: ArrayView4<'_, T>,
+        statistics: Option<&TensorId>,
+    ) -> Array4<T> {
         let shape = self.graph.node(id).shape;
         let pixels = (shape.height(), shape.width());
         match self.graph.node(id).op {
@@ -307,7 +312,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
         &self,
         (id, input): (NodeId, usize),
         grad: ArrayView4<'_, T>,
-        tensors: &[Tensor],
+        tensors: &[TensorId],
     ) -> Array4<T> {
         let inputs = &self.graph.node(id).inputs;
         let shape = self.graph.node(inputs[input]).shape;
@@ -366,7 +371,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
         id: NodeId,
         x: ArrayView4<'_, T>,
         grad: ArrayView4<'_, T>,
-        statistics: Tensor,
+        statistics: TensorId,
     ) -> Array4<T> {
         let Op::BatchNorm { eps, ghost, weights, .. } = self.graph.node(id).op else {
             panic!("{id} does not normalise (a bug in nin)");
@@ -380,7 +385,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
             let grad = grad.slice(s![group.clone(), .., .., ..]);
             let sums = match ghost {
                 0 => [weights.scale, weights.shift].map(|id| {
-                    let sum = self.values[&Tensor::WeightGrad(id)].clone();
+                    let sum = self.values[&TensorId::WeightGrad(id)].clone();
                     sum.into_dimensionality().expect("a number a channel")
                 }),
                 _ => norm::sums(normalised, grad),
@@ -414,7 +419,7 @@ impl<T: NdFloat> Run<'_, '_, T> {
     }
 
     /// A batch normalisation's operand, normalised by the statistics of a batch or of its groups.
-    fn normalised(&self, id: NodeId, x: ArrayView4<'_, T>, statistics: Tensor) -> Array4<T> {
+    fn normalised(&self, id: NodeId, x: ArrayView4<'_, T>, statistics: TensorId) -> Array4<T> {
         let Op::BatchNorm { eps, ghost, .. } = self.graph.node(id).op else {
             panic!("{id} does not normalise (a bug in nin)");
         };
@@ -454,15 +459,18 @@ impl<T: NdFloat> Run<'_, '_, T> {
     }
 
     /// Several tensors, each as [`Run::read`] has it.
-    fn read_all(&self, tensors: &[Tensor]) -> Vec<ArrayView4<'_, T>> {
+    fn read_all(&self, tensors: &[TensorId]) -> Vec<ArrayView4<'_, T>> {
         tensors.iter().map(|&tensor| self.read(tensor)).collect()
     }
 
     /// A tensor as `[N, C, H, W]`; a vector's features are channels of one pixel.
-    fn read(&self, tensor: Tensor) -> ArrayView4<'_, T> {
+    fn read(&self, tensor: TensorId) -> ArrayView4<'_, T> {
         let shape = match tensor {
-            Tensor::Value(id) | Tensor::Grad(id) => self.graph.node(id).shape,
-            Tensor::WeightGrad(_) | Tensor::Statistics(_) | Tensor::Labels | Tensor::Loss => {
+            TensorId::Value(id) | TensorId::Grad(id) => self.graph.node(id).shape,
+            TensorId::WeightGrad(_)
+            | TensorId::Statistics(_)
+            | TensorId::Labels
+            | TensorId::Loss => {
                 panic!("no computation reads {tensor} as an array (a bug in nin)")
             }
         };

@@ -14,7 +14,7 @@ use crate::compiler::activation::{Elementwise, Reads, elementwise};
 
 /// A tensor of a training step; `N` stands for the images at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Tensor {
+pub enum TensorId {
     /// A node's value, `[N, ...shape]`.
     Value(NodeId),
     /// The gradient of the loss with respect to a node's value, `[N, ...shape]`.
@@ -64,10 +64,10 @@ pub enum TrainOp {
 pub struct TrainNode {
     /// What to compute.
     pub op: TrainOp,
-    /// The tensors it reads, each computed by an earlier node ([`Tensor::Labels`] is given).
-    pub reads: Vec<Tensor>,
+    /// The tensors it reads, each computed by an earlier node ([`TensorId::Labels`] is given).
+    pub reads: Vec<TensorId>,
     /// The tensor it computes, or contributes to.
-    pub writes: Tensor,
+    pub writes: TensorId,
     /// Whether it adds to what others before it have contributed: a value that several nodes read has a contribution to its
     /// gradient from each, in the order of the computations.
     pub accumulates: bool,
@@ -75,7 +75,7 @@ pub struct TrainNode {
 
 impl TrainNode {
     /// A computation whose tensor nobody else writes.
-    pub fn new(op: TrainOp, reads: Vec<Tensor>, writes: Tensor) -> TrainNode {
+    pub fn new(op: TrainOp, reads: Vec<TensorId>, writes: TensorId) -> TrainNode {
         TrainNode { op, reads, writes, accumulates: false }
     }
 }
@@ -115,9 +115,9 @@ impl Computations {
 pub fn differentiate(graph: &Graph) -> TrainGraph {
     let logits = graph.logits();
     let mut nodes = forward_in_training(graph, logits);
-    let loss_reads = vec![Tensor::Value(logits), Tensor::Labels];
-    nodes.push(TrainNode::new(TrainOp::CrossEntropy, loss_reads.clone(), Tensor::Loss));
-    nodes.push(TrainNode::new(TrainOp::CrossEntropyGrad, loss_reads, Tensor::Grad(logits)));
+    let loss_reads = vec![TensorId::Value(logits), TensorId::Labels];
+    nodes.push(TrainNode::new(TrainOp::CrossEntropy, loss_reads.clone(), TensorId::Loss));
+    nodes.push(TrainNode::new(TrainOp::CrossEntropyGrad, loss_reads, TensorId::Grad(logits)));
     let (trained, readers) = (behind(graph), Readers::of(graph));
     let mut contributed: BTreeSet<NodeId> = BTreeSet::new();
     for id in graph.ids().rev().skip_while(|&id| id > logits).filter(|id| trained[id.index()]) {
@@ -128,9 +128,9 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
                 continue;
             }
             let op = TrainOp::InputGrad { node: id, input };
-            let reads = [Tensor::Grad(id)].into_iter().chain(saved(graph, id, input)).collect();
+            let reads = [TensorId::Grad(id)].into_iter().chain(saved(graph, id, input)).collect();
             let accumulates = !contributed.insert(to);
-            nodes.push(TrainNode { op, reads, writes: Tensor::Grad(to), accumulates });
+            nodes.push(TrainNode { op, reads, writes: TensorId::Grad(to), accumulates });
         }
     }
     verified(graph, nodes)
@@ -159,25 +159,25 @@ fn inputs_to_differentiate(graph: &Graph, readers: &Readers, id: NodeId) -> Vec<
 
 /// The gradients of the weights that a node reads.
 fn weight_grads(graph: &Graph, id: NodeId, nodes: &mut Vec<TrainNode>) {
-    let grad = Tensor::Grad(id);
+    let grad = TensorId::Grad(id);
     let mut push = |op, reads, weight| {
-        nodes.push(TrainNode::new(op, reads, Tensor::WeightGrad(weight)));
+        nodes.push(TrainNode::new(op, reads, TensorId::WeightGrad(weight)));
     };
     match graph.node(id).op {
         Op::Conv { weight, bias, .. } => {
-            let value = Tensor::Value(graph.operand(id));
+            let value = TensorId::Value(graph.operand(id));
             push(TrainOp::KernelGrad(id), vec![grad, value], weight);
             if let Some(bias) = bias {
                 push(TrainOp::BiasGrad(id), vec![grad], bias);
             }
         }
         Op::BatchNorm { weights, .. } => {
-            let reads = vec![grad, Tensor::Value(graph.operand(id)), Tensor::Statistics(id)];
+            let reads = vec![grad, TensorId::Value(graph.operand(id)), TensorId::Statistics(id)];
             push(TrainOp::ScaleGrad(id), reads, weights.scale);
             push(TrainOp::BiasGrad(id), vec![grad], weights.shift);
         }
         Op::PRelu { slope } => {
-            let value = Tensor::Value(graph.operand(id));
+            let value = TensorId::Value(graph.operand(id));
             push(TrainOp::ScaleGrad(id), vec![grad, value], slope);
         }
         Op::Input
@@ -212,8 +212,8 @@ pub fn forward(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
 
 /// A node's own op.
 fn computation(graph: &Graph, id: NodeId) -> TrainNode {
-    let reads = graph.node(id).inputs.iter().copied().map(Tensor::Value).collect();
-    TrainNode::new(TrainOp::Forward(id), reads, Tensor::Value(id))
+    let reads = graph.node(id).inputs.iter().copied().map(TensorId::Value).collect();
+    TrainNode::new(TrainOp::Forward(id), reads, TensorId::Value(id))
 }
 
 /// The forward nodes of a training step: batch normalisations take the statistics of the batch.
@@ -223,7 +223,7 @@ fn forward_in_training(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
         if let TrainOp::Forward(id) = node.op
             && let Op::BatchNorm { .. } = graph.node(id).op
         {
-            let (op, writes) = (TrainOp::Statistics(id), Tensor::Statistics(id));
+            let (op, writes) = (TrainOp::Statistics(id), TensorId::Statistics(id));
             nodes.push(TrainNode::new(op, node.reads.clone(), writes));
             node.reads.push(writes);
         }
@@ -233,12 +233,12 @@ fn forward_in_training(graph: &Graph, last: NodeId) -> Vec<TrainNode> {
 }
 
 /// What the rule for the gradient of one of a node's inputs reads besides the gradient of its value.
-pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
-    let operand = || Tensor::Value(graph.operand(id));
+pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<TensorId> {
+    let operand = || TensorId::Value(graph.operand(id));
     if let Some(Elementwise { reads, .. }) = elementwise(graph.node(id).op) {
         return match reads {
             Reads::Nothing => vec![],
-            Reads::Sign | Reads::Value => vec![Tensor::Value(id)],
+            Reads::Sign | Reads::Value => vec![TensorId::Value(id)],
             Reads::Operand => vec![operand()],
         };
     }
@@ -249,13 +249,16 @@ pub fn saved(graph: &Graph, id: NodeId, input: usize) -> Vec<Tensor> {
         Op::Lrn { .. } => vec![operand()],
         // The gradients of scale and shift are the two sums over the batch that the rule needs.
         Op::BatchNorm { weights, .. } => {
-            let sums = [weights.scale, weights.shift].map(Tensor::WeightGrad);
-            [operand(), Tensor::Statistics(id)].into_iter().chain(sums).collect()
+            let sums = [weights.scale, weights.shift].map(TensorId::WeightGrad);
+            [operand(), TensorId::Statistics(id)].into_iter().chain(sums).collect()
         }
         // The other factors.
         Op::Mul => {
             let inputs = graph.node(id).inputs.iter().enumerate();
-            inputs.filter(|&(other, _)| other != input).map(|(_, &id)| Tensor::Value(id)).collect()
+            inputs
+                .filter(|&(other, _)| other != input)
+                .map(|(_, &id)| TensorId::Value(id))
+                .collect()
         }
         Op::Input
         | Op::Conv { .. }
@@ -277,8 +280,8 @@ impl TrainGraph {
     /// # Panics
     /// On a violation, which is a bug in nin.
     pub fn verify(&self, graph: &Graph) {
-        let mut known = BTreeMap::from([(Tensor::Labels, None)]);
-        let mut read: BTreeSet<Tensor> = BTreeSet::new();
+        let mut known = BTreeMap::from([(TensorId::Labels, None)]);
+        let mut read: BTreeSet<TensorId> = BTreeSet::new();
         for node in &self.nodes {
             for operand in &node.reads {
                 assert!(
@@ -296,7 +299,7 @@ impl TrainGraph {
             }
         }
         for (id, weight) in graph.weight_ids().zip(graph.weights()) {
-            let rule = known.get(&Tensor::WeightGrad(id)).copied().flatten();
+            let rule = known.get(&TensorId::WeightGrad(id)).copied().flatten();
             let right = match weight.role {
                 Role::Kernel => matches!(rule, Some(TrainOp::KernelGrad(_))),
                 Role::Bias | Role::Shift => matches!(rule, Some(TrainOp::BiasGrad(_))),
@@ -312,7 +315,7 @@ impl TrainGraph {
         use std::fmt::Write as _;
         let mut text = format!("train {}\n", graph.name());
         for node in &self.nodes {
-            let operands: Vec<String> = node.reads.iter().map(Tensor::to_string).collect();
+            let operands: Vec<String> = node.reads.iter().map(TensorId::to_string).collect();
             let what = match node.op {
                 TrainOp::Forward(id) => match statistics(&node.reads) {
                     None => graph.describe(id),
@@ -337,33 +340,33 @@ impl TrainGraph {
 }
 
 /// The statistics among what a computation reads.
-pub(crate) fn statistics(reads: &[Tensor]) -> Option<Tensor> {
-    reads.iter().copied().find(|read| matches!(read, Tensor::Statistics(_)))
+pub(crate) fn statistics(reads: &[TensorId]) -> Option<TensorId> {
+    reads.iter().copied().find(|read| matches!(read, TensorId::Statistics(_)))
 }
 
-impl Tensor {
+impl TensorId {
     /// As it prints, but a weight's gradient by the weight's name.
     pub fn display(self, graph: &Graph) -> String {
         match self {
-            Tensor::WeightGrad(id) => format!("d {}", graph.weight(id).name),
-            Tensor::Value(_)
-            | Tensor::Grad(_)
-            | Tensor::Statistics(_)
-            | Tensor::Labels
-            | Tensor::Loss => self.to_string(),
+            TensorId::WeightGrad(id) => format!("d {}", graph.weight(id).name),
+            TensorId::Value(_)
+            | TensorId::Grad(_)
+            | TensorId::Statistics(_)
+            | TensorId::Labels
+            | TensorId::Loss => self.to_string(),
         }
     }
 }
 
-impl fmt::Display for Tensor {
+impl fmt::Display for TensorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Tensor::Value(id) => write!(f, "{id}"),
-            Tensor::Grad(id) => write!(f, "d{id}"),
-            Tensor::WeightGrad(id) => write!(f, "dw{}", id.0),
-            Tensor::Statistics(id) => write!(f, "s{id}"),
-            Tensor::Labels => f.write_str("labels"),
-            Tensor::Loss => f.write_str("loss"),
+            TensorId::Value(id) => write!(f, "{id}"),
+            TensorId::Grad(id) => write!(f, "d{id}"),
+            TensorId::WeightGrad(id) => write!(f, "dw{}", id.0),
+            TensorId::Statistics(id) => write!(f, "s{id}"),
+            TensorId::Labels => f.write_str("labels"),
+            TensorId::Loss => f.write_str("loss"),
         }
     }
 }

@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use nin_dsl::graph::{Graph, NodeId, Op};
 
 use crate::compiler::Checked;
-use crate::compiler::autodiff::{Computations, Tensor, TrainNode};
+use crate::compiler::autodiff::{Computations, TensorId, TrainNode};
 
 pub use display::display;
 pub use epilogue::norm_after;
@@ -41,7 +41,7 @@ pub enum StageOp {
         /// The batch normalisation after a convolution that is part of the convolution's prepared weights.
         norm: Option<NodeId>,
         /// The value that a sum after it adds, if the sum is the epilogue.
-        add: Option<Tensor>,
+        add: Option<TensorId>,
         /// The ReLU or other activation after all that, if it is the epilogue.
         then: Option<NodeId>,
     },
@@ -54,7 +54,7 @@ pub enum StageOp {
         /// Which of its inputs.
         input: usize,
         /// The input's value, if it is a ReLU's: the gradient is zero where the value is.
-        mask: Option<Tensor>,
+        mask: Option<TensorId>,
         /// Whether it adds to the contributions before it.
         accumulates: bool,
     },
@@ -74,9 +74,9 @@ pub struct Stage {
     /// The node whose op or gradient it is; the logits of a loss.
     pub node: NodeId,
     /// Tensors read, the mask aside.
-    pub reads: Vec<Tensor>,
+    pub reads: Vec<TensorId>,
     /// The tensor written.
-    pub writes: Tensor,
+    pub writes: TensorId,
 }
 
 /// How a block walks over the images of a chunk.
@@ -159,14 +159,14 @@ fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block
     let mut blocks: Vec<(Home, Block)> = Vec::new();
     let mut phase = 0;
     // Sums over the batch that are complete only when the phase under way ends; over a chunk, when the block does.
-    let mut open: Vec<Tensor> = Vec::new();
+    let mut open: Vec<TensorId> = Vec::new();
     for stage in stages {
         let waits = stage.reads.iter().any(|tensor| open.contains(tensor));
         if waits {
             phase += usize::from(!by_chunk);
             open.clear();
         }
-        if matches!(stage.writes, Tensor::Statistics(_) | Tensor::WeightGrad(_)) {
+        if matches!(stage.writes, TensorId::Statistics(_) | TensorId::WeightGrad(_)) {
             open.push(stage.writes);
         }
         let home = Home::of(graph, &stage, &homes);
@@ -191,7 +191,7 @@ fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block
 /// # Panics
 /// On a violation, which is a bug in nin.
 pub fn verify(graph: &Graph, nodes: &[TrainNode], blocks: &[Block]) {
-    let mut written = BTreeSet::from([Tensor::Labels]);
+    let mut written = BTreeSet::from([TensorId::Labels]);
     let mut phase = 0;
     for block in blocks {
         assert!(!block.stages.is_empty(), "{} has no stages (a bug in nin)", block.name);
@@ -207,9 +207,9 @@ pub fn verify(graph: &Graph, nodes: &[TrainNode], blocks: &[Block]) {
         }
     }
     let wanted = nodes.iter().map(|node| node.writes).filter(|tensor| match tensor {
-        Tensor::WeightGrad(_) | Tensor::Statistics(_) => true,
-        Tensor::Value(id) => *id == graph.result(),
-        Tensor::Grad(_) | Tensor::Labels | Tensor::Loss => false,
+        TensorId::WeightGrad(_) | TensorId::Statistics(_) => true,
+        TensorId::Value(id) => *id == graph.result(),
+        TensorId::Grad(_) | TensorId::Labels | TensorId::Loss => false,
     });
     for tensor in wanted {
         assert!(written.contains(&tensor), "nobody writes {tensor} (a bug in nin)");

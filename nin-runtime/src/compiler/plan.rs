@@ -28,7 +28,7 @@ use std::ops::Range;
 use nin_dsl::graph::{Graph, NodeId, Op, Role, WeightId};
 use nin_dsl::shape::Shape;
 
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{self, Block, Passes, Stage, StageOp};
 use crate::compiler::geometry::{self, ConvGeometry};
 use crate::compiler::kernel::{Registers, Tile, TileShape};
@@ -288,7 +288,7 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         norm::norms(graph, training.then_some(batch), &convs, &mut room);
     let slopes = slopes::slopes(graph, &mut room);
     let images = Images { chunk, batch, training };
-    let result = Tensor::Value(graph.result());
+    let result = TensorId::Value(graph.result());
     Plan {
         algos: algos.clone(),
         batch,
@@ -454,7 +454,7 @@ fn pass(
     blocks: Vec<Block>,
     images: Images,
     (convs, depth): (&[ConvPlan], Depth),
-    result: Option<Tensor>,
+    result: Option<TensorId>,
 ) -> Pass {
     let graph = checked.graph();
     let places = Places::of(checked, images.training);
@@ -545,12 +545,12 @@ pub struct Part {
 
 impl Pass {
     /// Where a tensor lies.
-    pub fn view(&self, tensor: Tensor) -> View {
+    pub fn view(&self, tensor: TensorId) -> View {
         self.places.view(tensor).expect("only activations lie in buffers (a bug in nin)")
     }
 
     /// The buffer that a tensor lies in.
-    pub fn buffer(&self, tensor: Tensor) -> &Buffer {
+    pub fn buffer(&self, tensor: TensorId) -> &Buffer {
         self.room(self.view(tensor).buffer)
     }
 
@@ -595,7 +595,7 @@ impl Pass {
     }
 
     /// Whether a tensor lies where another one has its channels from `first` on.
-    pub fn is_slice(&self, tensor: Tensor, of: Tensor, first: usize) -> bool {
+    pub fn is_slice(&self, tensor: TensorId, of: TensorId, first: usize) -> bool {
         let (view, of) = (self.view(tensor), self.view(of));
         view == View { channel: of.channel + first, ..of }
     }

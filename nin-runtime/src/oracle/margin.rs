@@ -10,7 +10,7 @@ use nin_dsl::shape::Window;
 use super::conv::pixels;
 use super::pool::{windows, winner};
 use super::{Values, activation, maps, number};
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 
 /// The smallest distance of a ReLU's operand from 0, and of a maximum from the runner-up of its window, each relative to
 /// the largest magnitude of the tensor it is in; infinite where there is no switch.
@@ -23,13 +23,13 @@ pub fn switch_margin<T: NdFloat>(graph: &Graph, values: &Values<T>) -> T {
 
 /// The same for each image, in order.
 pub fn switch_margins<T: NdFloat>(graph: &Graph, values: &Values<T>) -> Vec<T> {
-    let input = graph.ids().next().and_then(|input| values.get(&Tensor::Value(input)));
+    let input = graph.ids().next().and_then(|input| values.get(&TensorId::Value(input)));
     let mut margins = vec![T::infinity(); input.map_or(0, |images| images.len_of(Axis(0)))];
     for id in graph.ids() {
         let node = graph.node(id);
         let [operand] = *node.inputs else { continue };
         let (Some(x), Some(_)) =
-            (values.get(&Tensor::Value(operand)), values.get(&Tensor::Value(id)))
+            (values.get(&TensorId::Value(operand)), values.get(&TensorId::Value(id)))
         else {
             continue;
         };

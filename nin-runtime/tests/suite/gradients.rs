@@ -3,7 +3,7 @@
 
 use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::Graph;
-use nin_runtime::compiler::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
+use nin_runtime::compiler::autodiff::{TensorId, TrainNode, TrainOp, differentiate};
 use nin_runtime::oracle::{self, DropoutKey, Inputs};
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ struct Function<'a> {
 impl Function<'_> {
     fn at(&self, point: &Point) -> f64 {
         let inputs = self.inputs(point);
-        oracle::run(self.graph, &self.nodes, inputs)[&Tensor::Loss].sum()
+        oracle::run(self.graph, &self.nodes, inputs)[&TensorId::Loss].sum()
     }
 
     fn inputs<'a>(&'a self, point: &'a Point) -> Inputs<'a, f64> {
@@ -98,13 +98,13 @@ fn check(text: &str, images: usize, seed: u64, elements: usize) -> Result<bool, 
     let trained = graph.weight_ids().filter(|&id| graph.weight(id).role.is_trained());
     for id in trained {
         let index = id.index();
-        let grad = &values[&Tensor::WeightGrad(id)];
+        let grad = &values[&TensorId::WeightGrad(id)];
         function.check(&graph.weight(id).name, &point, grad, |point, element| {
             point.weights[index].iter_mut().nth(element).expect("an element of the weight")
         })?;
     }
     let input = graph.ids().next().expect("an input");
-    function.check("images", &point, &values[&Tensor::Grad(input)], |point, element| {
+    function.check("images", &point, &values[&TensorId::Grad(input)], |point, element| {
         point.images.iter_mut().nth(element).expect("an element of the images")
     })?;
     Ok(true)

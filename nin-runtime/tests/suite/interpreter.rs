@@ -2,7 +2,7 @@
 
 use ndarray::{Array4, ArrayD, array};
 use nin_dsl::graph::{Graph, NodeId};
-use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::autodiff::TensorId;
 use nin_runtime::compiler::dropout;
 use nin_runtime::oracle::{self, DropoutKey, Inputs, Values};
 
@@ -52,7 +52,7 @@ fn output(text: &str, image: &[f64]) -> Vec<f64> {
     Case { text, weights: &[], image }.output()
 }
 
-fn flat(values: &Values<f64>, tensor: Tensor) -> Vec<f64> {
+fn flat(values: &Values<f64>, tensor: TensorId) -> Vec<f64> {
     values[&tensor].iter().copied().collect()
 }
 
@@ -145,7 +145,7 @@ fn loss_is_the_mean_cross_entropy_of_the_logits() {
     let inputs = Inputs { weights: &[], images: images.view(), labels: &[0, 1], dropout: None };
     let step = oracle::loss_and_gradients(&graph, inputs);
     assert!((step.loss - (4f64.ln() + 2f64.ln()) / 2.0).abs() < 1e-15);
-    let grad = flat(&step.values, Tensor::Grad(NodeId(1)));
+    let grad = flat(&step.values, TensorId::Grad(NodeId(1)));
     let expected = [(0.25 - 1.0) / 2.0, 0.75 / 2.0, 0.25, -0.25];
     for (found, expected) in grad.iter().zip(expected) {
         assert!((found - expected).abs() < 1e-15, "{grad:?}");
@@ -157,7 +157,7 @@ fn winners(image: [f64; 4]) -> Vec<usize> {
     let [of_pool, of_map] = ["maxpool(2)", "gmp"].map(|word| {
         let text = &format!("< input(1, 2, 2) {word} fc(2, bias = 0) >");
         let case = Case { text, weights: &[&[1.0, 0.0]], image: &image };
-        let grad = flat(&case.step(0, None), Tensor::Grad(NodeId(0)));
+        let grad = flat(&case.step(0, None), TensorId::Grad(NodeId(0)));
         (0..4).filter(|&pixel| grad[pixel] != 0.0).collect::<Vec<_>>()
     });
     assert_eq!(of_pool, of_map);
@@ -194,9 +194,9 @@ fn overlapping_windows_add_up() {
     let text = "< input(1, 1, 3) maxpool(2, stride = 1, pad = 1) gap fc(2, bias = 0) >";
     let case = Case { text, weights: &[&[1.0, 0.0]], image: &[1.0, 5.0, 1.0] };
     let values = case.step(0, None);
-    let mean = flat(&values, Tensor::Grad(NodeId(2)))[0];
+    let mean = flat(&values, TensorId::Grad(NodeId(2)))[0];
     // 2 x 4 windows, of which 2 x 2 hold the middle pixel.
-    assert_eq!(flat(&values, Tensor::Grad(NodeId(0))), [mean / 4.0, mean / 2.0, mean / 4.0]);
+    assert_eq!(flat(&values, TensorId::Grad(NodeId(0))), [mean / 4.0, mean / 2.0, mean / 4.0]);
 }
 
 #[test]
@@ -220,10 +220,10 @@ fn dropout_scales_what_its_mask_keeps_both_ways() {
     let times_factors = |values: Vec<f64>| -> Vec<f64> {
         values.iter().zip(&factors).map(|(value, factor)| value * factor).collect()
     };
-    assert_eq!(flat(&values, Tensor::Value(NodeId(1))), times_factors(image.clone()));
-    let grad = times_factors(flat(&values, Tensor::Grad(NodeId(1))));
-    assert_eq!(flat(&values, Tensor::Grad(NodeId(0))), grad);
-    assert_eq!(flat(&case.step(0, None), Tensor::Value(NodeId(1))), image);
+    assert_eq!(flat(&values, TensorId::Value(NodeId(1))), times_factors(image.clone()));
+    let grad = times_factors(flat(&values, TensorId::Grad(NodeId(1))));
+    assert_eq!(flat(&values, TensorId::Grad(NodeId(0))), grad);
+    assert_eq!(flat(&case.step(0, None), TensorId::Value(NodeId(1))), image);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ndarray::{Array4, ArrayD};
 use nin_dsl::graph::{Graph, NodeId, Op, WeightId};
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::compiler::Isa;
-use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::autodiff::TensorId;
 use nin_runtime::compiler::plan::{Algo, Algorithm, Product};
 use nin_runtime::oracle::{self, Inputs};
 use nin_runtime::weights::Weights;
@@ -94,7 +94,7 @@ impl Expected {
             Inputs { weights: &arrays, images: wide.view(), labels: &labels, dropout: None };
         let mut done = oracle::loss_and_gradients(&graph, inputs);
         let Places { conv, kernel, map } = places(&graph);
-        let output = done.values.remove(&Tensor::Value(conv)).expect("it is evaluated");
+        let output = done.values.remove(&TensorId::Value(conv)).expect("it is evaluated");
         let products =
             [output, done.gradients[map.index()].clone(), done.gradients[kernel.index()].clone()];
         Expected { graph, weights, images, labels, products }

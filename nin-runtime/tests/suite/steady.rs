@@ -9,7 +9,7 @@
 
 use ndarray::{ArrayD, Dimension as _};
 use nin_dsl::graph::{Activation, Graph, NodeId, Op};
-use nin_runtime::compiler::autodiff::{Tensor, TrainNode, TrainOp, differentiate};
+use nin_runtime::compiler::autodiff::{TensorId, TrainNode, TrainOp, differentiate};
 use nin_runtime::oracle::{self, Differentiated, DropoutKey, Inputs};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -148,7 +148,7 @@ impl Rounding {
         let count = labels.len();
         let change = |tensor, values: &mut ArrayD<f32>| match tensor {
             // A number is its own mean, and the variance is zero, for every executor.
-            Tensor::Statistics(id) if has_lone_number(graph, id, count) => {}
+            TensorId::Statistics(id) if has_lone_number(graph, id, count) => {}
             _ => self.disturb(tensor, values),
         };
         let disturbed = widened(oracle::loss_and_gradients_through(graph, inputs, change));
@@ -162,19 +162,19 @@ impl Rounding {
     /// Moves every number that is not zero: zeros are what a switch or a dropout left, exact for every executor. One part
     /// of the noise is each number's own; the other is one share of all numbers of a channel, as equal numbers are rounded
     /// alike and what that does to them adds up.
-    fn disturb(&mut self, tensor: Tensor, values: &mut ArrayD<f32>) {
+    fn disturb(&mut self, tensor: TensorId, values: &mut ArrayD<f32>) {
         let scale = values.iter().fold(0f32, |scale, value| scale.max(value.abs()));
         let channels = values.shape().get(1).copied().unwrap_or(1);
         let shared: Vec<f32> = (0..channels).map(|_| self.rng.random_range(-1.0..1.0)).collect();
         for (at, x) in values.indexed_iter_mut().filter(|(_, x)| **x != 0.0) {
             let own = match tensor {
                 // Means and variances of channels have little to do with each other.
-                Tensor::Statistics(_) => x.abs(),
-                Tensor::Value(_)
-                | Tensor::Grad(_)
-                | Tensor::WeightGrad(_)
-                | Tensor::Labels
-                | Tensor::Loss => scale,
+                TensorId::Statistics(_) => x.abs(),
+                TensorId::Value(_)
+                | TensorId::Grad(_)
+                | TensorId::WeightGrad(_)
+                | TensorId::Labels
+                | TensorId::Loss => scale,
             };
             let channel = if at.ndim() > 1 { at[1] } else { 0 };
             let noise = *x * shared[channel] + own * self.rng.random_range(-1.0..1.0);
@@ -205,7 +205,7 @@ fn widened(step: Differentiated<f32>) -> Differentiated<f64> {
 }
 
 /// The tensors of a training step whose numbers decide which way a gradient goes.
-fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
+fn switching(graph: &Graph) -> impl Iterator<Item = TensorId> {
     let logits = graph.logits();
     graph.ids().take_while(move |&id| id <= logits).filter_map(|id| match graph.node(id).op {
         Op::Activation(
@@ -219,7 +219,7 @@ fn switching(graph: &Graph) -> impl Iterator<Item = Tensor> {
         | Op::Activation(_)
         | Op::PRelu { .. }
         | Op::MaxPool { .. }
-        | Op::GlobalMaxPool => Some(Tensor::Value(graph.operand(id))),
+        | Op::GlobalMaxPool => Some(TensorId::Value(graph.operand(id))),
         Op::Input
         | Op::Conv { .. }
         | Op::AvgPool { .. }

@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 
 use nin_dsl::graph::Graph;
-use nin_runtime::compiler::autodiff::{Tensor, TrainNode, TrainOp, differentiate, saved};
+use nin_runtime::compiler::autodiff::{TensorId, TrainNode, TrainOp, differentiate, saved};
 
 /// The computations of a training step, and after them those of the gradients that no weight asks for, down to that of node 0,
 /// the images.
 pub(crate) fn down_to_images(graph: &Graph) -> Vec<TrainNode> {
     let mut nodes = differentiate(graph).nodes;
-    let asked: BTreeSet<Tensor> = nodes.iter().map(|node| node.writes).collect();
+    let asked: BTreeSet<TensorId> = nodes.iter().map(|node| node.writes).collect();
     let mut contributed = BTreeSet::new();
     for id in graph.ids().rev().skip_while(|&id| id > graph.logits()) {
         for (input, &to) in graph.node(id).inputs.iter().enumerate() {
-            let writes = Tensor::Grad(to);
+            let writes = TensorId::Grad(to);
             if asked.contains(&writes) {
                 continue;
             }
-            let reads = [Tensor::Grad(id)].into_iter().chain(saved(graph, id, input)).collect();
+            let reads = [TensorId::Grad(id)].into_iter().chain(saved(graph, id, input)).collect();
             let op = TrainOp::InputGrad { node: id, input };
             nodes.push(TrainNode { op, reads, writes, accumulates: !contributed.insert(to) });
         }

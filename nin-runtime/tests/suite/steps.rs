@@ -7,7 +7,7 @@ use ndarray::{ArrayD, ArrayView2, Axis, s};
 use nin_dsl::graph::Graph;
 use nin_runtime::Hyper;
 use nin_runtime::compile::Purpose;
-use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::autodiff::TensorId;
 use nin_runtime::oracle::{self, Differentiated, DropoutKey, Inputs, Values};
 use nin_runtime::run::exec::StepParams;
 
@@ -32,7 +32,7 @@ fn hyper(graph: &Graph) -> Vec<Hyper> {
 
 /// Images whose largest logit is their label's, the first of equals; `None` if two logits are too close to tell.
 fn correct(graph: &Graph, values: &Values<f64>, labels: &[u32]) -> Option<usize> {
-    let logits = &values[&Tensor::Value(graph.logits())];
+    let logits = &values[&TensorId::Value(graph.logits())];
     let logits: ArrayView2<'_, f64> = logits.view().into_dimensionality().expect("[N, classes]");
     let margin = MARGIN * close::scale(logits);
     let mut count = 0;

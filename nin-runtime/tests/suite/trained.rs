@@ -11,7 +11,7 @@ use ndarray::{Array4, ArrayD, Axis, Ix4};
 use nin_dsl::graph::{Graph, NodeId, Op, WeightId};
 use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::compiler::Isa;
-use nin_runtime::compiler::autodiff::Tensor;
+use nin_runtime::compiler::autodiff::TensorId;
 use nin_runtime::compiler::plan::Algo;
 use nin_runtime::data::{Preparation, Spec};
 use nin_runtime::model::Model;
@@ -172,14 +172,14 @@ fn layers(graph: &Graph) -> Vec<Layer> {
 /// but for its size.
 fn alone(trained: &Trained, layer: &Layer, done: &Differentiated<f64>) -> Expected {
     let operand = trained.graph.operand(layer.conv);
-    let map: Array4<f64> = values(&done.values[&Tensor::Value(operand)]);
+    let map: Array4<f64> = values(&done.values[&TensorId::Value(operand)]);
     let (_, channels, height, width) = map.dim();
     let kernel = trained.graph.weight(layer.weight);
     let (outputs, side) = (kernel.dims[0], kernel.dims[2]);
     let conv = format!("conv({outputs}, kernel = {side}, pad = {})", layer.pad);
     let graph = products::model(1, [channels, height, width], "", &conv);
-    let grad = &done.values[&Tensor::Grad(layer.conv)];
-    let output = &done.values[&Tensor::Value(layer.conv)];
+    let grad = &done.values[&TensorId::Grad(layer.conv)];
+    let output = &done.values[&TensorId::Value(layer.conv)];
     let norm = |x: &ArrayD<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
     let scale = SMALL / (norm(grad) * norm(output));
     let row = grad.iter().map(|&x| (scale * x) as f32);

@@ -28,7 +28,7 @@ fn contributions_are_in_a_fixed_order() {
     let nodes = differentiate(&graph).nodes;
     let contributions: Vec<(TrainOp, bool)> = nodes
         .iter()
-        .filter(|node| node.writes == Tensor::Grad(of))
+        .filter(|node| node.writes == TensorId::Grad(of))
         .map(|node| (node.op, node.accumulates))
         .collect();
     let [third, second, first] = [graph.result().0 - 1, 5, 4].map(NodeId);
@@ -68,12 +68,12 @@ fn planted_mistakes_are_found() {
         ("rule of its gradient: None", |nodes| {
             nodes.retain(|node| !matches!(node.op, TrainOp::ScaleGrad(_) | TrainOp::KernelGrad(_)));
             nodes.retain(|node| {
-                node.reads.iter().all(|read| !matches!(read, Tensor::WeightGrad(_)))
+                node.reads.iter().all(|read| !matches!(read, TensorId::WeightGrad(_)))
             });
             // What read the gradients that are gone is gone too, and what read those.
-            let written: Vec<Tensor> = nodes.iter().map(|node| node.writes).collect();
+            let written: Vec<TensorId> = nodes.iter().map(|node| node.writes).collect();
             nodes.retain(|node| {
-                node.reads.iter().all(|read| *read == Tensor::Labels || written.contains(read))
+                node.reads.iter().all(|read| *read == TensorId::Labels || written.contains(read))
             });
         }),
     ];

@@ -21,7 +21,7 @@ use super::scope::Scope;
 use super::{context, join, layout, norm, prelu};
 use crate::compiler::abi::Context;
 use crate::compiler::activation::Finish;
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::Epilogue;
 use crate::compiler::kernel::{Kernel, PassKind};
@@ -170,7 +170,7 @@ impl Scope<'_> {
     pub(super) fn on_image(&self, e: &mut Emitter<'_>, stage: &Stage, band: Band) {
         let image = band.image;
         let shape = self.shape(stage.node);
-        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
+        let at = |e: &mut Emitter<'_>, tensor: TensorId| self.image(e, tensor, image);
         match stage.op {
             StageOp::Import => {
                 let images = context::load(e, I64, self.context, offset_of!(Context, images));
@@ -302,7 +302,7 @@ impl Scope<'_> {
     /// One stage on all images of the chunk: tensors are matrices with a row an image.
     fn on_chunk(&self, e: &mut Emitter<'_>, stage: &Stage) {
         let shape = self.shape(stage.node);
-        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.images(e, tensor);
+        let at = |e: &mut Emitter<'_>, tensor: TensorId| self.images(e, tensor);
         match stage.op {
             StageOp::Forward { then, add, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => {
@@ -451,7 +451,7 @@ impl Scope<'_> {
     }
 
     /// The map of which a band is asked for. A band's buffer holds some rows alone: row 0 of the image would lie before it.
-    pub(super) fn map_of_band(&self, e: &mut Emitter<'_>, tensor: Tensor, band: Band) -> Pixels {
+    pub(super) fn map_of_band(&self, e: &mut Emitter<'_>, tensor: TensorId, band: Band) -> Pixels {
         let view = self.pass.view(tensor);
         let Extent::Band(_) = self.pass.room(view.buffer).map().1 else {
             return self.image(e, tensor, band.image);
@@ -487,7 +487,7 @@ impl Scope<'_> {
     fn patch(
         &self,
         e: &mut Emitter<'_>,
-        tensor: Tensor,
+        tensor: TensorId,
         Patch { image, row, .. }: Patch,
     ) -> Pixels {
         match row {
@@ -502,7 +502,7 @@ impl Scope<'_> {
         e: &mut Emitter<'_>,
         stage: &Stage,
         patch: Patch,
-        (add, then): (Option<Tensor>, Option<NodeId>),
+        (add, then): (Option<TensorId>, Option<NodeId>),
     ) {
         let norm = self.plan.norm(stage.node);
         let tensors = [stage.reads[0], stage.writes].map(|of| self.patch(e, of, patch));
@@ -538,7 +538,7 @@ impl Scope<'_> {
         (input, image): (usize, Value),
         operands: GradOperands,
     ) {
-        let at = |e: &mut Emitter<'_>, tensor: Tensor| self.image(e, tensor, image);
+        let at = |e: &mut Emitter<'_>, tensor: TensorId| self.image(e, tensor, image);
         let shape = self.shape(stage.node);
         let read = self.shape(self.graph.node(stage.node).inputs[input]);
         match self.graph.node(stage.node).op {
@@ -622,12 +622,12 @@ impl Scope<'_> {
         &self,
         e: &mut Emitter<'_>,
         node: NodeId,
-        values: &[Tensor],
+        values: &[TensorId],
         image: Value,
     ) -> Vec<Factor> {
         let shape = self.shape(node);
-        let factor = |&tensor: &Tensor| {
-            let Tensor::Value(id) = tensor else {
+        let factor = |&tensor: &TensorId| {
+            let TensorId::Value(id) = tensor else {
                 unreachable!("{tensor} is no value (a bug in nin)")
             };
             let is_whole = self.shape(id).pixels() == shape.pixels();
@@ -765,7 +765,7 @@ impl Scope<'_> {
 }
 
 /// The value that a stage adds to its own.
-pub(super) fn added(stage: &Stage) -> Option<Tensor> {
+pub(super) fn added(stage: &Stage) -> Option<TensorId> {
     let StageOp::Forward { add, .. } = stage.op else { return None };
     add
 }

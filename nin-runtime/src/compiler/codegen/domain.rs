@@ -271,7 +271,7 @@ impl Scope<'_> {
         let layout = conv.spectrum(spectrum, self.plan.chunk);
         let (sums, scratch) = (self.spectrum(e, conv, spectrum), self.scratch(e));
         let kernel =
-            self.weight_grad(e, crate::compiler::autodiff::Tensor::WeightGrad(conv.kernel));
+            self.weight_grad(e, crate::compiler::autodiff::TensorId::WeightGrad(conv.kernel));
         winograd::kernel_grad(e, size, layout, (sums, scratch, kernel));
     }
 }

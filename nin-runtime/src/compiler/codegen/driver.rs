@@ -13,7 +13,7 @@ use super::scope::Scope;
 use super::slices::sum_of_slices;
 use super::{context, group, layout, norm, pool, update};
 use crate::compiler::abi::Context;
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::kernel::{Entry, Kernel, PassKind};
 use crate::compiler::plan::{ConvPlan, Part, Plan};
 
@@ -104,7 +104,7 @@ fn by_group(e: &mut Emitter<'_>, plan: &Plan, ghost: usize, context: Value, rang
 fn infer(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, context: Value, range: (Value, Value)) {
     let last = graph.result();
     let shape = graph.output();
-    let buffer = plan.inference.buffer(Tensor::Value(last));
+    let buffer = plan.inference.buffer(TensorId::Value(last));
     let arena = context::load(e, I64, context, offset_of!(Context, arena));
     let results = context::load(e, I64, context, offset_of!(Context, results));
     let blocks = 0..plan.inference.blocks.len();
@@ -151,7 +151,7 @@ fn part(
         e.when(asked, |e| {
             let last = graph.result();
             let shape = graph.output();
-            let buffer = pass.buffer(Tensor::Value(last));
+            let buffer = pass.buffer(TensorId::Value(last));
             let shared = context::load(e, I64, context, offset_of!(Context, shared));
             let results = context::load(e, I64, context, offset_of!(Context, results));
             let from = e.bytes(shared, buffer.offset);

@@ -15,7 +15,7 @@ use super::pixels::Pixels;
 use super::pool::{Pool, Reduce};
 use super::{context, group};
 use crate::compiler::abi::Context;
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::kernel::PassKind;
 use crate::compiler::plan::{
     Affine, BufferKey, ChannelRows, ConvPlan, Extent, GroupSum, NormPlan, Pass, Plan, Product,
@@ -104,7 +104,7 @@ impl Scope<'_> {
     }
 
     /// Where an image of a tensor lies; the band of it, if that is all the buffer holds.
-    pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: Tensor, image: Value) -> Pixels {
+    pub(super) fn image(&self, e: &mut Emitter<'_>, tensor: TensorId, image: Value) -> Pixels {
         let view = self.pass.view(tensor);
         let buffer = self.pass.room(view.buffer);
         let (image_bytes, extent) = buffer.map();
@@ -127,7 +127,7 @@ impl Scope<'_> {
     }
 
     /// Where a tensor of all images of the chunk lies, each of which is a pixel.
-    pub(super) fn images(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Pixels {
+    pub(super) fn images(&self, e: &mut Emitter<'_>, tensor: TensorId) -> Pixels {
         let zero = e.int(0);
         let view = self.pass.view(tensor);
         let (image_bytes, _) = self.pass.room(view.buffer).map();
@@ -139,7 +139,7 @@ impl Scope<'_> {
     pub(super) fn row(
         &self,
         e: &mut Emitter<'_>,
-        tensor: Tensor,
+        tensor: TensorId,
         image: Value,
         row: Value,
     ) -> Pixels {
@@ -266,7 +266,7 @@ impl Scope<'_> {
         &self,
         e: &mut Emitter<'_>,
         (norm, image): (&NormPlan, Value),
-        (sum, tensor): (GroupSum, Tensor),
+        (sum, tensor): (GroupSum, TensorId),
     ) -> Value {
         if norm.ghost == 0 {
             return self.weight_grad(e, tensor);
@@ -276,8 +276,8 @@ impl Scope<'_> {
     }
 
     /// Where this slice gathers the gradient of a weight.
-    pub(super) fn weight_grad(&self, e: &mut Emitter<'_>, tensor: Tensor) -> Value {
-        let Tensor::WeightGrad(weight) = tensor else {
+    pub(super) fn weight_grad(&self, e: &mut Emitter<'_>, tensor: TensorId) -> Value {
+        let TensorId::WeightGrad(weight) = tensor else {
             unreachable!("{tensor} is no weight's gradient (a bug in nin)")
         };
         let base = context::load(e, I64, self.context, offset_of!(Context, gradients));

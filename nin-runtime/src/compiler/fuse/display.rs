@@ -7,7 +7,7 @@ use nin_dsl::graph::{Graph, NodeId, Op};
 
 use super::{Block, Domain, Stage, StageOp};
 use crate::compiler::activation::Finish;
-use crate::compiler::autodiff::{self, Tensor};
+use crate::compiler::autodiff::{self, TensorId};
 
 impl Stage {
     /// What it is to a person: the layer, or the gradient, and its epilogue.
@@ -53,7 +53,7 @@ impl Stage {
     }
 
     /// What its epilogue reads, laid out as what it writes: a mask, or what is added.
-    pub fn beside(&self) -> Option<Tensor> {
+    pub fn beside(&self) -> Option<TensorId> {
         match self.op {
             StageOp::InputGrad { mask, .. } => mask,
             StageOp::Forward { add, .. } => add,
@@ -73,7 +73,7 @@ impl Stage {
 
     /// One line: what it writes, what it does, what it reads.
     pub fn display(&self, graph: &Graph) -> String {
-        let reads: Vec<String> = self.reads.iter().map(Tensor::to_string).collect();
+        let reads: Vec<String> = self.reads.iter().map(TensorId::to_string).collect();
         let reads = reads.join(", ");
         let what = match self.op {
             StageOp::Import => "import images".to_owned(),

@@ -7,7 +7,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::{PassMode, Stage, StageOp};
 use crate::compiler::activation::Finish;
-use crate::compiler::autodiff::{Tensor, TrainNode, TrainOp};
+use crate::compiler::autodiff::{TensorId, TrainNode, TrainOp};
 
 /// The batch normalisation that alone reads a convolution, which can be merged into the convolution's weights.
 pub fn norm_after(graph: &Graph, readers: &Readers, conv: NodeId) -> Option<NodeId> {
@@ -38,7 +38,7 @@ pub(super) fn stages(
                 if let Some((sum, other)) = sum_after(graph, readers, last)
                     && take_forward(&mut rest, sum, &mut writes)
                 {
-                    (last, add) = (sum, Some(Tensor::Value(other)));
+                    (last, add) = (sum, Some(TensorId::Value(other)));
                 }
                 let next = readers.only(last);
                 let next = next.filter(|&next| finishes(graph, mode, (id, last), next));
@@ -98,7 +98,7 @@ fn alone(op: StageOp, node: &TrainNode, id: NodeId) -> Stage {
 /// The ReLUs whose gradient is a mask on every contribution to the gradient of their value.
 fn masks(graph: &Graph, readers: &Readers, nodes: &[TrainNode]) -> BTreeSet<NodeId> {
     let is_masked = |&id: &NodeId| {
-        let writes = Tensor::Grad(id);
+        let writes = TensorId::Grad(id);
         graph.node(id).op == Op::Relu
             // Whatever else were added to the gradient of its operand would come under the mask too.
             && readers.only(graph.operand(id)) == Some(id)
@@ -157,7 +157,7 @@ fn input_grad(
 ) -> Stage {
     let read = graph.node(id).inputs[input];
     let (mask, writes) = match masks.contains(&read) {
-        true => (Some(Tensor::Value(read)), Tensor::Grad(graph.operand(read))),
+        true => (Some(TensorId::Value(read)), TensorId::Grad(graph.operand(read))),
         false => (None, node.writes),
     };
     let op = StageOp::InputGrad { input, mask, accumulates: node.accumulates };
@@ -230,7 +230,7 @@ fn finishes(graph: &Graph, mode: PassMode, (id, last): (NodeId, NodeId), next: N
 fn take_forward<'a>(
     rest: &mut std::iter::Peekable<impl Iterator<Item = &'a TrainNode>>,
     node: NodeId,
-    writes: &mut Tensor,
+    writes: &mut TensorId,
 ) -> bool {
     match rest.next_if(|next| next.op == TrainOp::Forward(node)) {
         Some(taken) => {

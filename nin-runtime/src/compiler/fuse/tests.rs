@@ -29,12 +29,12 @@ fn a_mask_on_each_contribution_is_a_mask_on_the_sum() {
     );
     let (_, blocks) = step(&graph);
     let relu = graph.ids().find(|&id| graph.node(id).op == Op::Relu).expect("a ReLU");
-    let to = Tensor::Grad(graph.operand(relu));
+    let to = TensorId::Grad(graph.operand(relu));
     let contributions: Vec<&Stage> = stages(&blocks).filter(|stage| stage.writes == to).collect();
     assert_eq!(contributions.len(), 3);
     for (number, stage) in contributions.into_iter().enumerate() {
         let StageOp::InputGrad { mask, accumulates, .. } = stage.op else { panic!("{stage:?}") };
-        assert_eq!((mask, accumulates), (Some(Tensor::Value(relu)), number > 0));
+        assert_eq!((mask, accumulates), (Some(TensorId::Value(relu)), number > 0));
     }
 }
 

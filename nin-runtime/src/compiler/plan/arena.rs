@@ -9,7 +9,7 @@ use super::{
     SpectrumLayout, Step, kept_rows,
 };
 use crate::compiler::Elem;
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::{Tile, Transform};
 
@@ -77,10 +77,10 @@ pub struct Buffer {
 
 impl BufferKey {
     /// The tensor whose shape the buffer has; none if it is no map.
-    fn tensor(self) -> Option<Tensor> {
+    fn tensor(self) -> Option<TensorId> {
         match self {
-            BufferKey::Value(id) => Some(Tensor::Value(id)),
-            BufferKey::Grad(id) => Some(Tensor::Grad(id)),
+            BufferKey::Value(id) => Some(TensorId::Value(id)),
+            BufferKey::Grad(id) => Some(TensorId::Grad(id)),
             BufferKey::Spectrum(..) | BufferKey::Scratch => None,
         }
     }
@@ -123,12 +123,12 @@ enum Touch {
 }
 
 /// Every tensor a stage touches.
-fn touched(stage: &Stage) -> impl Iterator<Item = Tensor> {
+fn touched(stage: &Stage) -> impl Iterator<Item = TensorId> {
     stage.reads.iter().copied().chain(made(stage))
 }
 
 /// Every tensor a stage touches when its products are made already.
-fn made(stage: &Stage) -> impl Iterator<Item = Tensor> {
+fn made(stage: &Stage) -> impl Iterator<Item = TensorId> {
     [stage.writes].into_iter().chain(stage.beside())
 }
 
@@ -156,7 +156,7 @@ fn touched_by(
             let gathers = matches!(stage.op, StageOp::InputGrad { .. })
                 && whole == Extent::Image
                 && conv(stage.node).is_some_and(|conv| conv.winograd(Product::InputGrad).is_some());
-            let tensors: Vec<Tensor> =
+            let tensors: Vec<TensorId> =
                 if gathers { made(stage).collect() } else { touched(stage).collect() };
             let result = Touch::Spectrum(stage.node, Spectrum::Result(Product::InputGrad));
             let found = tensors.into_iter().filter_map(keys).map(|key| Touch::Map(key, whole));
@@ -235,7 +235,7 @@ pub(super) fn lay_out(
     blocks: &[PlannedBlock],
     convs: &[ConvPlan],
     images: Images,
-    result: Option<Tensor>,
+    result: Option<TensorId>,
 ) -> Layout {
     let mut buffers = tensors((graph, places), blocks, convs, images.chunk, result);
     let last = blocks.len() - 1;
@@ -308,7 +308,7 @@ fn tensors(
     blocks: &[PlannedBlock],
     convs: &[ConvPlan],
     chunk: usize,
-    result: Option<Tensor>,
+    result: Option<TensorId>,
 ) -> Vec<Buffer> {
     let end = blocks.len();
     let mut found = Found { graph, places, convs, chunk, end, buffers: Vec::new() };

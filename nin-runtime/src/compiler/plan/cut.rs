@@ -8,7 +8,7 @@ use super::{
     BAND_BYTES, ConvPlan, Gather, Part, Phase, PlannedBlock, Product, Reach, Spectrum, Step,
     Winograd,
 };
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Block, Domain, Stage, StageOp};
 
 /// Cuts a block into steps: convolutions whose successors are pointwise go band by band, and what works in Winograd's domain is
@@ -206,7 +206,7 @@ fn gathers(phase: &[PlannedBlock], left: &[PlannedBlock]) -> Vec<Gather> {
 /// Blocks with what is gathered before each of the sums that blocks before it in the same phase have left: once, before the
 /// first that reads it.
 pub(super) fn gathered_by_chunk(graph: &Graph, mut blocks: Vec<PlannedBlock>) -> Vec<PlannedBlock> {
-    let mut open: Vec<(Tensor, usize)> = Vec::new();
+    let mut open: Vec<(TensorId, usize)> = Vec::new();
     for PlannedBlock { block, gathers, .. } in &mut blocks {
         for stage in &block.stages {
             let node = stage.node;
@@ -216,12 +216,12 @@ pub(super) fn gathered_by_chunk(graph: &Graph, mut blocks: Vec<PlannedBlock>) ->
                 };
                 open.remove(at);
                 let gather = match read {
-                    Tensor::Statistics(of) => Gather::Statistics(*of),
-                    Tensor::WeightGrad(_)
-                    | Tensor::Value(_)
-                    | Tensor::Grad(_)
-                    | Tensor::Labels
-                    | Tensor::Loss => Gather::Gradients(node),
+                    TensorId::Statistics(of) => Gather::Statistics(*of),
+                    TensorId::WeightGrad(_)
+                    | TensorId::Value(_)
+                    | TensorId::Grad(_)
+                    | TensorId::Labels
+                    | TensorId::Loss => Gather::Gradients(node),
                 };
                 if !gathers.contains(&gather) {
                     gathers.push(gather);
@@ -230,7 +230,7 @@ pub(super) fn gathered_by_chunk(graph: &Graph, mut blocks: Vec<PlannedBlock>) ->
         }
         let left = block.stages.iter().filter(|stage| {
             let is_norm = matches!(graph.node(stage.node).op, Op::BatchNorm { .. });
-            let is_sum = matches!(stage.writes, Tensor::Statistics(_) | Tensor::WeightGrad(_));
+            let is_sum = matches!(stage.writes, TensorId::Statistics(_) | TensorId::WeightGrad(_));
             is_norm && is_sum
         });
         open.extend(left.map(|stage| (stage.writes, block.phase)));

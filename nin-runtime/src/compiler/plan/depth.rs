@@ -19,7 +19,7 @@ use nin_dsl::shape::{Shape, Slide};
 
 use super::{BufferKey, ConvPlan, Places, PlannedBlock, Product, Step, cut};
 use crate::compiler::Elem;
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Block, Domain, Stage, StageOp};
 
 /// A map of at most so many bytes is still in the second-level cache when the next stage reads it.
@@ -125,7 +125,7 @@ struct Chain<'a> {
 }
 
 /// How often each buffer is touched, by its tensors.
-fn touches(places: &Places, tensors: impl Iterator<Item = Tensor>) -> BTreeMap<BufferKey, usize> {
+fn touches(places: &Places, tensors: impl Iterator<Item = TensorId>) -> BTreeMap<BufferKey, usize> {
     let mut touches = BTreeMap::new();
     for view in tensors.filter_map(|tensor| places.view(tensor)) {
         *touches.entry(view.buffer).or_default() += 1;
@@ -319,11 +319,11 @@ pub(super) fn cut_up(
     blocks: &[Block],
     places: &Places,
     (convs, depth): (&[ConvPlan], Depth),
-    result: Tensor,
+    result: TensorId,
 ) -> Vec<PlannedBlock> {
     let stages = || blocks.iter().flat_map(|block| &block.stages);
     let reads = |stage: &Stage| [stage.reads.clone(), Vec::from_iter(stage.beside())].concat();
-    let mut readers: BTreeMap<Tensor, usize> = BTreeMap::from([(result, 1)]);
+    let mut readers: BTreeMap<TensorId, usize> = BTreeMap::from([(result, 1)]);
     for tensor in stages().flat_map(reads) {
         *readers.entry(tensor).or_default() += 1;
     }

@@ -9,7 +9,7 @@ use super::{
     PreparedForm, Product, ProductPlan, Reach, Spectrum, Step, View, Winograd, product_of,
 };
 use crate::compiler::Elem;
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::Stage;
 use crate::compiler::geometry::ConvGeometry;
 
@@ -228,7 +228,7 @@ impl Pass {
         }
         let stages = self.blocks.iter().flat_map(|planned| &planned.block.stages);
         for stage in stages.filter(|stage| !stage.accumulates()) {
-            let (Tensor::Value(node) | Tensor::Grad(node)) = stage.writes else { continue };
+            let (TensorId::Value(node) | TensorId::Grad(node)) = stage.writes else { continue };
             let View { buffer, channel, pitch, .. } = self.view(stage.writes);
             let channels = graph.node(node).shape.channels();
             if channels < pitch {

@@ -7,7 +7,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::BufferKey;
 use crate::compiler::activation::{Elementwise, Reads, elementwise, is_elementwise};
-use crate::compiler::autodiff::{Tensor, saved};
+use crate::compiler::autodiff::{TensorId, saved};
 use crate::compiler::geometry::is_whole;
 use crate::compiler::{Checked, Elem};
 
@@ -68,11 +68,14 @@ impl Places {
     }
 
     /// Where a tensor lies; `None` for what does not lie in the arena.
-    pub fn view(&self, tensor: Tensor) -> Option<View> {
+    pub fn view(&self, tensor: TensorId) -> Option<View> {
         match tensor {
-            Tensor::Value(id) => Some(self.values[id.index()]),
-            Tensor::Grad(id) => Some(self.grads[id.index()]),
-            Tensor::WeightGrad(_) | Tensor::Statistics(_) | Tensor::Labels | Tensor::Loss => None,
+            TensorId::Value(id) => Some(self.values[id.index()]),
+            TensorId::Grad(id) => Some(self.grads[id.index()]),
+            TensorId::WeightGrad(_)
+            | TensorId::Statistics(_)
+            | TensorId::Labels
+            | TensorId::Loss => None,
         }
     }
 }
@@ -80,8 +83,8 @@ impl Places {
 #[cfg(test)]
 impl Places {
     /// Has two values lie where the other did: a mistake, unless they are alike.
-    pub(super) fn exchange(&mut self, values: [Tensor; 2]) {
-        let [Tensor::Value(a), Tensor::Value(b)] = values else { panic!("{values:?}") };
+    pub(super) fn exchange(&mut self, values: [TensorId; 2]) {
+        let [TensorId::Value(a), TensorId::Value(b)] = values else { panic!("{values:?}") };
         self.values.swap(a.index(), b.index());
     }
 }
@@ -226,12 +229,12 @@ fn kept(graph: &Graph) -> BTreeSet<NodeId> {
         let inputs = &graph.node(id).inputs;
         for input in 0..inputs.len() {
             kept.extend(saved(graph, id, input).into_iter().filter_map(|tensor| match tensor {
-                Tensor::Value(id) => Some(id),
-                Tensor::Grad(_)
-                | Tensor::WeightGrad(_)
-                | Tensor::Statistics(_)
-                | Tensor::Labels
-                | Tensor::Loss => None,
+                TensorId::Value(id) => Some(id),
+                TensorId::Grad(_)
+                | TensorId::WeightGrad(_)
+                | TensorId::Statistics(_)
+                | TensorId::Labels
+                | TensorId::Loss => None,
             }));
         }
         // The gradients of kernels and scales.

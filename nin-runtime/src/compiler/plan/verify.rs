@@ -8,7 +8,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Role};
 
 use super::{Buffer, BufferKey, Extent, Gather, Pass, Phase, Plan, Step, kept_rows};
 use crate::compiler::activation::{Elementwise, Reads, elementwise};
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Stage, StageOp};
 
 /// A graph and its plan. Only [`verify`] makes one.
@@ -149,7 +149,7 @@ fn depth_first(graph: &Graph, pass: &Pass) {
 fn gradients(graph: &Graph, pass: &Pass) {
     let stages = || pass.blocks.iter().flat_map(|planned| &planned.block.stages);
     for (id, weight) in graph.weight_ids().zip(graph.weights()) {
-        let made = stages().filter(|stage| stage.writes == Tensor::WeightGrad(id)).count();
+        let made = stages().filter(|stage| stage.writes == TensorId::WeightGrad(id)).count();
         let wanted = match weight.role {
             Role::Kernel | Role::Bias | Role::Scale | Role::Shift | Role::Slope => 1,
             Role::RunningMean | Role::RunningVariance => 0,
@@ -195,11 +195,11 @@ struct Walk<'a> {
     graph: &'a Graph,
     pass: &'a Pass,
     /// What buffers hold: channels of one, and the tensor there.
-    holds: Vec<(Region, Tensor)>,
+    holds: Vec<(Region, TensorId)>,
     /// The phase and the block that each sum over images was left in.
-    sums: BTreeMap<Tensor, (usize, usize)>,
+    sums: BTreeMap<TensorId, (usize, usize)>,
     /// Gradients that somebody has read: nothing may be added to them.
-    whole: BTreeSet<Tensor>,
+    whole: BTreeSet<TensorId>,
 }
 
 impl Walk<'_> {
@@ -233,9 +233,9 @@ impl Walk<'_> {
     /// altogether.
     fn parts(&self, stage: &Stage) {
         let inputs = &self.graph.node(stage.node).inputs;
-        let (whole, parts, tensor): (_, _, fn(NodeId) -> Tensor) = match stage.op {
-            StageOp::Forward { .. } => (stage.writes, stage.reads.clone(), Tensor::Value),
-            StageOp::InputGrad { .. } => (stage.reads[0], vec![stage.writes], Tensor::Grad),
+        let (whole, parts, tensor): (_, _, fn(NodeId) -> TensorId) = match stage.op {
+            StageOp::Forward { .. } => (stage.writes, stage.reads.clone(), TensorId::Value),
+            StageOp::InputGrad { .. } => (stage.reads[0], vec![stage.writes], TensorId::Grad),
             StageOp::Import
             | StageOp::Statistics
             | StageOp::Loss
@@ -273,14 +273,14 @@ impl Walk<'_> {
     }
 
     /// Where a tensor lies.
-    fn region(&self, tensor: Tensor) -> Option<Region> {
+    fn region(&self, tensor: TensorId) -> Option<Region> {
         let view = self.pass.places.view(tensor)?;
-        let (Tensor::Value(id) | Tensor::Grad(id)) = tensor else { return None };
+        let (TensorId::Value(id) | TensorId::Grad(id)) = tensor else { return None };
         let channels = view.channel..view.channel + self.graph.node(id).shape.channels();
         Some(Region { buffer: view.buffer, channels })
     }
 
-    fn read(&mut self, tensor: Tensor, signs_alone: bool, (phase, block): (usize, usize)) {
+    fn read(&mut self, tensor: TensorId, signs_alone: bool, (phase, block): (usize, usize)) {
         match self.region(tensor) {
             Some(region) => self.read_region(tensor, &region, signs_alone, block),
             None => self.read_sum(tensor, (phase, block)),
@@ -288,7 +288,7 @@ impl Walk<'_> {
     }
 
     /// All of a region must hold what is read.
-    fn read_region(&mut self, tensor: Tensor, region: &Region, signs_alone: bool, block: usize) {
+    fn read_region(&mut self, tensor: TensorId, region: &Region, signs_alone: bool, block: usize) {
         self.live(region.buffer, block);
         let mut found = 0;
         for (held, at) in self.holds.iter().filter(|(held, _)| held.overlaps(region)) {
@@ -302,17 +302,23 @@ impl Walk<'_> {
     }
 
     /// Whether a tensor's numbers, or their signs, are those of what a region holds now.
-    fn is_there(&self, tensor: Tensor, held: Tensor, region: &Region, signs_alone: bool) -> bool {
+    fn is_there(
+        &self,
+        tensor: TensorId,
+        held: TensorId,
+        region: &Region,
+        signs_alone: bool,
+    ) -> bool {
         if tensor == held {
             return true;
         }
-        let (Tensor::Value(of), Tensor::Value(at)) = (tensor, held) else { return false };
+        let (TensorId::Value(of), TensorId::Value(at)) = (tensor, held) else { return false };
         if at < of {
             return false;
         }
         if let Some(Elementwise { keeps_signs, .. }) = elementwise(self.graph.node(at).op) {
             // Signs outlast what works in place, where the gradient is not zero.
-            let operand = Tensor::Value(self.graph.operand(at));
+            let operand = TensorId::Value(self.graph.operand(at));
             return signs_alone
                 && keeps_signs
                 && self.is_there(tensor, operand, region, signs_alone);
@@ -324,7 +330,7 @@ impl Walk<'_> {
                 let mut parts = self.graph.node(at).inputs.iter().enumerate();
                 parts.any(|(input, &part)| {
                     self.slice_of(at, &whole, input).holds(region)
-                        && self.is_there(tensor, Tensor::Value(part), region, signs_alone)
+                        && self.is_there(tensor, TensorId::Value(part), region, signs_alone)
                 })
             }
             Op::Input
@@ -346,10 +352,10 @@ impl Walk<'_> {
     }
 
     /// Statistics and gradients of weights are read once they are gathered.
-    fn read_sum(&self, tensor: Tensor, (phase, block): (usize, usize)) {
+    fn read_sum(&self, tensor: TensorId, (phase, block): (usize, usize)) {
         match tensor {
-            Tensor::Labels => {}
-            Tensor::Statistics(_) | Tensor::WeightGrad(_) => {
+            TensorId::Labels => {}
+            TensorId::Statistics(_) | TensorId::WeightGrad(_) => {
                 let left = self.sums.get(&tensor);
                 let Some(&(left, left_in)) = left else {
                     panic!("{tensor} is read before it is there (a bug in nin)")
@@ -367,20 +373,20 @@ impl Walk<'_> {
                 let is_gathered = is_gathered || by_chunk;
                 assert!(is_gathered, "{tensor} is read before it is gathered (a bug in nin)");
             }
-            Tensor::Loss | Tensor::Value(_) | Tensor::Grad(_) => {
+            TensorId::Loss | TensorId::Value(_) | TensorId::Grad(_) => {
                 panic!("{tensor} is read, but lies nowhere (a bug in nin)")
             }
         }
     }
 
-    fn gathers(&self, gather: Gather, tensor: Tensor) -> bool {
+    fn gathers(&self, gather: Gather, tensor: TensorId) -> bool {
         match gather {
-            Gather::Statistics(node) => tensor == Tensor::Statistics(node),
+            Gather::Statistics(node) => tensor == TensorId::Statistics(node),
             Gather::Gradients(node) => {
                 let Op::BatchNorm { weights, .. } = self.graph.node(node).op else {
                     panic!("{node} gathers nothing (a bug in nin)")
                 };
-                let sums = [weights.scale, weights.shift].map(Tensor::WeightGrad);
+                let sums = [weights.scale, weights.shift].map(TensorId::WeightGrad);
                 sums.contains(&tensor)
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use nin_dsl::graph::{Graph, NodeId, Op, WeightId};
 
 use super::{Algorithm, Part, Pass, Plan, Product, Reach, Spectrum, Step, cut};
-use crate::compiler::autodiff::Tensor;
+use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Domain, Stage, StageOp};
 
 /// Bytes that a part moves for one image. Each operand counts once in either direction: it is the least that the part has to
@@ -31,7 +31,7 @@ impl Moved {
 /// Something that a part reads or writes as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Operand {
-    Tensor(Tensor),
+    Tensor(TensorId),
     /// The channels of a concatenation that a value was copied to.
     Copy(NodeId),
     /// A weight, or what was prepared of it for the direct algorithm, which is as large.
@@ -245,14 +245,14 @@ impl Plan {
 
     fn floats(&self, graph: &Graph, operand: Operand) -> Floats {
         match operand {
-            Operand::Tensor(Tensor::Value(id) | Tensor::Grad(id)) | Operand::Copy(id) => {
+            Operand::Tensor(TensorId::Value(id) | TensorId::Grad(id)) | Operand::Copy(id) => {
                 Floats::OfImage(graph.node(id).shape.elements())
             }
-            Operand::Tensor(Tensor::Labels | Tensor::Loss) => Floats::OfImage(1),
-            Operand::Tensor(Tensor::Statistics(id)) => {
+            Operand::Tensor(TensorId::Labels | TensorId::Loss) => Floats::OfImage(1),
+            Operand::Tensor(TensorId::Statistics(id)) => {
                 Floats::OfCall(2 * graph.node(id).shape.channels())
             }
-            Operand::Weight(id) | Operand::Tensor(Tensor::WeightGrad(id)) => {
+            Operand::Weight(id) | Operand::Tensor(TensorId::WeightGrad(id)) => {
                 Floats::OfCall(graph.weight(id).elements())
             }
             Operand::Kernel(node, product) => {

@@ -22,14 +22,14 @@ fn parts(text: &str) -> Vec<(bool, bool)> {
     let (graph, places) = places(text);
     let is_concat = |&id: &NodeId| graph.node(id).op == Op::Concat;
     let concat = graph.ids().rev().find(is_concat).expect("a concatenation");
-    let lies = |input: usize, id: NodeId, tensor: fn(NodeId) -> Tensor| {
+    let lies = |input: usize, id: NodeId, tensor: fn(NodeId) -> TensorId| {
         let [part, whole] = [id, concat].map(|id| places.view(tensor(id)).expect("it has a place"));
         let first = graph.first_channel(concat, input);
         part == View { channel: whole.channel + first, ..whole }
     };
     let inputs = graph.node(concat).inputs.iter().enumerate();
     inputs
-        .map(|(input, &id)| (lies(input, id, Tensor::Value), lies(input, id, Tensor::Grad)))
+        .map(|(input, &id)| (lies(input, id, TensorId::Value), lies(input, id, TensorId::Grad)))
         .collect()
 }
 
@@ -50,7 +50,7 @@ fn what_others_read_too_is_a_part() {
     assert_eq!(parts(nested), [(true, true); 2]);
     let (graph, places) = places(nested);
     let buffers = graph.ids().filter(|&id| {
-        let view = places.view(Tensor::Value(id)).expect("it has a place");
+        let view = places.view(TensorId::Value(id)).expect("it has a place");
         view.buffer == BufferKey::Value(id)
     });
     // The input's, the whole's, those of two normalisations and of the average.
@@ -86,7 +86,7 @@ fn parts_that_are_needed_are_not_overwritten() {
             .ids()
             .find(|&id| matches!(graph.node(id).op, Op::Activation(Activation::LeakyRelu { .. })));
         let last = last.expect("a leaky ReLU");
-        let view = |id| places.view(Tensor::Value(id));
+        let view = |id| places.view(TensorId::Value(id));
         view(last) == view(graph.operand(last))
     };
     assert!(in_place("< input(2, 4, 4) concat < conv(3) relu > < conv(2) > leaky_relu(0.1) gap >"));
@@ -101,7 +101,7 @@ fn in_place(text: &str) -> [bool; 2] {
     [true, false].map(|training| {
         let (graph, places) = places_of(text, training);
         let last = graph.ids().rev().nth(1).expect("three nodes");
-        let view = |id| places.view(Tensor::Value(id));
+        let view = |id| places.view(TensorId::Value(id));
         view(last) == view(graph.operand(last))
     })
 }

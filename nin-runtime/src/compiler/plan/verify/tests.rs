@@ -161,7 +161,7 @@ fn a_contribution_to_nothing_is_found() {
 #[test]
 fn a_weight_without_a_gradient_and_one_with_two_are_found() {
     let said = said(|plan| {
-        let gradients: Vec<Tensor> = training(plan)
+        let gradients: Vec<TensorId> = training(plan)
             .blocks
             .iter()
             .flat_map(|planned| &planned.block.stages)
@@ -209,7 +209,7 @@ fn a_part_that_is_not_where_it_is_joined_is_found() {
     assert_eq!(said_of_views(|_, _| {}), "nothing");
     let said = said_of_views(|graph, plan| {
         let inputs = &graph.node(outer(graph)).inputs;
-        let pair = [inputs[0], inputs[2]].map(Tensor::Value);
+        let pair = [inputs[0], inputs[2]].map(TensorId::Value);
         training(plan).places.exchange(pair);
     });
     assert!(said.contains("is in the way of"), "{said}");
