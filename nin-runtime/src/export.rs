@@ -19,7 +19,7 @@ use crate::compile::{self, Options, Purpose, planned};
 use crate::compiler::Isa;
 use crate::compiler::codegen::front::{self, Datum, Front, FrontBody};
 use crate::compiler::codegen::{self, Assembly, Clif, MachineCode, Target};
-use crate::compiler::kernel::{Constant, Entry, Export, Kernel, Prepared, Size};
+use crate::compiler::kernel::{Constant, Entry, Export, Kernel, Memory, Prepared};
 use crate::compiler::plan::{self, Algos, Demand, Plan};
 use crate::data::{DataError, Normalisation};
 use crate::error::Error;
@@ -382,12 +382,12 @@ fn exports(contents: Contents<'_>, about: &About) -> Vec<Export> {
     let forward = Export::Forward(contents.prepared());
     let mut exports = match contents {
         Contents::Weights(_) => vec![forward],
-        Contents::Code => vec![forward, Export::Prepare, Export::Size(Size::Prepared)],
+        Contents::Code => vec![forward, Export::Prepare, Export::Size(Memory::Prepared)],
         Contents::Training => {
-            vec![Export::Load, Export::Step, Export::Save, forward, Export::Size(Size::State)]
+            vec![Export::Load, Export::Step, Export::Save, forward, Export::Size(Memory::State)]
         }
     };
-    exports.extend([Export::Size(Size::Workspace), Export::Supported]);
+    exports.extend([Export::Size(Memory::Workspace), Export::Supported]);
     exports.push(Export::Constant(Constant::Version));
     exports.extend((!about.classes.is_empty()).then_some(Export::ClassName));
     if about.normalisation.is_some() {
@@ -449,9 +449,9 @@ fn interface(graph: &Graph, front: &Front<'_>, exports: Vec<Export>) -> Interfac
         tensors: graph.weights().iter().filter(|_| !embedded).map(tensor).collect(),
         prepared: front.prepared,
         batch: front.bodies[0].plan.batch,
-        workspace_bytes: front.bytes(Size::Workspace),
-        prepared_bytes: front.bytes(Size::Prepared),
-        state_bytes: front.bytes(Size::State),
+        workspace_bytes: front.bytes(Memory::Workspace),
+        prepared_bytes: front.bytes(Memory::Prepared),
+        state_bytes: front.bytes(Memory::State),
         exports,
     }
 }

@@ -6,7 +6,7 @@ mod tile;
 use std::fmt;
 
 pub use cost::{Registers, TileShape};
-pub use tile::{Elems, Epilogue, Group, Init, Scalar, Tile, Transform, overread};
+pub use tile::{Elems, Epilogue, Group, InitialSum, Scalar, Tile, Transform, overread};
 
 /// A machine function's name: the key under which it is found, and what a profile calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +135,7 @@ pub enum Export {
     /// The number of the fastest instruction set that this CPU has, asked once; not for callers.
     Level,
     /// A size that callers reserve.
-    Size(Size),
+    Size(Memory),
     /// A constant text or table.
     Constant(Constant),
     /// The name of a class.
@@ -153,9 +153,9 @@ pub enum Prepared {
     State,
 }
 
-/// The sizes of a library's interface, in bytes.
+/// The memory whose size in bytes a library tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Size {
+pub enum Memory {
     /// Memory that a call works in.
     Workspace,
     /// Prepared weights.
@@ -237,9 +237,9 @@ impl fmt::Display for Export {
             Export::Save => "save",
             Export::Supported => "supported",
             Export::Level => "level",
-            Export::Size(Size::Workspace) => "workspace_bytes",
-            Export::Size(Size::Prepared) => "prepared_bytes",
-            Export::Size(Size::State) => "state_bytes",
+            Export::Size(Memory::Workspace) => "workspace_bytes",
+            Export::Size(Memory::Prepared) => "prepared_bytes",
+            Export::Size(Memory::State) => "state_bytes",
             Export::Constant(Constant::Version) => "version",
             Export::Constant(Constant::Mean) => "mean",
             Export::Constant(Constant::Deviation) => "deviation",

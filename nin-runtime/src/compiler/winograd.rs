@@ -86,7 +86,7 @@ impl fmt::Display for Size {
 
 /// What a transform is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum MapRole {
     /// `B^T`, of the input.
     Input,
     /// `G`, of the kernel.
@@ -105,7 +105,7 @@ pub struct Map {
     /// Of which algorithm.
     pub size: Size,
     /// What it transforms.
-    pub role: Role,
+    pub role: MapRole,
 }
 
 impl Map {
@@ -113,9 +113,9 @@ impl Map {
     pub fn from(self) -> usize {
         let Size { outputs, taps } = self.size;
         match self.role {
-            Role::Input | Role::Output | Role::KernelGrad => self.size.inputs(),
-            Role::Kernel => taps,
-            Role::OutputGrad => outputs,
+            MapRole::Input | MapRole::Output | MapRole::KernelGrad => self.size.inputs(),
+            MapRole::Kernel => taps,
+            MapRole::OutputGrad => outputs,
         }
     }
 
@@ -123,9 +123,9 @@ impl Map {
     pub fn to(self) -> usize {
         let Size { outputs, taps } = self.size;
         match self.role {
-            Role::Input | Role::Kernel | Role::OutputGrad => self.size.inputs(),
-            Role::Output => outputs,
-            Role::KernelGrad => taps,
+            MapRole::Input | MapRole::Kernel | MapRole::OutputGrad => self.size.inputs(),
+            MapRole::Output => outputs,
+            MapRole::KernelGrad => taps,
         }
     }
 
@@ -138,11 +138,11 @@ impl Map {
 impl fmt::Display for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
-            Role::Input => "input",
-            Role::Kernel => "kernel",
-            Role::Output => "output",
-            Role::OutputGrad => "output gradient",
-            Role::KernelGrad => "kernel gradient",
+            MapRole::Input => "input",
+            MapRole::Kernel => "kernel",
+            MapRole::Output => "output",
+            MapRole::OutputGrad => "output gradient",
+            MapRole::KernelGrad => "kernel gradient",
         };
         write!(f, "{} of {role}", self.size)
     }
@@ -203,13 +203,13 @@ impl Matrices {
         }
     }
 
-    fn of(self, role: Role) -> Vec<Vec<Rational>> {
+    fn of(self, role: MapRole) -> Vec<Vec<Rational>> {
         match role {
-            Role::Input => self.input,
-            Role::Kernel => self.kernel,
-            Role::OutputGrad => self.output,
-            Role::Output => transposed(&self.output, self.size.outputs),
-            Role::KernelGrad => transposed(&self.kernel, self.size.taps),
+            MapRole::Input => self.input,
+            MapRole::Kernel => self.kernel,
+            MapRole::OutputGrad => self.output,
+            MapRole::Output => transposed(&self.output, self.size.outputs),
+            MapRole::KernelGrad => transposed(&self.kernel, self.size.taps),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use nin_dsl::shape::Shape;
 
 use super::{Interface, Library};
-use crate::compiler::kernel::{Constant, Export, Prepared, Size};
+use crate::compiler::kernel::{Constant, Export, Memory, Prepared};
 use crate::data::Normalisation;
 
 /// The text of a library's header.
@@ -195,7 +195,7 @@ fn declaration(interface: &Interface, export: Export, name: &str, upper: &str) -
             "void ",
             "const void *state, float *const *tensors, float *const *momentum",
         ),
-        Export::Size(Size::State) => (format!("{upper}_STATE_BYTES."), "size_t ", "void"),
+        Export::Size(Memory::State) => (format!("{upper}_STATE_BYTES."), "size_t ", "void"),
         Export::Prepare => (
             format!(
                 "Makes prepared weights, {upper}_PREPARED_BYTES, of the model's {} tensors. They are for this CPU: another\n * kind may need others.",
@@ -209,8 +209,8 @@ fn declaration(interface: &Interface, export: Export, name: &str, upper: &str) -
             "int ",
             "void",
         ),
-        Export::Size(Size::Workspace) => (format!("{upper}_WORKSPACE_BYTES."), "size_t ", "void"),
-        Export::Size(Size::Prepared) => (format!("{upper}_PREPARED_BYTES."), "size_t ", "void"),
+        Export::Size(Memory::Workspace) => (format!("{upper}_WORKSPACE_BYTES."), "size_t ", "void"),
+        Export::Size(Memory::Prepared) => (format!("{upper}_PREPARED_BYTES."), "size_t ", "void"),
         Export::Constant(Constant::Version) => {
             ("The version of nin that compiled the model.".to_owned(), "const char *", "void")
         }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 /// How large a model is drawn.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Size {
+pub(crate) struct Budget {
     /// Height and width of the input, at most.
     side: usize,
     /// Multiply-accumulates for one image.
@@ -21,18 +21,18 @@ pub(crate) struct Size {
 }
 
 /// Many can be run in a test, and few of their switches are close.
-pub(crate) const SMALL: Size = Size { side: 17, macs: 300_000, elements: 4096 };
+pub(crate) const SMALL: Budget = Budget { side: 17, macs: 300_000, elements: 4096 };
 /// So small that hundreds of images are quick.
-pub(crate) const TINY: Size = Size { side: 6, macs: 8_000, elements: 160 };
+pub(crate) const TINY: Budget = Budget { side: 6, macs: 8_000, elements: 160 };
 /// An activation is too large to be worked on in one piece.
-pub(crate) const LARGE: Size = Size { side: 40, macs: 3_000_000, elements: 40_000 };
+pub(crate) const LARGE: Budget = Budget { side: 40, macs: 3_000_000, elements: 40_000 };
 
 /// A map, and the chain of layers that leads to it.
 struct Chain {
     text: String,
     shape: Shape,
     /// What is left to spend.
-    budget: Size,
+    budget: Budget,
     /// Whether maps must keep their height and width, since what is joined must be of one size.
     steady: bool,
 }
@@ -153,7 +153,7 @@ pub(crate) fn graph(text: &str) -> Graph {
 }
 
 /// Classifiers: up to seven layers on maps, a `gap`, `gmp` or `fc`, up to three layers on vectors, and perhaps `softmax`.
-pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
+pub(crate) fn classifiers(size: Budget) -> impl Strategy<Value = String> {
     let head = prop_oneof![
         8 => Just(Head::Gap),
         1 => Just(Head::Gmp),
@@ -168,7 +168,7 @@ pub(crate) fn classifiers(size: Size) -> impl Strategy<Value = String> {
 }
 
 /// Chains that end in a map.
-pub(crate) fn map_makers(size: Size) -> impl Strategy<Value = String> {
+pub(crate) fn map_makers(size: Budget) -> impl Strategy<Value = String> {
     (input(size), body())
         .prop_map(move |(input, body)| write_down(size, input, &body, Head::None, &[], false))
 }
@@ -218,7 +218,7 @@ fn repeated() -> impl Strategy<Value = Layer> {
     })
 }
 
-fn input(size: Size) -> impl Strategy<Value = (usize, usize, usize)> {
+fn input(size: Budget) -> impl Strategy<Value = (usize, usize, usize)> {
     (prop_oneof![Just(1usize), Just(3), 1..=12usize], 1..=size.side, 1..=size.side)
 }
 
@@ -282,7 +282,7 @@ fn on_vectors() -> impl Strategy<Value = Layer> {
 }
 
 fn write_down(
-    budget: Size,
+    budget: Budget,
     (c, h, w): (usize, usize, usize),
     (layers, named): &(Vec<Layer>, bool),
     head: Head,

@@ -10,7 +10,7 @@ use super::panels::Grouped;
 use super::pixels::Pixels;
 use crate::compiler::Elem;
 use crate::compiler::geometry::{Axis, ConvGeometry, Correlation, TileRun};
-use crate::compiler::kernel::{Elems, Epilogue, Group, Init, Kernel, Tile, TileShape};
+use crate::compiler::kernel::{Elems, Epilogue, Group, InitialSum, Kernel, Tile, TileShape};
 
 /// Pixels of a band of a kernel gradient: about as many of a cache line of either operand stay in the first-level cache.
 const KERNEL_GRAD_PIXELS: usize = 64;
@@ -35,11 +35,11 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    fn init(&self) -> Init {
+    fn init(&self) -> InitialSum {
         match self.bias {
-            Some(_) => Init::Bias,
-            None if self.accumulates => Init::Load,
-            None => Init::Zero,
+            Some(_) => InitialSum::Bias,
+            None if self.accumulates => InitialSum::Load,
+            None => InitialSum::Zero,
         }
     }
 
@@ -341,7 +341,7 @@ pub(super) fn kernel_grad(
                         c_row: outputs as i64,
                         beside_row: outputs as i64,
                         groups: run.groups.clone(),
-                        init: Init::Load,
+                        init: InitialSum::Load,
                         epilogue: Vec::new(),
                     };
                     tiles(e, run, &tile, [a.at, b.at, c, c, c, segments]);
@@ -399,7 +399,7 @@ pub(super) fn kernel_grad_of_rows(
                 c_row: outputs as i64,
                 beside_row: outputs as i64,
                 groups: run.groups.clone(),
-                init: Init::Load,
+                init: InitialSum::Load,
                 epilogue: Vec::new(),
             };
             tiles(e, run, &tile, [input.at, b.at, c, c, c, count]);

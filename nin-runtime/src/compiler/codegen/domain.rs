@@ -10,14 +10,14 @@ use super::grad::GradOperands;
 use super::panels::Grouped;
 use super::pixels::Pixels;
 use super::scope::Scope;
-use super::winograd::{self, Finish, Grid, SpectrumRows};
+use super::winograd::{self, Grid, InverseEpilogue, SpectrumRows};
 use crate::compiler::fuse::Stage;
 use crate::compiler::geometry::Correlation;
 use crate::compiler::kernel::Epilogue;
 use crate::compiler::plan::{
     ConvPlan, PreparedSpectrum, Product, Reach, Spectrum, SpectrumLayout, Winograd, product_of,
 };
-use crate::compiler::winograd::Role;
+use crate::compiler::winograd::MapRole;
 
 /// The correlation that a product is, or of whose output it is a gradient.
 fn correlation(conv: &ConvPlan, product: Product) -> Correlation {
@@ -34,15 +34,15 @@ fn outputs(conv: &ConvPlan, product: Product, winograd: Winograd) -> Grid {
 }
 
 /// The tiles that a spectrum is made of.
-fn grid(conv: &ConvPlan, spectrum: Spectrum) -> (Grid, Role) {
+fn grid(conv: &ConvPlan, spectrum: Spectrum) -> (Grid, MapRole) {
     let product = spectrum.product();
     let size = conv.transformed(product).size;
     match spectrum {
         Spectrum::Operand(_) => {
             let Correlation { y, x, .. } = correlation(conv, product);
-            (Grid::inputs(size, &y, &x), Role::Input)
+            (Grid::inputs(size, &y, &x), MapRole::Input)
         }
-        Spectrum::Grad => (Grid::outputs(size, conv.geometry.output), Role::OutputGrad),
+        Spectrum::Grad => (Grid::outputs(size, conv.geometry.output), MapRole::OutputGrad),
         Spectrum::Result(_) => unreachable!("products are made of spectra (a bug in nin)"),
     }
 }
@@ -211,7 +211,7 @@ impl Scope<'_> {
         let output = self.map_of_band(e, stage.writes, band);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
         let addend = added(stage).map(|addend| self.map_of_band(e, addend, band));
-        let finish = Finish { bias, mask: None, addend, then, accumulates: false };
+        let finish = InverseEpilogue { bias, mask: None, addend, then, accumulates: false };
         let result = self.rows(e, conv, Spectrum::Result(product), band.image);
         let lo = e.b.ins().udiv_imm_u(band.lo, unit);
         let hi = e.add(band.hi, unit - 1);
@@ -252,7 +252,7 @@ impl Scope<'_> {
         let (tiles, _) = winograd.tiles(conv.geometry.input);
         let range = (e.int(0), e.size(tiles));
         let scratch = self.scratch(e);
-        let finish = Finish { bias: None, mask, addend: None, then: None, accumulates };
+        let finish = InverseEpilogue { bias: None, mask, addend: None, then: None, accumulates };
         winograd::inverse(e, &outputs, range, rows, (result, scratch), finish);
     }
 

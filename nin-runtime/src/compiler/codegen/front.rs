@@ -21,7 +21,7 @@ use super::{Clif, context, write_all};
 use crate::compiler::Elem;
 use crate::compiler::Isa;
 use crate::compiler::abi::Context;
-use crate::compiler::kernel::{Constant, Entry, Export, Intrinsic, Kernel, Prepared, Size};
+use crate::compiler::kernel::{Constant, Entry, Export, Intrinsic, Kernel, Memory, Prepared};
 use crate::compiler::plan::{self, Plan};
 
 /// What a library's functions refer to besides functions. Its position in [`Front::data`] is its number.
@@ -108,9 +108,9 @@ impl FrontBody<'_> {
 
 impl Front<'_> {
     /// Bytes that callers reserve.
-    pub(crate) fn bytes(&self, size: Size) -> usize {
-        let of_body = |body: &FrontBody<'_>| match size {
-            Size::Workspace => match self.prepared {
+    pub(crate) fn bytes(&self, memory: Memory) -> usize {
+        let of_body = |body: &FrontBody<'_>| match memory {
+            Memory::Workspace => match self.prepared {
                 Prepared::Embedded => body.plan.arena(),
                 Prepared::Passed => {
                     let preparing = preparing_arena(body.plan) + body.plan.preparing_bytes;
@@ -118,8 +118,8 @@ impl Front<'_> {
                 }
                 Prepared::State => train::Workspace::of(body.plan).bytes,
             },
-            Size::Prepared => body.plan.prepared_bytes,
-            Size::State => train::State::of(body.plan).bytes,
+            Memory::Prepared => body.plan.prepared_bytes,
+            Memory::State => train::State::of(body.plan).bytes,
         };
         let most = self.bodies.iter().map(of_body).max().expect("a library has a body");
         most.next_multiple_of(plan::LINE)

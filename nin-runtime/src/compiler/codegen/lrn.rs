@@ -17,7 +17,7 @@ const NARROW: usize = 15;
 
 /// The rows of scratch.
 #[derive(Clone, Copy)]
-enum Row {
+enum ScratchRow {
     /// Squares.
     Squares,
     /// What the gradients of the channels around come through.
@@ -50,7 +50,7 @@ pub(super) struct Lrn {
 impl Lrn {
     /// `x / (k + alpha / size * s)^beta` of one image.
     pub(super) fn forward(self, e: &mut Emitter<'_>, x: Pixels, y: Pixels) {
-        self.each_pixel(e, &[Row::Squares], |e, pixel| {
+        self.each_pixel(e, &[ScratchRow::Squares], |e, pixel| {
             let (x, y) = (x.pixel(e, pixel), y.pixel(e, pixel));
             self.square(e, x);
             e.lanes(self.rows.channels, |e, ty, i| {
@@ -67,7 +67,7 @@ impl Lrn {
     /// written.
     pub(super) fn input_grad(self, e: &mut Emitter<'_>, x: Pixels, operands: GradOperands) {
         let factor = -2.0 * self.alpha * self.beta / self.size as f64;
-        self.each_pixel(e, &[Row::Squares, Row::Through], |e, pixel| {
+        self.each_pixel(e, &[ScratchRow::Squares, ScratchRow::Through], |e, pixel| {
             let x = x.pixel(e, pixel);
             let grad = operands.grad.pixel(e, pixel);
             self.square(e, x);
@@ -77,17 +77,17 @@ impl Lrn {
                 let own = e.b.ins().fmul(g, power);
                 let through = e.b.ins().fmul(own, x);
                 let through = e.b.ins().fdiv(through, sum);
-                self.store(e, (Row::Grads, i), own);
-                self.store(e, (Row::Through, i), through);
+                self.store(e, (ScratchRow::Grads, i), own);
+                self.store(e, (ScratchRow::Through, i), through);
             });
-            self.widen(e, Row::Through);
+            self.widen(e, ScratchRow::Through);
             let here = operands.at_pixel(e, pixel);
             e.lanes(self.rows.channels, |e, ty, i| {
-                let around = self.sum(e, ty, Row::Through, i);
+                let around = self.sum(e, ty, ScratchRow::Through, i);
                 let x = x.channel(e, i).load(e, ty, 0);
                 let factor = e.float(ty, factor as f32);
                 let back = e.b.ins().fmul(x, factor);
-                let own = self.load(e, ty, (Row::Grads, i));
+                let own = self.load(e, ty, (ScratchRow::Grads, i));
                 let part = e.mul_add(back, around, own);
                 here.at_channel(e, i).leave(e, ty, part, 0);
             });
@@ -98,7 +98,7 @@ impl Lrn {
     fn each_pixel(
         self,
         e: &mut Emitter<'_>,
-        rows: &[Row],
+        rows: &[ScratchRow],
         body: impl FnOnce(&mut Emitter<'_>, Value),
     ) {
         if !self.is_wide() {
@@ -118,7 +118,7 @@ impl Lrn {
     }
 
     /// Sets what lies beside a row to zero.
-    fn clear(self, e: &mut Emitter<'_>, row: Row) {
+    fn clear(self, e: &mut Emitter<'_>, row: ScratchRow) {
         let ChannelRows { channels, half, .. } = self.rows;
         for first in [0, half + channels] {
             let at = self.at(e, row, first);
@@ -135,14 +135,14 @@ impl Lrn {
         e.lanes(self.rows.channels, |e, ty, i| {
             let x = x.channel(e, i).load(e, ty, 0);
             let square = e.b.ins().fmul(x, x);
-            self.store(e, (Row::Squares, i), square);
+            self.store(e, (ScratchRow::Squares, i), square);
         });
-        self.widen(e, Row::Squares);
+        self.widen(e, ScratchRow::Squares);
     }
 
     /// `k + alpha / size * s` of the channels from `i` on, and that to the power of `-beta`.
     fn powers(self, e: &mut Emitter<'_>, ty: Type, i: Value) -> (Value, Value) {
-        let squares = self.sum(e, ty, Row::Squares, i);
+        let squares = self.sum(e, ty, ScratchRow::Squares, i);
         let factor = e.float(ty, (self.alpha / self.size as f64) as f32);
         let k = e.float(ty, self.k as f32);
         let sum = e.mul_add(squares, factor, k);
@@ -150,9 +150,9 @@ impl Lrn {
     }
 
     /// The sums of a row's windows around the channels from `i` on.
-    fn sum(self, e: &mut Emitter<'_>, ty: Type, row: Row, i: Value) -> Value {
+    fn sum(self, e: &mut Emitter<'_>, ty: Type, row: ScratchRow, i: Value) -> Value {
         if self.is_wide() {
-            return self.load(e, ty, (Row::Sums, i));
+            return self.load(e, ty, (ScratchRow::Sums, i));
         }
         let first = self.at(e, row, 0);
         let at = e.at(first, i, 1);
@@ -166,7 +166,7 @@ impl Lrn {
 
     /// Makes the sums of wide windows. The row holds the sums of 1, 2, 4, ... numbers in turn; a window is made of those that
     /// its number of numbers has as a sum of powers of two.
-    fn widen(self, e: &mut Emitter<'_>, row: Row) {
+    fn widen(self, e: &mut Emitter<'_>, row: ScratchRow) {
         if !self.is_wide() {
             return;
         }
@@ -180,10 +180,10 @@ impl Lrn {
                     let at = e.at(from, i, 1);
                     let mut sum = e.load(ty, at, taken as i64);
                     if !is_first {
-                        let before = self.load(e, ty, (Row::Sums, i));
+                        let before = self.load(e, ty, (ScratchRow::Sums, i));
                         sum = e.b.ins().fadd(before, sum);
                     }
-                    self.store(e, (Row::Sums, i), sum);
+                    self.store(e, (ScratchRow::Sums, i), sum);
                 });
                 taken += width;
             }
@@ -201,28 +201,28 @@ impl Lrn {
     }
 
     /// Where number `first` of a row lies, the zeros before it counted.
-    fn at(self, e: &mut Emitter<'_>, row: Row, first: usize) -> Value {
+    fn at(self, e: &mut Emitter<'_>, row: ScratchRow, first: usize) -> Value {
         e.floats(self.scratch, (self.rows.row(row as usize) + first) as i64)
     }
 
     /// Numbers of a row for the channels from `i` on.
-    fn load(self, e: &mut Emitter<'_>, ty: Type, (row, i): (Row, Value)) -> Value {
+    fn load(self, e: &mut Emitter<'_>, ty: Type, (row, i): (ScratchRow, Value)) -> Value {
         let first = self.at(e, row, self.first(row));
         let at = e.at(first, i, 1);
         e.load(ty, at, 0)
     }
 
-    fn store(self, e: &mut Emitter<'_>, (row, i): (Row, Value), value: Value) {
+    fn store(self, e: &mut Emitter<'_>, (row, i): (ScratchRow, Value), value: Value) {
         let first = self.at(e, row, self.first(row));
         let at = e.at(first, i, 1);
         e.store(value, at, 0);
     }
 
     /// The zeros before a row's first channel.
-    fn first(self, row: Row) -> usize {
+    fn first(self, row: ScratchRow) -> usize {
         match row {
-            Row::Squares | Row::Through => self.rows.half,
-            Row::Grads | Row::Sums => 0,
+            ScratchRow::Squares | ScratchRow::Through => self.rows.half,
+            ScratchRow::Grads | ScratchRow::Sums => 0,
         }
     }
 }

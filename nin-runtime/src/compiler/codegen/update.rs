@@ -16,7 +16,7 @@ use crate::compiler::kernel::{Kernel, Update};
 use crate::compiler::plan::{Plan, StripOwner};
 
 /// Scalars that a step is given.
-struct Rates {
+struct StepScalars {
     scale: Value,
     lr: Value,
     rate: Value,
@@ -103,7 +103,7 @@ struct Walk {
     weights: Value,
     momentum: Value,
     squares: Value,
-    settings: Rates,
+    settings: StepScalars,
 }
 
 impl Walk {
@@ -116,7 +116,7 @@ impl Walk {
         .map(|offset| context::load(e, I64, context, offset));
         let scale = context::load(e, F32, context, offset_of!(Context, scale));
         let mut own = |offset| context::load(e, F32, coefficients, offset);
-        let settings = Rates {
+        let settings = StepScalars {
             scale,
             lr: own(offset_of!(Coefficients, lr)),
             rate: own(offset_of!(Coefficients, momentum)),
@@ -164,7 +164,13 @@ impl Walk {
 }
 
 /// The momentum after a gradient: `v = momentum v + g`.
-fn moved(e: &mut Emitter<'_>, ty: Type, settings: &Rates, places: &Places, g: Value) -> Value {
+fn moved(
+    e: &mut Emitter<'_>,
+    ty: Type,
+    settings: &StepScalars,
+    places: &Places,
+    g: Value,
+) -> Value {
     let v = e.load(ty, places.momentum, 0);
     let rate = e.splat(ty, settings.rate);
     let v = e.mul_add(rate, v, g);
@@ -173,7 +179,7 @@ fn moved(e: &mut Emitter<'_>, ty: Type, settings: &Rates, places: &Places, g: Va
 }
 
 /// Adam's direction after a gradient: the running mean over the root of that of squares.
-fn adam(e: &mut Emitter<'_>, ty: Type, settings: &Rates, places: &Places, g: Value) -> Value {
+fn adam(e: &mut Emitter<'_>, ty: Type, settings: &StepScalars, places: &Places, g: Value) -> Value {
     let square = e.b.ins().fmul(g, g);
     let m = averaged(e, ty, (settings.rate, places.momentum), g);
     let s = averaged(e, ty, (settings.square_rate, places.square), square);

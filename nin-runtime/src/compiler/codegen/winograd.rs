@@ -11,9 +11,9 @@ use super::emitter::Emitter;
 use super::pixels::Pixels;
 use crate::compiler::Elem;
 use crate::compiler::geometry::Axis;
-use crate::compiler::kernel::{Epilogue, Init, Kernel, Transform};
+use crate::compiler::kernel::{Epilogue, InitialSum, Kernel, Transform};
 use crate::compiler::plan::SpectrumLayout;
-use crate::compiler::winograd::{Map, Role, Size};
+use crate::compiler::winograd::{Map, MapRole, Size};
 
 /// Neighbouring tiles along one direction that meet the same positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl SpectrumRows {
 pub(super) fn transform(
     e: &mut Emitter<'_>,
     grid: &Grid,
-    role: Role,
+    role: MapRole,
     range: (Value, Value),
     map: Pixels,
     scratch: Value,
@@ -149,7 +149,7 @@ pub(super) fn transform(
             to: spectrum.strides(size),
             beside: spectrum.strides(size),
             wanted: [size.inputs(); 2],
-            init: Init::Zero,
+            init: InitialSum::Zero,
             epilogue: Vec::new(),
         };
         let from = map.pixel(e, position).at;
@@ -160,7 +160,7 @@ pub(super) fn transform(
 
 /// What becomes of a result that comes out of the domain.
 #[derive(Clone, Copy)]
-pub(super) struct Finish {
+pub(super) struct InverseEpilogue {
     /// Bias of each channel.
     pub(super) bias: Option<Value>,
     /// Mask, of the map's shape.
@@ -180,23 +180,23 @@ pub(super) fn inverse(
     range: (Value, Value),
     spectrum: SpectrumRows,
     (map, scratch): (Pixels, Value),
-    finish: Finish,
+    finish: InverseEpilogue,
 ) {
     let (size, channels) = (grid.size, spectrum.layout.channels);
     let add = finish.addend.map(|_| Epilogue::Add);
     let epilogue = add.into_iter().chain(finish.then).chain(finish.mask.map(|_| Epilogue::Mask));
     let epilogue: Vec<Epilogue> = epilogue.collect();
     let init = match finish.bias {
-        Some(_) => Init::Bias,
-        None if finish.accumulates => Init::Load,
-        None => Init::Zero,
+        Some(_) => InitialSum::Bias,
+        None if finish.accumulates => InitialSum::Load,
+        None => InitialSum::Zero,
     };
     let beside = finish.mask.or(finish.addend).unwrap_or(map);
     let strides = |map: Pixels| [(grid.width * map.pitch) as i64, map.pitch as i64];
     grid.each(e, range, spectrum.first, |e, [y, x], number, position| {
         let transform = Transform {
             elems: [spectrum.layout.elem, map.elem, beside.elem],
-            map: Map { size, role: Role::Output },
+            map: Map { size, role: MapRole::Output },
             channels,
             from: spectrum.strides(size),
             real: [0..size.inputs(), 0..size.inputs()],
@@ -225,14 +225,14 @@ pub(super) fn transform_kernel(
     let stride = stride as i64;
     let transform = Transform {
         elems: [Elem::F32, elem, elem],
-        map: Map { size, role: Role::Kernel },
+        map: Map { size, role: MapRole::Kernel },
         channels,
         from: [(size.taps * channels) as i64, channels as i64],
         real: [0..size.taps, 0..size.taps],
         to: [size.inputs() as i64 * stride, stride],
         beside: [size.inputs() as i64 * stride, stride],
         wanted: [size.inputs(); 2],
-        init: Init::Zero,
+        init: InitialSum::Zero,
         epilogue: Vec::new(),
     };
     e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);
@@ -249,14 +249,14 @@ pub(super) fn kernel_grad(
     let stride = layout.stride as i64;
     let transform = Transform {
         elems: [layout.elem, Elem::F32, Elem::F32],
-        map: Map { size, role: Role::KernelGrad },
+        map: Map { size, role: MapRole::KernelGrad },
         channels,
         from: [size.inputs() as i64 * stride, stride],
         real: [0..size.inputs(), 0..size.inputs()],
         to: [(size.taps * channels) as i64, channels as i64],
         beside: [(size.taps * channels) as i64, channels as i64],
         wanted: [size.taps; 2],
-        init: Init::Zero,
+        init: InitialSum::Zero,
         epilogue: Vec::new(),
     };
     e.call(&Kernel::Transform(transform), &[from, scratch, to, to, to]);

@@ -33,7 +33,7 @@ pub struct Group {
 
 /// What the sums start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Init {
+pub enum InitialSum {
     /// Zero.
     Zero,
     /// The bias of each column.
@@ -124,7 +124,7 @@ pub struct Tile {
     /// Runs of k within a segment.
     pub groups: Vec<Group>,
     /// What the sums start from.
-    pub init: Init,
+    pub init: InitialSum,
     /// What happens to them before they are stored.
     pub epilogue: Vec<Epilogue>,
 }
@@ -236,7 +236,7 @@ pub struct Transform {
     /// Rows, and positions of a row, that are written, from the first on.
     pub wanted: [usize; 2],
     /// What a result starts from.
-    pub init: Init,
+    pub init: InitialSum,
     /// What happens to it before it is stored.
     pub epilogue: Vec<Epilogue>,
 }
@@ -252,7 +252,7 @@ impl Transform {
     /// Whether products are added without rounding them first. Weights are prepared the same on every instruction set,
     /// those without such an instruction too.
     pub fn is_fused(&self) -> bool {
-        self.map.role != winograd::Role::Kernel
+        self.map.role != winograd::MapRole::Kernel
     }
 
     /// The map along one direction (0: from row to row; 1: along a row) as straight-line code: of the real positions, to those

@@ -12,7 +12,7 @@ use nin_dsl::shape::{Shape, Window};
 use super::CHUNK;
 use super::geometry_of;
 use crate::compiler::geometry::{Axis, ConvGeometry, Correlation};
-use crate::compiler::winograd::{Map, Role, Size, Straight};
+use crate::compiler::winograd::{Map, MapRole, Size, Straight};
 
 /// The choice of an algorithm, a word of `--algo`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -237,7 +237,7 @@ fn direct(correlation: &Correlation, product: Product, geometry: &ConvGeometry) 
 }
 
 /// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
-fn transform(size: Size, role: Role) -> usize {
+fn transform(size: Size, role: MapRole) -> usize {
     let map = Map { size, role };
     let terms = Straight::of(&map.matrix()).terms.len();
     let (from, to) = (map.from(), map.to());
@@ -253,14 +253,14 @@ fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
     let (of_inputs, of_outputs, passes) = match product {
         // A sum is stored once, whatever it sums.
         Product::Forward | Product::InputGrad => (
-            transform(size, Role::Input),
-            transform(size, Role::Output),
+            transform(size, MapRole::Input),
+            transform(size, MapRole::Output),
             tiles * (inputs + 4) * outputs,
         ),
         // Sums are loaded and stored once a chunk, which costs about as much as a tile of each image.
         Product::KernelGrad => (
-            transform(size, Role::Input),
-            transform(size, Role::OutputGrad),
+            transform(size, MapRole::Input),
+            transform(size, MapRole::OutputGrad),
             (tiles + 1) * inputs * outputs,
         ),
     };

@@ -43,12 +43,12 @@ enum Operand {
 
 /// What a part touches.
 #[derive(Default)]
-struct Operands {
+struct Traffic {
     read: BTreeSet<Operand>,
     written: BTreeSet<Operand>,
 }
 
-impl Operands {
+impl Traffic {
     fn reads(&mut self, operands: impl IntoIterator<Item = Operand>) {
         self.read.extend(operands);
     }
@@ -182,8 +182,8 @@ impl Plan {
         let bytes = |operands: &BTreeSet<Operand>| {
             let floats = |&operand: &Operand| {
                 let (floats, times) = match self.floats(graph, operand) {
-                    Floats::OfImage(floats) => (floats, images),
-                    Floats::OfCall(floats) => (floats, calls),
+                    FloatCount::OfImage(floats) => (floats, images),
+                    FloatCount::OfCall(floats) => (floats, calls),
                 };
                 floats * times
             };
@@ -192,7 +192,7 @@ impl Plan {
         Moved { read: bytes(&operands.read), written: bytes(&operands.written) }
     }
 
-    fn operands(&self, graph: &Graph, pass: &Pass, part: Part) -> Operands {
+    fn operands(&self, graph: &Graph, pass: &Pass, part: Part) -> Traffic {
         let planned = &pass.blocks[part.block];
         let stages = &planned.block.stages;
         let reach = |stage: &Stage| {
@@ -200,7 +200,7 @@ impl Plan {
             let conv = self.convs.iter().find(|conv| conv.node == stage.node);
             Some(conv?.winograd(product?)?.reach)
         };
-        let mut all = Operands::default();
+        let mut all = Traffic::default();
         match part.step.map(|step| &planned.steps[step]) {
             None => stages.iter().for_each(|stage| all.whole(graph, pass, stage)),
             Some(Step::Whole(number)) => match reach(&stages[*number]) {
@@ -243,29 +243,29 @@ impl Plan {
         all
     }
 
-    fn floats(&self, graph: &Graph, operand: Operand) -> Floats {
+    fn floats(&self, graph: &Graph, operand: Operand) -> FloatCount {
         match operand {
             Operand::Tensor(TensorId::Value(id) | TensorId::Grad(id)) | Operand::Copy(id) => {
-                Floats::OfImage(graph.node(id).shape.elements())
+                FloatCount::OfImage(graph.node(id).shape.elements())
             }
-            Operand::Tensor(TensorId::Labels | TensorId::Loss) => Floats::OfImage(1),
+            Operand::Tensor(TensorId::Labels | TensorId::Loss) => FloatCount::OfImage(1),
             Operand::Tensor(TensorId::Statistics(id)) => {
-                Floats::OfCall(2 * graph.node(id).shape.channels())
+                FloatCount::OfCall(2 * graph.node(id).shape.channels())
             }
             Operand::Weight(id) | Operand::Tensor(TensorId::WeightGrad(id)) => {
-                Floats::OfCall(graph.weight(id).elements())
+                FloatCount::OfCall(graph.weight(id).elements())
             }
             Operand::Kernel(node, product) => {
                 let conv = self.conv(node);
                 let frequencies = conv.transformed(product).size.frequencies();
-                Floats::OfCall(frequencies * conv.geometry.cin * conv.geometry.outputs())
+                FloatCount::OfCall(frequencies * conv.geometry.cin * conv.geometry.outputs())
             }
             Operand::Spectrum(node, spectrum) => {
                 let conv = self.conv(node);
                 let layout = conv.spectrum(spectrum, self.chunk);
                 let floats = layout.frequencies * layout.rows * layout.channels;
                 match spectrum {
-                    Spectrum::Result(Product::KernelGrad) => Floats::OfCall(floats),
+                    Spectrum::Result(Product::KernelGrad) => FloatCount::OfCall(floats),
                     Spectrum::Operand(_) | Spectrum::Grad | Spectrum::Result(_) => {
                         let winograd = conv.transformed(spectrum.product());
                         // The bands of an image, one after the other.
@@ -273,7 +273,7 @@ impl Plan {
                             Reach::Band => winograd.tiles(conv.geometry.output).0,
                             Reach::Image | Reach::Chunk => 1,
                         };
-                        Floats::OfImage(bands * floats)
+                        FloatCount::OfImage(bands * floats)
                     }
                 }
             }
@@ -282,7 +282,7 @@ impl Plan {
 }
 
 /// How large something is.
-enum Floats {
+enum FloatCount {
     /// For each image.
     OfImage(usize),
     /// For all images of a call together.

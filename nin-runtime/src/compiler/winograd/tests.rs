@@ -16,7 +16,8 @@ fn float(x: Rational) -> f64 {
 fn matrices_make_the_correlation() {
     for size in sizes() {
         let of = |role| Map { size, role }.matrix();
-        let (input, kernel, output) = (of(Role::Input), of(Role::Kernel), of(Role::Output));
+        let (input, kernel, output) =
+            (of(MapRole::Input), of(MapRole::Kernel), of(MapRole::Output));
         for tap in 0..size.taps {
             let kernel: Vec<Rational> = kernel.iter().map(|row| row[tap]).collect();
             for position in 0..size.inputs() {
@@ -36,7 +37,13 @@ fn matrices_make_the_correlation() {
 #[test]
 fn straight_code_is_the_matrix() {
     for size in sizes() {
-        for role in [Role::Input, Role::Kernel, Role::Output, Role::OutputGrad, Role::KernelGrad] {
+        for role in [
+            MapRole::Input,
+            MapRole::Kernel,
+            MapRole::Output,
+            MapRole::OutputGrad,
+            MapRole::KernelGrad,
+        ] {
             let map = Map { size, role };
             let matrix = map.matrix();
             assert_eq!((matrix.len(), matrix[0].len()), (map.to(), map.from()), "{map}");
@@ -66,10 +73,10 @@ fn common_parts_are_computed_once() {
     let steps = |outputs, taps, role| {
         Straight::of(&Map { size: Size { outputs, taps }, role }.matrix()).terms.len()
     };
-    assert!(steps(4, 5, Role::Input) <= 26, "{}", steps(4, 5, Role::Input));
-    assert!(steps(4, 5, Role::Output) <= 18, "{}", steps(4, 5, Role::Output));
-    assert!(steps(4, 5, Role::OutputGrad) <= 16, "{}", steps(4, 5, Role::OutputGrad));
-    assert!(steps(4, 3, Role::Input) <= 14, "{}", steps(4, 3, Role::Input));
+    assert!(steps(4, 5, MapRole::Input) <= 26, "{}", steps(4, 5, MapRole::Input));
+    assert!(steps(4, 5, MapRole::Output) <= 18, "{}", steps(4, 5, MapRole::Output));
+    assert!(steps(4, 5, MapRole::OutputGrad) <= 16, "{}", steps(4, 5, MapRole::OutputGrad));
+    assert!(steps(4, 3, MapRole::Input) <= 14, "{}", steps(4, 3, MapRole::Input));
 }
 
 /// Root mean square error of F in two directions in float32, relative to that of the outputs, summed over `channels`.

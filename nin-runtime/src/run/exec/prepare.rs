@@ -14,7 +14,7 @@ use crate::compiler::plan::{
     Affine, ConvPlan, NormPlan, Plan, PreparedForm, PreparedKernel, PreparedSpectrum, StripOwner,
 };
 use crate::compiler::plan::{Algorithm, Choice, Product};
-use crate::compiler::winograd::{Map, Role, Size, Straight, Term};
+use crate::compiler::winograd::{Map, MapRole, Size, Straight, Term};
 use crate::error::Error;
 use crate::host::memory::Floats;
 use crate::weights::Weights;
@@ -82,7 +82,7 @@ impl Pack<'_> {
         let norm = conv.norm.map(|norm| self.affine(self.plan.norm(norm)));
         let (cols, outputs) = (conv.tile(Product::Forward).cols, conv.geometry.outputs());
         let transform =
-            Transform::of(conv.choice(Product::Forward), conv.prepared(Product::Forward));
+            KernelTransform::of(conv.choice(Product::Forward), conv.prepared(Product::Forward));
         let size = conv.rows() * cols;
         for (number, channels) in strips(conv).enumerate() {
             let first = channels.start;
@@ -127,7 +127,7 @@ impl Pack<'_> {
     /// What the input gradient of a convolution reads: the panels of each phase, or the spectra of the only one.
     fn grad(&mut self, conv: &ConvPlan, prepared: &PreparedKernel) {
         let cols = conv.tile(Product::InputGrad).cols;
-        let transform = Transform::of(conv.choice(Product::InputGrad), prepared);
+        let transform = KernelTransform::of(conv.choice(Product::InputGrad), prepared);
         for (phase_number, phase) in conv.geometry.input_grad().iter().enumerate() {
             let Correlation { outputs, groups, .. } = phase.correlation;
             let panels = (0..groups)
@@ -232,7 +232,7 @@ impl Pack<'_> {
     /// Brings a panel, `[ky][kx][channels]`, into Winograd's domain.
     fn transform(
         &mut self,
-        transform: Option<&Transform>,
+        transform: Option<&KernelTransform>,
         (spectrum, to, elem): (&PreparedSpectrum, usize, Elem),
         panel: &[f32],
     ) {
@@ -245,22 +245,22 @@ impl Pack<'_> {
 }
 
 /// Numbers of neighbouring channels, which go through a transform together.
-type Lanes = [f32; 16];
+type Vector = [f32; 16];
 
 /// The transform of kernels, in one direction.
-struct Transform {
+struct KernelTransform {
     size: Size,
     code: Straight,
 }
 
-impl Transform {
+impl KernelTransform {
     /// That of a product, if it reads a spectrum.
-    fn of(choice: Choice, kernel: &PreparedKernel) -> Option<Transform> {
+    fn of(choice: Choice, kernel: &PreparedKernel) -> Option<KernelTransform> {
         match (choice.algorithm, &kernel.form) {
             (Algorithm::Winograd(winograd), PreparedForm::Spectrum(_)) => {
                 let size = winograd.size;
-                let code = Straight::of(&Map { size, role: Role::Kernel }.matrix());
-                Some(Transform { size, code })
+                let code = Straight::of(&Map { size, role: MapRole::Kernel }.matrix());
+                Some(KernelTransform { size, code })
             }
             (Algorithm::Direct, _) | (_, PreparedForm::Panels(_)) => None,
         }
@@ -271,13 +271,13 @@ impl Transform {
     fn run(&self, from: &[f32], mut store: impl FnMut((usize, usize), &[f32])) {
         let (taps, inputs) = (self.size.taps, self.size.inputs());
         let channels = from.len() / (taps * taps);
-        let mut columns = vec![Lanes::default(); inputs * taps];
+        let mut columns = vec![Vector::default(); inputs * taps];
         let mut values = Vec::new();
-        for first in (0..channels).step_by(Lanes::default().len()) {
-            let width = Lanes::default().len().min(channels - first);
+        for first in (0..channels).step_by(Vector::default().len()) {
+            let width = Vector::default().len().min(channels - first);
             for x in 0..taps {
                 let load = |y: usize| {
-                    let mut lanes = Lanes::default();
+                    let mut lanes = Vector::default();
                     let at = (y * taps + x) * channels + first;
                     lanes[..width].copy_from_slice(&from[at..][..width]);
                     lanes
@@ -297,7 +297,7 @@ impl Transform {
     }
 
     /// The values of the straight-line code.
-    fn straight(&self, input: impl Fn(usize) -> Lanes, values: &mut Vec<Lanes>) {
+    fn straight(&self, input: impl Fn(usize) -> Vector, values: &mut Vec<Vector>) {
         values.clear();
         values.extend((0..self.code.inputs).map(input));
         for term in &self.code.terms {
@@ -311,18 +311,18 @@ impl Transform {
         }
     }
 
-    fn output(&self, number: usize, values: &[Lanes]) -> Lanes {
-        self.code.outputs[number].map_or(Lanes::default(), |value| values[value])
+    fn output(&self, number: usize, values: &[Vector]) -> Vector {
+        self.code.outputs[number].map_or(Vector::default(), |value| values[value])
     }
 }
 
 /// An operation on two values, lane by lane.
-fn both(a: Lanes, b: Lanes, of: impl Fn(f32, f32) -> f32) -> Lanes {
+fn both(a: Vector, b: Vector, of: impl Fn(f32, f32) -> f32) -> Vector {
     std::array::from_fn(|lane| of(a[lane], b[lane]))
 }
 
 /// Products of a constant, lane by lane.
-fn scaled(factor: f32, x: Lanes) -> Lanes {
+fn scaled(factor: f32, x: Vector) -> Vector {
     let rounded = x.map(|x| flushed(factor * flushed(x)));
     // Elsewhere than at the least normal float, rounding to it hides nothing.
     let is_least = |x: &f32| x.abs() == f32::MIN_POSITIVE;

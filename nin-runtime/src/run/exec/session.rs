@@ -19,7 +19,7 @@ use crate::compiler::optimizer::Optimizer;
 use crate::compiler::plan::{self, Plan};
 use crate::error::Error;
 use crate::host::memory::{self, Floats, zeros};
-use crate::run::jit::call::{Hyper, Lanes, Moments, StepMemory, TrainBatch, UpdateStep};
+use crate::run::jit::call::{Hyper, Lanes, OptimizerState, StepMemory, TrainBatch, UpdateStep};
 use crate::weights::Weights;
 
 /// A program with weights, ready to run. All tensors lie in memory taken when the session starts: a step allocates
@@ -42,7 +42,7 @@ pub struct Session {
 
 /// What only training needs.
 struct Training {
-    moments: Moments,
+    moments: OptimizerState,
     memory: StepMemory,
     losses: Vec<f32>,
     correct: Vec<u32>,
@@ -106,7 +106,7 @@ impl Session {
         let plan = program.plan();
         let training = || -> Result<Training, Error> {
             Ok(Training {
-                moments: Moments {
+                moments: OptimizerState {
                     momentum: Floats::zeroed(plan.weight_floats)?,
                     squares: None,
                     coefficients: Vec::with_capacity(program.graph().weights().len()),

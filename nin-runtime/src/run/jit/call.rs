@@ -20,7 +20,7 @@ use crate::host::memory::Floats;
 use crate::run::exec::team::Barrier;
 use crate::run::exec::threads::{Forked, Threads};
 pub use train::Hyper;
-pub(crate) use train::{Moments, StepMemory, TrainBatch, UpdateStep};
+pub(crate) use train::{OptimizerState, StepMemory, TrainBatch, UpdateStep};
 
 /// A program's code with what its calls are checked against.
 #[derive(Clone, Copy)]

@@ -25,7 +25,7 @@ const LEAST_ROOM: f64 = 320.0;
 
 /// What a join takes with its branches.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Size {
+pub(super) struct Footprint {
     pub(super) width: f64,
     pub(super) extent: Extent,
     /// How wide the rows of its branches may be.
@@ -46,11 +46,11 @@ fn measure_in(parts: &mut [Part], room: f64) {
             Part::Frame(frame) => measure_in(&mut frame.parts, room - 2.0 * (INSIDE + OUTSIDE)),
             Part::Join(join) => {
                 let beside = FORK + MERGE + right_of_centre(join) + half(join);
-                join.size.room = (room - beside).max(LEAST_ROOM);
-                join.branches.iter_mut().for_each(|parts| measure_in(parts, join.size.room));
+                join.footprint.room = (room - beside).max(LEAST_ROOM);
+                join.branches.iter_mut().for_each(|parts| measure_in(parts, join.footprint.room));
                 let Lanes { centre, extent, .. } = Lanes::of(join);
                 let width = centre + right_of_centre(join);
-                join.size = Size { width, extent, ..join.size };
+                join.footprint = Footprint { width, extent, ..join.footprint };
             }
         }
     }
@@ -97,7 +97,7 @@ impl<'s> Lanes<'s> {
         let mut y = 0.0;
         let mut lanes: Vec<Lane<'s>> = vec![];
         for parts in &join.branches {
-            let lane = Lane::of(parts, join.size.room, y);
+            let lane = Lane::of(parts, join.footprint.room, y);
             y += lane.height + BETWEEN;
             lanes.push(lane);
         }

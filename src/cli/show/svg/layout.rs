@@ -98,7 +98,9 @@ pub(super) fn place_branch(parts: &[Part], limit: f64) -> Layout<'_> {
 fn widest_layer(parts: &[Part], around: f64, widest: f64) -> f64 {
     let width = |part: &Part| match part {
         Part::Volume(_) | Part::Mark(_) => 0.0,
-        Part::Join(join) if join.size.width + around <= widest => join.size.width + around,
+        Part::Join(join) if join.footprint.width + around <= widest => {
+            join.footprint.width + around
+        }
         Part::Join(_) => 0.0,
         Part::Frame(frame) => {
             let whole = match frame.kind {
@@ -165,7 +167,7 @@ impl<'s> Placer<'s> {
                 Part::Mark(step) => {
                     self.put(What::Mark(step), pill_width(step));
                 }
-                Part::Join(join) => self.put(What::Join(join), join.size.width),
+                Part::Join(join) => self.put(What::Join(join), join.footprint.width),
             }
         }
     }

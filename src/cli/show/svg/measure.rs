@@ -45,7 +45,7 @@ impl Extent {
                 Extent { up: solid.half().max(least), down: (solid.half() + CAPTION).max(least) }
             }
             What::Mark(_) => Extent { up: least, down: least },
-            What::Join(join) => join.size.extent,
+            What::Join(join) => join.footprint.extent,
         }
     }
 
@@ -121,7 +121,7 @@ pub(super) fn frame_width(frame: &Frame) -> f64 {
             gap_width(what) + cell_width(what, pill_width(step))
         }
         Part::Frame(frame) => frame_width(frame),
-        Part::Join(join) => gap_width(What::Join(join)) + join.size.width,
+        Part::Join(join) => gap_width(What::Join(join)) + join.footprint.width,
     };
     let inside: f64 = frame.parts.iter().map(width).sum();
     (inside + 2.0 * INSIDE).max(label_width(frame)) + 2.0 * OUTSIDE

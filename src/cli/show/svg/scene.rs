@@ -6,7 +6,7 @@ use nin::{Graph, Shape};
 use nin_dsl::graph::{Activation, Group, GroupKind, Layer, NodeId, Op};
 use nin_dsl::shape::{Slide, Window};
 
-use super::join::{self, Size};
+use super::join::{self, Footprint};
 use super::look::Look;
 use crate::cli::amounts::grouped;
 use crate::cli::check::arguments;
@@ -58,7 +58,7 @@ pub(super) struct Join {
     pub(super) name: String,
     pub(super) note: String,
     /// What all of it takes, found once everything is there.
-    pub(super) size: Size,
+    pub(super) footprint: Footprint,
 }
 
 /// Parts under a label.
@@ -154,7 +154,14 @@ fn push_join(graph: &Graph, at: usize, mut groups: &[Group], parts: &mut Vec<Par
         | Op::Softmax => panic!("{} has branches (a bug in nin)", layer.name),
     };
     let (shape, name, note) = (layer.output, layer.name.clone(), told(layer));
-    parts.push(Part::Join(Join { branches, sign, shape, name, note, size: Size::default() }));
+    parts.push(Part::Join(Join {
+        branches,
+        sign,
+        shape,
+        name,
+        note,
+        footprint: Footprint::default(),
+    }));
 }
 
 /// Appends the first group, and with it what is drawn as one with it: other passes of a repetition. Returns the layer after

@@ -11,7 +11,7 @@ use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
 use super::super::rectify::clipped;
 use crate::compiler::Elem;
-use crate::compiler::kernel::{Epilogue, Group, Init, Tile};
+use crate::compiler::kernel::{Epilogue, Group, InitialSum, Tile};
 
 /// Steps of k written out in one turn of a group's loop.
 const UNROLL: usize = 4;
@@ -64,9 +64,9 @@ fn init(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments) -> Vec<Value> {
         let c = tile.c_row * row as i64;
         for vector in 0..vectors(tile) {
             sums.push(match tile.init {
-                Init::Zero => e.float(F32X4, 0.0),
-                Init::Bias => e.load(F32X4, arguments.bias, lane(vector)),
-                Init::Load => arguments.c.load(e, F32X4, c + lane(vector)),
+                InitialSum::Zero => e.float(F32X4, 0.0),
+                InitialSum::Bias => e.load(F32X4, arguments.bias, lane(vector)),
+                InitialSum::Load => arguments.c.load(e, F32X4, c + lane(vector)),
             });
         }
     }

@@ -9,7 +9,7 @@ use super::super::activation;
 use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
 use super::super::rectify::{clipped, masked, rectified};
-use crate::compiler::kernel::{Epilogue, Init, Transform};
+use crate::compiler::kernel::{Epilogue, InitialSum, Transform};
 use crate::compiler::winograd::{Straight, Term};
 
 /// Writes a transform's body.
@@ -51,12 +51,12 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
             for (x, output) in outputs.into_iter().enumerate() {
                 let (at, beside) = (to_x * x as i64, beside_x * x as i64);
                 let started = match transform.init {
-                    Init::Zero => output,
-                    Init::Bias => {
+                    InitialSum::Zero => output,
+                    InitialSum::Bias => {
                         let bias = e.load(ty, bias, 0);
                         e.b.ins().fadd(output, bias)
                     }
-                    Init::Load => {
+                    InitialSum::Load => {
                         let before = to.load(e, ty, at);
                         e.b.ins().fadd(output, before)
                     }

@@ -11,7 +11,7 @@ use iced_x86::code_asm::{
 
 use super::curve;
 use super::vectors::{Avx2, Avx512, Register, Vectors};
-use crate::compiler::kernel::{Elems, Epilogue, Group, Init, Tile};
+use crate::compiler::kernel::{Elems, Epilogue, Group, InitialSum, Tile};
 use crate::compiler::{Elem, Isa};
 
 /// Steps of k written out in one turn of a group's loop.
@@ -118,11 +118,11 @@ impl<'a, V: Vectors> Assembler<'a, V> {
     fn init(&mut self) -> Result<(), IcedError> {
         for (vector, c, sum) in self.sums() {
             match self.tile.init {
-                Init::Zero => self.v.zero(&mut self.a, sum)?,
-                Init::Bias => {
+                InitialSum::Zero => self.v.zero(&mut self.a, sum)?,
+                InitialSum::Bias => {
                     self.v.load(&mut self.a, sum, at(rcx, (vector * V::LANES) as i64))?;
                 }
-                Init::Load => self.v.load(&mut self.a, sum, at(rdx, c))?,
+                InitialSum::Load => self.v.load(&mut self.a, sum, at(rdx, c))?,
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use iced_x86::code_asm::{
 
 use super::curve;
 use super::vectors::{Arithmetic, Avx2, Avx512, Register};
-use crate::compiler::kernel::{Epilogue, Init, Transform};
+use crate::compiler::kernel::{Epilogue, InitialSum, Transform};
 use crate::compiler::winograd::{Straight, Term};
 use crate::compiler::{Elem, Isa};
 
@@ -58,7 +58,7 @@ struct Assembler<'a, V> {
 }
 
 /// Where the values of straight-line code are.
-struct Registers {
+struct RegisterAllocator {
     /// The register of each value that has one.
     of: Vec<Option<Register>>,
     /// Uses that each value has before it.
@@ -67,9 +67,9 @@ struct Registers {
     free: Vec<Register>,
 }
 
-impl Registers {
+impl RegisterAllocator {
     /// Before the first term: nothing is loaded.
-    fn new(code: &Straight, registers: usize, half: bool) -> Registers {
+    fn new(code: &Straight, registers: usize, half: bool) -> RegisterAllocator {
         let mut uses = vec![0; code.inputs + code.terms.len()];
         for term in &code.terms {
             match *term {
@@ -80,7 +80,7 @@ impl Registers {
         code.outputs.iter().flatten().for_each(|&value| uses[value] += 1);
         let of = vec![None; uses.len()];
         let free = (0..registers).rev().map(|number| Register { number, half }).collect();
-        Registers { of, uses, free }
+        RegisterAllocator { of, uses, free }
     }
 
     fn take(&mut self) -> Register {
@@ -217,9 +217,9 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         let to = at(r11, to);
         let [zero, scratch] = [V::SPARE, V::SCRATCH].map(|number| Register { number, ..register });
         let start = match self.transform.init {
-            Init::Zero => None,
-            Init::Bias => Some(rcx + 0),
-            Init::Load => Some(to),
+            InitialSum::Zero => None,
+            InitialSum::Bias => Some(rcx + 0),
+            InitialSum::Load => Some(to),
         };
         if let Some(start) = start {
             self.v.load(&mut self.a, scratch, start)?;
@@ -266,7 +266,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         mut store: impl FnMut(&mut Self, usize, Register) -> Result<(), IcedError>,
     ) -> Result<(), IcedError> {
         let code = self.directions[direction].clone();
-        let mut registers = Registers::new(&code, V::SCRATCH, self.half);
+        let mut registers = RegisterAllocator::new(&code, V::SCRATCH, self.half);
         for (number, output) in code.outputs.iter().enumerate() {
             if output.is_none() {
                 let register = registers.take();
@@ -289,7 +289,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
     fn register(
         &mut self,
         value: usize,
-        registers: &mut Registers,
+        registers: &mut RegisterAllocator,
         input: impl Fn(usize) -> AsmMemoryOperand,
     ) -> Result<Register, IcedError> {
         if let Some(register) = registers.of[value] {
@@ -306,7 +306,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         &mut self,
         code: &Straight,
         value: usize,
-        registers: &mut Registers,
+        registers: &mut RegisterAllocator,
         input: impl Fn(usize) -> AsmMemoryOperand,
         store: &mut impl FnMut(&mut Self, usize, Register) -> Result<(), IcedError>,
     ) -> Result<(), IcedError> {
@@ -342,7 +342,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         &mut self,
         term: &Term,
         to: usize,
-        registers: &mut Registers,
+        registers: &mut RegisterAllocator,
         input: impl Fn(usize) -> AsmMemoryOperand,
     ) -> Result<(), IcedError> {
         match *term {

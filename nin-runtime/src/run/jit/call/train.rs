@@ -60,7 +60,7 @@ pub struct Hyper {
 }
 
 /// What an optimizer keeps beside the weights.
-pub(crate) struct Moments {
+pub(crate) struct OptimizerState {
     /// Laid out as the weights.
     pub(crate) momentum: Floats,
     /// Running means of squared gradients, likewise, of optimizers that keep them.
@@ -210,12 +210,12 @@ impl<'a> Callee<'a> {
         step: &UpdateStep<'_>,
         memory: &'a StepMemory,
         (weights, prepared): (&'a mut Floats, &'a mut Floats),
-        moments: &'a mut Moments,
+        moments: &'a mut OptimizerState,
         arenas: &'a mut [Floats],
         lanes: &'a mut Lanes,
     ) -> Calls<'a> {
         let UpdateStep { optimizer, hyper, scale, reduced, step } = *step;
-        let Moments { momentum, squares, coefficients } = moments;
+        let OptimizerState { momentum, squares, coefficients } = moments;
         assert_eq!(hyper.len(), self.graph.weights().len());
         self.check(memory);
         assert_eq!(weights.len(), self.plan.weight_floats);
