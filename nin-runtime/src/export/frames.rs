@@ -1,5 +1,5 @@
-//! How functions' frames are unwound: the section `.eh_frame` of ELF files, by which debuggers and profilers see who called a
-//! kernel.
+//! The section `.eh_frame` of ELF files, which says how to unwind the stack: by it, debuggers and profilers find out who called
+//! a kernel.
 
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::UnwindInfo;
@@ -44,9 +44,11 @@ impl RelocateWriter for Section {
     }
 }
 
-/// The frames of all functions, those of an assembler being leaves without one (one saves a register
-/// for a moment); `None` where the platform's files have another
-/// form of them.
+/// The frames of all functions; `None` if the platform's files describe frames in another form.
+///
+/// Cranelift says how its functions use the stack. The others, written in machine code by hand, call nothing and have no frame, so
+/// that the section's defaults hold for them. (One saves a register on the stack for a few instructions, in which it is not
+/// unwound right.)
 pub(super) fn write(functions: &[Function], isa: &dyn TargetIsa) -> Option<Frames> {
     let mut cie = isa.create_systemv_cie()?;
     cie.fde_address_encoding = DwEhPe(DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0);

@@ -32,7 +32,7 @@ use crate::compiler::plan::{
 /// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
 #[derive(Clone, Copy)]
 pub(super) struct Band {
-    /// The image, counted in the chunk; of a step that takes all images, how many there are.
+    /// The image, counted in the chunk.
     pub(super) image: Value,
     /// The first row.
     pub(super) lo: Value,
@@ -105,17 +105,25 @@ pub(super) fn emit_step(
     (block, step): (usize, usize),
 ) {
     let arguments: [Value; 5] = e.arguments().try_into().expect("a step takes five arguments");
-    let [context, first, image, lo, hi] = arguments;
+    let [context, first, number, lo, hi] = arguments;
     let PlannedBlock { block, steps, .. } = &super::pass(plan, kind).blocks[block];
     let one = e.int(1);
     let scope = Scope::open(e, graph, plan, kind, context, (first, one));
-    let band = Band { image, lo, hi, rows: BandRows::Image };
-    scope.step(e, &block.stages, &steps[step], band);
+    scope.step(e, &block.stages, &steps[step], number, (lo, hi));
 }
 
 impl Scope<'_> {
-    /// One step on rows of one image.
-    fn step(&self, e: &mut Emitter<'_>, stages: &[Stage], step: &Step, band: Band) {
+    /// The rows (or frequencies) `lo..hi` of one step. `number` is the image's, counted in the chunk; a step that takes all images
+    /// at once gets how many there are instead.
+    fn step(
+        &self,
+        e: &mut Emitter<'_>,
+        stages: &[Stage],
+        step: &Step,
+        number: Value,
+        (lo, hi): (Value, Value),
+    ) {
+        let band = Band { image: number, lo, hi, rows: BandRows::Image };
         match step {
             Step::Whole(index) => {
                 let stage = &stages[*index];
@@ -161,7 +169,8 @@ impl Scope<'_> {
                 self.transform(e, &stages[*stage], *spectrum, band);
             }
             Step::Products { stage, together } => {
-                self.products(e, &stages[*stage], *together, band);
+                let images = together.then_some(number);
+                self.products(e, &stages[*stage], (lo, hi), images);
             }
         }
     }

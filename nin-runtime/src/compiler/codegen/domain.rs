@@ -93,13 +93,18 @@ impl Scope<'_> {
         winograd::transform(e, &grid, role, (band.lo, band.hi), map, scratch, rows);
     }
 
-    /// The products of the frequencies `band.lo..band.hi`, of one image or of as many as the chunk has.
-    pub(super) fn products(&self, e: &mut Emitter<'_>, stage: &Stage, together: bool, band: Band) {
+    /// The products of the frequencies `lo..hi`: of one image, or of the `images` of a chunk.
+    pub(super) fn products(
+        &self,
+        e: &mut Emitter<'_>,
+        stage: &Stage,
+        (lo, hi): (Value, Value),
+        images: Option<Value>,
+    ) {
         let conv = self.plan.conv(stage.node);
         let product = product_of(stage.op);
-        let images = if together { Some(band.image) } else { None };
         let one = e.int(1);
-        e.range(band.lo, band.hi, 1, |e, frequency| match product {
+        e.range(lo, hi, 1, |e, frequency| match product {
             Product::Forward | Product::InputGrad => {
                 self.product(e, conv, product, frequency, images);
             }

@@ -1,7 +1,9 @@
 //! The algorithm of each product of a convolution, chosen by what it costs.
 //!
-//! The choice depends on the convolution's geometry alone: not on the batch, the instruction set or the machine. Costs are counted in multiply-adds of one vector lane; what other operations cost beside one was
-//! fitted to measurements (a vector that is stored costs two, since a core stores half as many as it multiplies).
+//! The choice depends on the convolution's geometry alone: not on the batch, the instruction set or the machine.
+//!
+//! The unit of cost is one multiply-add in one lane of a vector. A load counts as one such unit and a store as two, because a core
+//! stores half as many vectors in a cycle as it multiplies. The constants below were fitted to measurements.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! Tensors in Winograd's domain: which there are, and how they are laid out.
+//! The tensors of a convolution in Winograd's domain: which of them there are, and how each is laid out. What a *spectrum* is, and
+//! what its frequencies are, says [`winograd`](crate::compiler::winograd).
 
 use super::algorithm::{Algorithm, Product, Reach, Winograd};
 use super::{ALIGN, ConvPlan};
@@ -27,8 +28,9 @@ pub struct SpectrumLayout {
     pub channels: usize,
     /// What its numbers are stored as.
     pub elem: Elem,
-    /// From one frequency to the next, in elements. A cache line more than a multiple of the page's size, say, would be: what
-    /// goes through a transform comes from every frequency, and must not meet in one set of the cache.
+    /// From one frequency to the next, in elements: one cache line more than a frequency takes. A transform touches the same
+    /// place of every frequency in turn; without the extra line these places could be a multiple of a page apart, and would all
+    /// compete for one set of the cache.
     pub stride: usize,
     /// How much it holds.
     pub reach: Reach,
