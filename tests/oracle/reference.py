@@ -362,8 +362,16 @@ def differentiate(
     leaves = {name: x.detach().clone().requires_grad_() for name, x in trained(weights).items()}
     run = forward(layers, names, weights | leaves, images, training=True, decisions=decisions, flips=flips, shake=shake)
     loss = F.cross_entropy(run.scores, labels)
-    found = torch.autograd.grad(loss, list(leaves.values())) if leaves else ()
+    found = torch.autograd.grad(run.scores, list(leaves.values()), _slopes(run.scores, labels)) if leaves else ()
     return Step(loss.item(), dict(zip(leaves, found, strict=True)), run.switches)
+
+
+def _slopes(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The gradient of the mean cross entropy. An image's own class has what balances the others: PyTorch has its
+    probability less one there, of which nothing is left where the model is sure."""
+    own = labels[:, None]
+    others = scores.detach().softmax(1).scatter(1, own, 0.0)
+    return others.scatter(1, own, -others.sum(1, keepdim=True)) / len(labels)
 
 
 def close_switches(wide: list[Switch], narrow: list[Switch], roundings: int) -> list[Flip]:
