@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.numpy import save_file
 
 import reference
 from closeness import Disagreement, Expected, Numbers, Report, distances, scale
+from decisions import Net, decided
 from facts import Facts, Layer
 from nin import IMAGES, LABELS, WEIGHTS, Nin, Result, Variant, Way
 
@@ -21,9 +23,6 @@ DRAWS = 8
 
 SHAKES = 3
 """How often a run is shaken to see what is steady."""
-
-FLIPS = 256
-"""Close switches of one batch that can be held out."""
 
 
 class Inexact(Exception):
@@ -41,8 +40,6 @@ class Drawn:
     step: Expected | None = None
     """Loss and gradients, of a model that ends in a vector."""
     flips: list[reference.Flip] = field(default_factory=list)
-    effects: np.ndarray | None = None
-    """What each flip does to all gradients, once that was asked for: the same for every way of computing."""
 
     def rank(self) -> tuple[int, int, int]:
         """Low where a comparison says much: close switches, weights without a gradient, unsteady tensors."""
@@ -168,7 +165,7 @@ class Case:
                 try:
                     result = nin.run(self.variant, folder, way, count, labelled=labelled)
                     if first is None:
-                        self._judge(result, drawn, report)
+                        self._judge(nin, way, result, drawn, report)
                         first = result
                     elif not result.same(first):
                         raise Disagreement(f"other bits than with {threads[0]} threads")
@@ -177,7 +174,7 @@ class Case:
                     raise Disagreement(f"$ {nin.path} {' '.join(words)}\n{error}") from None
         return report
 
-    def _judge(self, result: Result, drawn: Drawn, report: Report) -> None:
+    def _judge(self, nin: Nin, way: Way, result: Result, drawn: Drawn, report: Report) -> None:
         """Adds a result to a report, if it is right."""
         off = distances({"output": result.output}, drawn.output.numbers)
         if wrong := drawn.output.wrong(off):
@@ -190,38 +187,27 @@ class Case:
         if drawn.lost():
             report.lost += 1
             found, expected = {"loss": found["loss"]}, expected.only("loss")
-        off = distances(found, expected.numbers)
+        off, held = distances(found, expected.numbers), []
         if drawn.flips and not drawn.lost() and expected.wrong(off):
-            expected, flipped = self._settle(found, drawn)
+            taken, others = self._taken(nin, way, drawn)
+            expected = Expected(_numbers(self._differentiate(drawn, torch.float64, flips=taken)), expected.noise)
             off = distances(found, expected.numbers)
-            report.flipped += flipped
+            report.flipped += len(taken)
+            held = [f"nin takes {len(taken)} of {len(drawn.flips)} close switches another way, and {others} others"]
         if wrong := expected.wrong(off):
-            held = [f"{len(drawn.flips)} close switches were tried both ways"] if drawn.flips else []
             raise Disagreement("\n".join(wrong + held))
         report.agree(expected, off, "gradient")
 
-    def _settle(self, found: Numbers, drawn: Drawn) -> tuple[Expected, int]:
-        """Which way nin took the close switches: what each does to the gradients is found by turning it round, and the
-        combination that comes closest is taken. What was exactly zero or tied goes as the switch before it does.
-        Everything but those decisions is still held to the tolerance.
-        """
-        if len(drawn.flips) > FLIPS:
-            raise Disagreement(f"{len(drawn.flips)} close switches, too many to hold out")
-        base = drawn.step.numbers
-
-        def step(flips: list[reference.Flip]) -> Numbers:
-            return _numbers(self._differentiate(drawn, torch.float64, flips=flips))
-
-        def difference(numbers: Numbers) -> np.ndarray:
-            parts = [(np.asarray(numbers[name], np.float64) - x) / (scale(x) or 1.0) for name, x in base.items()]
-            return np.concatenate([part.ravel() for part in parts])
-
-        if drawn.effects is None:
-            drawn.effects = np.stack([difference(step([flip])) for flip in drawn.flips])
-        effects = drawn.effects
-        amounts = np.linalg.lstsq(effects @ effects.T, effects @ difference(found), rcond=1e-12)[0]
-        taken = [flip for flip, amount in zip(drawn.flips, amounts, strict=True) if amount > 0.5]
-        return Expected(step(taken), drawn.step.noise), len(taken)
+    def _taken(self, nin: Nin, way: Way, drawn: Drawn) -> tuple[list[reference.Flip], int]:
+        """The close switches that nin took another way than float64, and how many others it did: zeros and ties that go
+        with them, or wrong ones. Everything but the close ones is still held to the tolerance."""
+        net = Net(self.layers, drawn.weights, drawn.images)
+        with tempfile.TemporaryDirectory(prefix="nin-decisions-") as folder:
+            read = decided(net, nin, way, Path(folder))
+        taken = [flip for flip in drawn.flips if read[flip.switch][flip.place] == flip.decision]
+        own = self._differentiate(drawn, torch.float64).switches
+        differ = sum(int((switch.decision != other).sum()) for switch, other in zip(own, read, strict=True))
+        return taken, differ - sum(1 + len(flip.along) for flip in taken)
 
 
 def read_weights(file: Path) -> tuple[Numbers, dict[str, str] | None]:

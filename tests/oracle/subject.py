@@ -51,16 +51,8 @@ class Subject:
             for way, report in case.compare(nin, folder, ways, threads).items():
                 reports[way].add(report)
 
-        if small:
-            for batch in self.batches:
-                run(batch, ways, THREADS)
-        else:
-            for batch in self.batches if exact else ():
-                run(batch, exact, THREADS)
-            # A large model has many switches, of which more are close where more is rounded: one image has few enough.
-            if others := [way for way in ways if way not in exact]:
-                run(1, others, THREADS)
-                said.append("a single image by other algorithms")
+        for batch in self.batches:
+            run(batch, ways, THREADS)
         if small and training.trainable(self.layers, self.facts):
             clip = training.write_data(self.facts, self.seed, folder)
             for way in ways:
