@@ -98,10 +98,11 @@ def main() -> int:
     isas = args.isa or here
     session = Session(nin, [Way(isa, algo) for isa in isas for algo in args.algos], args.keep)
     again = f"--isa {' '.join(isas)} --algos {' '.join(args.algos)}"
+    sized = f" --batch {' '.join(map(str, args.batch))}" if args.batch else ""
     print(f"errors, of a tensor's scale: {', '.join(KINDS)}\n", flush=True)
     for file in args.models:
-        words = f"--models {file} --random 0 --seed {args.seed} {again}"
-        session.hold(file.stem, words, lambda folder, file=file: of_file(nin, file, args.seed, folder))
+        words = f"--models {file} --random 0 --seed {args.seed} {again}{sized}"
+        session.hold(file.stem, words, lambda folder, file=file: of_file(nin, file, args.seed, folder, args.batch))
     for seed in range(args.seed, args.seed + args.random):
         words = f"--models --random 1 --seed {seed} {again}"
         session.hold(f"random {seed}", words, lambda folder, seed=seed: of_seed(nin, seed, folder))
@@ -114,6 +115,7 @@ def arguments() -> argparse.Namespace:
     models = sorted((ROOT / "models").glob("*.nin"))
     add = parser.add_argument
     add("--models", nargs="*", type=Path, default=models, metavar="FILE", help="model files [default: models/]")
+    add("--batch", nargs="+", type=int, metavar="N", help="batches of model files [default: by their work]")
     add("--random", type=int, default=50, metavar="N", help="random models [default: 50]")
     add("--seed", type=int, default=0, metavar="S", help="of the data, and of the first random model [default: 0]")
     add("--isa", nargs="+", choices=ISAS, help="instruction sets [default: those of this machine]")

@@ -75,8 +75,8 @@ class Subject:
         return reports, "; ".join(said)
 
 
-def of_file(nin: Nin, file: Path, seed: int, folder: Path) -> Subject:
-    """A model file."""
+def of_file(nin: Nin, file: Path, seed: int, folder: Path, batches: list[int] | None = None) -> Subject:
+    """A model file, with batches of these sizes or of those that its work allows."""
     variant = Variant(folder / MODEL)
     variant.file.write_text(file.read_text())
     verdict = nin.check(variant)
@@ -84,8 +84,8 @@ def of_file(nin: Nin, file: Path, seed: int, folder: Path) -> Subject:
     facts = describe(layers)
     verify_facts(verdict, facts)
     most = WORK // max(1, sum(layer.macs for layer in facts))
-    batches = [min(9, max(1, most)), *([17] if most > 17 else [])]
-    return Subject(variant, layers, facts, batches, seed)
+    usual = [min(9, max(1, most)), *([17] if most > 17 else [])]
+    return Subject(variant, layers, facts, batches or usual, seed)
 
 
 def of_seed(nin: Nin, seed: int, folder: Path) -> Subject:
