@@ -4,8 +4,8 @@
 Layer by layer, every product of a convolution is given float64's own numbers, rounded to float32: its input, and the
 gradient of its output, so that no ReLU before or after it has a say. Then the whole net is run. There a value next to
 zero may round to the other side of it, and its gradient comes or goes as a whole: float64 is run twice, with its own
-decisions and with those that nin took, which are read off what nin makes of the net's beginnings. Prints tables, and
-exits with 1 if an error is above `BOUND`.
+decisions and with those that nin took, which are read off. Prints tables, and exits with 1 if an error is above
+`BOUND`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +25,8 @@ from safetensors.numpy import save_file
 import images
 import reference
 from case import read_weights
-from facts import Layer, checked, describe, in_a_row, leading_to, without
+from decisions import Net, decided
+from facts import Layer, checked, describe, in_a_row, without
 from layout import resolved
 from nin import IMAGES, LABELS, MODEL, WEIGHTS, Nin, Result, Variant, Way
 
@@ -63,18 +63,10 @@ def tidy(number: str) -> str:
 
 
 @dataclass(frozen=True)
-class Net:
-    """A model with its weights and a batch."""
+class Labelled(Net):
+    """The same with the images' classes."""
 
-    layers: list[Layer]
-    weights: dict[str, np.ndarray]
-    images: np.ndarray
     labels: np.ndarray
-
-    @property
-    def names(self) -> list[str]:
-        """The layers' names."""
-        return [facts.name for facts in describe(self.layers)]
 
     def run(self, nin: Nin, way: Way, folder: Path, *, labelled: bool) -> Result:
         """What nin makes of it."""
@@ -105,49 +97,7 @@ class Differentiated:
     outputs: list[np.ndarray]
 
 
-def beginnings(net: Net) -> Iterator[tuple[Net, Layer | None]]:
-    """The net up to every switch, in order, and the pool that is the switch: its input is the beginning's output. A
-    ReLU's output is."""
-    for index, layer in enumerate(net.layers):
-        match layer.kind:
-            case "mlpconv":
-                channels = layer.args["channels"]
-                for count in range(1, len(channels) + 1):
-                    cut = replace(layer, args=layer.args | {"channels": channels[:count]})
-                    yield beginning(replace(net, layers=[*net.layers[:index], cut]), index), None
-            case "relu":
-                yield beginning(net, index), None
-            case "maxpool":
-                yield beginning(net, *layer.inputs), layer
-            case "input" | "conv" | "avgpool" | "dropout" | "gap" | "fc" | "softmax" | "add" | "concat" | "mul":
-                pass
-            case _:
-                raise ValueError(f"decisions of a model with {layer.kind} cannot be read off")
-
-
-def beginning(net: Net, last: int) -> Net:
-    """The part of a net that the result of one layer comes from. Its layers are numbered anew."""
-    parts = leading_to(net.layers, last)
-    places = {index: place for place, index in enumerate(parts)}
-    layers = [net.layers[index] for index in parts]
-    layers = [replace(layer, inputs=tuple(places[index] for index in layer.inputs)) for layer in layers]
-    weights = {}
-    for index, facts in zip(parts, describe(layers), strict=True):
-        for name in facts.weights:
-            weights[name] = net.weights[net.names[index] + name.removeprefix(facts.name)]
-    return replace(net, layers=layers, weights=weights)
-
-
-def decisions(net: Net, nin: Nin, way: Way, folder: Path) -> list[torch.Tensor]:
-    """Which way nin takes every ReLU and maximum."""
-    taken = []
-    for part, pool in beginnings(net):
-        output = torch.from_numpy(part.run(nin, way, folder, labelled=False).output)
-        taken.append(output > 0 if pool is None else reference.winners(output, pool))
-    return taken
-
-
-def whole(net: Net, nin: Nin, algos: list[str], isa: str, folder: Path) -> list[float]:
+def whole(net: Labelled, nin: Nin, algos: list[str], isa: str, folder: Path) -> list[float]:
     """Prints how far the whole net strays; the errors that are bound."""
     wide = net.differentiate()
     own = wide.run
@@ -161,7 +111,7 @@ def whole(net: Net, nin: Nin, algos: list[str], isa: str, folder: Path) -> list[
     for algo in algos:
         way = Way(isa, algo)
         found = net.run(nin, way, folder, labelled=True)
-        taken = decisions(net, nin, way, folder)
+        taken = decided(net, nin, way, folder)
         linear = replace(net, layers=without(net.layers, "softmax"))
         scores = linear.run(nin, way, folder, labelled=False).output
         held = net.differentiate(taken).gradients
@@ -176,7 +126,7 @@ def whole(net: Net, nin: Nin, algos: list[str], isa: str, folder: Path) -> list[
     return bound
 
 
-def by_layer(net: Net, nin: Nin, isa: str, folder: Path) -> list[float]:
+def by_layer(net: Labelled, nin: Nin, isa: str, folder: Path) -> list[float]:
     """Prints how far each product of each convolution strays; the errors."""
     print(f"\nlayer by layer, {len(net.labels)} images\n")
     print("| convolution | algorithm | output | input's gradient | kernel's gradient |\n|---|---|---|---|---|")
@@ -216,7 +166,7 @@ def products(conv: reference.Convolution, gradient: np.ndarray, nin: Nin, way: W
     outputs, _, side, _ = kernel.shape
     bias = np.zeros(outputs, np.float32) if conv.bias is None else conv.bias.detach().numpy().astype(np.float32)
     window = {"channels": [outputs], "kernel": [side] * 2, "stride": conv.stride, "pad": conv.pad}
-    forward = Net(
+    forward = Labelled(
         in_a_row([Layer("input", {"c": channels, "h": height, "w": width}), Layer("conv", window)]),
         {"conv1.weight": kernel, "conv1.bias": bias},
         maps,
@@ -243,7 +193,7 @@ def products(conv: reference.Convolution, gradient: np.ndarray, nin: Nin, way: W
             "conv2.bias": bias,
             "fc1.weight": np.stack([-row, row]),
         }
-        net = Net(in_a_row(layers), weights, unit, np.zeros(1, np.int64))
+        net = Labelled(in_a_row(layers), weights, unit, np.zeros(1, np.int64))
         right = net.differentiate().gradients
         given = net.run(nin, way, folder, labelled=True).gradients
         for name in ("conv1.weight", "conv2.weight"):
@@ -270,13 +220,15 @@ def main() -> int:
         verdict = nin.check(Variant(args.model))
         # Dropout does nothing where numbers are compared.
         layers = without(checked(verdict["layers"]), "dropout")
+        if any(layer.kind == "batchnorm" for layer in layers):
+            raise ValueError("a model with batchnorm has other probabilities than its gradients are of")
         weights, metadata = read_weights(args.weights)
         known = {name for facts in describe(layers) for name in facts.weights}
         weights = {name: x for name, x in weights.items() if name in known}
         batch, labels = images.first(args.data, args.images, test=True)
-        net = Net(layers, weights, normalised(batch, json.loads(metadata["normalisation"])), labels)
+        net = Labelled(layers, weights, normalised(batch, json.loads(metadata["normalisation"])), labels)
         print(f"{verdict['model']}, {args.isa}")
-        few = Net(layers, weights, net.images[: args.layers], labels[: args.layers])
+        few = Labelled(layers, weights, net.images[: args.layers], labels[: args.layers])
         errors = by_layer(few, nin, args.isa, folder) + whole(net, nin, args.algos, args.isa, folder)
     above = sum(not error <= BOUND for error in errors)
     print(f"\n{len(errors)} errors, {above} of them above {BOUND:.0e}")
