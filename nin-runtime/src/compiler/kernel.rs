@@ -6,7 +6,7 @@ mod tile;
 use std::fmt;
 
 pub use cost::{Registers, TileShape};
-pub use tile::{Elems, Epilogue, Group, InitialSum, Scalar, Tile, Transform, overread};
+pub use tile::{Elems, Epilogue, Group, InitialSum, Reduction, Scalar, Tile, Transform, overread};
 
 /// A machine function's name: the key under which it is found, and what a profile calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

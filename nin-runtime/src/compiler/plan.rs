@@ -15,6 +15,7 @@ mod groups;
 mod lrn;
 mod norm;
 mod places;
+mod pools;
 mod prepared;
 mod rivals;
 mod slopes;
@@ -47,6 +48,7 @@ pub use lrn::ChannelRows;
 use norm::Norms;
 pub use norm::{Affine, GroupSum, NormPlan, Row};
 pub use places::{Places, View};
+pub use pools::PoolPlan;
 use prepared::Room;
 pub use prepared::{PreparedForm, PreparedKernel, PreparedSpectrum};
 pub use rivals::Rivals;
@@ -239,6 +241,8 @@ pub struct Plan {
     pub convs: Vec<ConvPlan>,
     /// The batch normalisations, in node order.
     pub norms: Vec<NormPlan>,
+    /// The pools that take maxima, in node order.
+    pub pools: Vec<PoolPlan>,
     /// The slopes of PReLUs, in node order.
     pub slopes: Vec<SlopePlan>,
     /// Size of the statistics of one batch, or of its groups, in floats.
@@ -303,6 +307,7 @@ pub fn plan(checked: &Checked<'_>, passes: Passes, demand: Demand<'_>) -> Plan {
         convs,
         statistics_floats: statistics,
         norms,
+        pools: pools::pools(graph, demand.registers),
         slopes,
         prepared_bytes: room.prepared + Tile::OVERREAD,
         preparing_bytes: room.arena,
@@ -480,6 +485,12 @@ impl Plan {
     pub fn norm(&self, node: NodeId) -> &NormPlan {
         let found = self.norms.iter().find(|norm| norm.node == node);
         found.expect("every batch normalisation is planned (a bug in nin)")
+    }
+
+    /// The plan of a pool that takes maxima.
+    pub fn pool(&self, node: NodeId) -> &PoolPlan {
+        let found = self.pools.iter().find(|pool| pool.node == node);
+        found.expect("every pool is planned (a bug in nin)")
     }
 
     /// The slopes of a PReLU.

@@ -26,7 +26,8 @@ use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::Epilogue;
 use crate::compiler::kernel::{Kernel, PassKind};
 use crate::compiler::plan::{
-    ConvPlan, Extent, GroupSum, NormPlan, Plan, PlannedBlock, Product, Run, SlopePlan, Step,
+    ConvPlan, Extent, GroupSum, NormPlan, Plan, PlannedBlock, PoolPlan, Product, Run, SlopePlan,
+    Step,
 };
 
 /// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
@@ -186,7 +187,7 @@ impl Scope<'_> {
                 let number = e.b.ins().iadd(self.first, image);
                 let planes = e.at(images, number, shape.elements());
                 let pixels = at(e, stage.writes);
-                layout::import(e, shape, planes, pixels);
+                layout::import(e, shape, (band.lo, band.hi), planes, pixels);
             }
             StageOp::Forward { then, add, .. } => match self.graph.node(stage.node).op {
                 Op::Conv { .. } => self.conv(e, stage, band, self.tile_epilogue(then)),
@@ -218,16 +219,19 @@ impl Scope<'_> {
                         self.drop_elements(e, (p, index), image, value, shape);
                     }
                 }
-                Op::MaxPool { .. } | Op::AvgPool { .. } => {
-                    let pool = self.pool(stage.node);
-                    let [input, output] =
+                Op::MaxPool { .. } | Op::GlobalMaxPool => {
+                    let maps =
                         [stage.reads[0], stage.writes].map(|of| self.map_of_band(e, of, band));
-                    pool::forward(e, &pool, (band.lo, band.hi), input, output);
+                    let PoolPlan { geometry, tile, .. } = *self.plan.pool(stage.node);
+                    let operands = Operands::of_maximum(maps);
+                    let rows = (band.lo, band.hi);
+                    conv::correlate(e, tile, &geometry.forward(), rows, operands, None);
                 }
-                Op::GlobalMaxPool => {
-                    let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
-                    let rows = (e.int(0), e.int(1));
-                    pool::forward(e, &self.pool(stage.node), rows, input, output);
+                Op::AvgPool { .. } => {
+                    let pool = self.pool(stage.node);
+                    let maps =
+                        [stage.reads[0], stage.writes].map(|of| self.map_of_band(e, of, band));
+                    pool::average(e, &pool, (band.lo, band.hi), maps);
                 }
                 Op::GlobalAvgPool => {
                     let (input, output) = (at(e, stage.reads[0]), at(e, stage.writes));
@@ -355,7 +359,7 @@ impl Scope<'_> {
                     let conv = self.plan.conv(stage.node);
                     let operands = Operands {
                         input: at(e, stage.reads[0]),
-                        panels: self.first_panels(e, conv, Product::InputGrad),
+                        panels: Some(self.first_panels(e, conv, Product::InputGrad)),
                         output: at(e, stage.writes),
                         bias: None,
                         mask: mask.map(|mask| at(e, mask)),
@@ -536,6 +540,7 @@ impl Scope<'_> {
     ) -> Operands {
         let panels = self.first_panels(e, conv, Product::Forward);
         let bias = conv.bias_panels.map(|offset| self.prepared(e, offset));
+        let panels = Some(panels);
         Operands { input, panels, output, bias, mask: None, addend, accumulates: false }
     }
 
@@ -662,7 +667,7 @@ impl Scope<'_> {
             let panels = self.panels(e, (conv, Product::InputGrad), offset);
             let operands = Operands {
                 input: grad,
-                panels,
+                panels: Some(panels),
                 output: result,
                 bias: None,
                 mask,

@@ -10,7 +10,9 @@ use super::panels::Grouped;
 use super::pixels::Pixels;
 use crate::compiler::Elem;
 use crate::compiler::geometry::{Axis, ConvGeometry, Correlation, TileRun};
-use crate::compiler::kernel::{Elems, Epilogue, Group, InitialSum, Kernel, Tile, TileShape};
+use crate::compiler::kernel::{
+    Elems, Epilogue, Group, InitialSum, Kernel, Reduction, Tile, TileShape,
+};
 
 /// Pixels of a band of a kernel gradient: about as many of a cache line of either operand stay in the first-level cache.
 const KERNEL_GRAD_PIXELS: usize = 64;
@@ -20,8 +22,8 @@ const KERNEL_GRAD_PIXELS: usize = 64;
 pub(super) struct Operands {
     /// The map that is read.
     pub(super) input: Pixels,
-    /// Packed weights, a row of a panel after the other.
-    pub(super) panels: Pixels,
+    /// Packed weights, a row of a panel after the other; none where there is nothing to multiply with, but a maximum to take.
+    pub(super) panels: Option<Pixels>,
     /// The map that is written; its first pixel may lie before what there is of it.
     pub(super) output: Pixels,
     /// Bias, padded to panels.
@@ -35,10 +37,24 @@ pub(super) struct Operands {
 }
 
 impl Operands {
+    /// Those of a maximum, from one map to the other.
+    pub(super) fn of_maximum([input, output]: [Pixels; 2]) -> Operands {
+        Operands {
+            input,
+            panels: None,
+            output,
+            bias: None,
+            mask: None,
+            addend: None,
+            accumulates: false,
+        }
+    }
+
     fn init(&self) -> InitialSum {
         match self.bias {
             Some(_) => InitialSum::Bias,
             None if self.accumulates => InitialSum::Load,
+            None if self.panels.is_none() => InitialSum::Lowest,
             None => InitialSum::Zero,
         }
     }
@@ -50,7 +66,16 @@ impl Operands {
 
     fn elems(&self) -> Elems {
         let Operands { input, panels, output, .. } = self;
-        Elems { a: input.elem, b: panels.elem, c: output.elem, beside: self.beside().elem }
+        let b = panels.unwrap_or(*input).elem;
+        Elems { a: input.elem, b, c: output.elem, beside: self.beside().elem }
+    }
+
+    fn reduction(&self, depthwise: bool) -> Reduction {
+        match (self.panels, depthwise) {
+            (None, _) => Reduction::Maximum,
+            (Some(_), true) => Reduction::ByColumn,
+            (Some(_), false) => Reduction::Product,
+        }
     }
 
     fn reads_beside(&self) -> bool {
@@ -105,7 +130,8 @@ pub(super) fn correlate(
     let one_row = y.outputs == 1;
     let grouped = Grouped { groups, inputs, outputs, depthwise };
     grouped.panels(e, shape.cols, |e, panel| {
-        let weights = panel.packed(e, panels, correlation.panel(shape.cols));
+        let packed = correlation.panel(shape.cols);
+        let weights = panels.map(|panels| panel.packed(e, panels, packed));
         let bias = operands.bias.map(|bias| panel.bias(e, bias));
         let input = panel.input(e, input);
         let row = |e: &mut Emitter<'_>, row: Value| {
@@ -115,7 +141,8 @@ pub(super) fn correlate(
             let down = e.mul(tap, y.dilation as i64);
             let at = e.b.ins().iadd(first, down);
             let a = input.pixels(e, at, x.inputs).skip_pixels(e, x.offset);
-            let b = weights.elements(e, tap, x.taps * inputs * shape.cols);
+            let rows = x.taps * inputs * shape.cols;
+            let b = weights.map_or(a, |weights| weights.elements(e, tap, rows));
             let place = |e: &mut Emitter<'_>, map: Pixels| {
                 let map = map.pixels(e, row, correlation.row);
                 panel.output(e, map).skip_pixels(e, correlation.origin as i64)
@@ -129,7 +156,7 @@ pub(super) fn correlate(
                     cols: panel.columns,
                     a_row: (x.stride * input.pitch) as i64,
                     a_k: correlation.step_of_sum(input.pitch) as i64,
-                    a_columns: depthwise,
+                    reduction: operands.reduction(depthwise),
                     a_segment: (y.dilation * x.inputs * input.pitch) as i64,
                     b_k: shape.cols as i64,
                     b_segment: (x.taps * inputs * shape.cols) as i64,
@@ -212,7 +239,7 @@ pub(super) fn multiply(
         cols,
         a_row: input.pitch as i64,
         a_k: 1,
-        a_columns: false,
+        reduction: Reduction::Product,
         a_segment: 0,
         b_k: shape.cols as i64,
         b_segment: 0,
@@ -223,7 +250,8 @@ pub(super) fn multiply(
         epilogue: operands.epilogue(then),
     };
     grouped.panels(e, shape.cols, |e, panel| {
-        let b = panel.packed(e, operands.panels, inputs * shape.cols);
+        let panels = operands.panels.expect("a product has weights (a bug in nin)");
+        let b = panel.packed(e, panels, inputs * shape.cols);
         let bias = operands.bias.map(|bias| panel.bias(e, bias));
         let c = panel.output(e, output);
         let d = if operands.reads_beside() { panel.output(e, beside) } else { c };
@@ -334,7 +362,7 @@ pub(super) fn kernel_grad(
                         cols: panel.columns,
                         a_row: if depthwise { (x.dilation * input.pitch) as i64 } else { 1 },
                         a_k: (x.stride * input.pitch) as i64,
-                        a_columns: depthwise,
+                        reduction: if depthwise { Reduction::ByColumn } else { Reduction::Product },
                         a_segment: (y.stride * width * input.pitch) as i64,
                         b_k: grad.pitch as i64,
                         b_segment: (cols * grad.pitch) as i64,
@@ -392,7 +420,7 @@ pub(super) fn kernel_grad_of_rows(
                 cols: panel.columns,
                 a_row: 1,
                 a_k: input.pitch as i64,
-                a_columns: false,
+                reduction: Reduction::Product,
                 a_segment: (k * input.pitch) as i64,
                 b_k: grad.pitch as i64,
                 b_segment: (k * grad.pitch) as i64,

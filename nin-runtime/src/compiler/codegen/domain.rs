@@ -149,7 +149,7 @@ impl Scope<'_> {
             let (input, output) = (operand.0.pixel(e, first), result.0.pixel(e, first));
             let operands = Operands {
                 input,
-                panels,
+                panels: Some(panels),
                 output,
                 bias: None,
                 mask: None,

@@ -1,25 +1,58 @@
 //! Between `[N, C, H, W]`, as arrays have it at the boundary, and channels last, as everything inside has it.
 
-use cranelift_codegen::ir::Value;
 use cranelift_codegen::ir::types::F32;
+use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::shape::Shape;
 
 use super::emitter::Emitter;
 use super::pixels::Pixels;
 
-/// One image from `[C, H, W]` to channels last.
-pub(super) fn import(e: &mut Emitter<'_>, shape: Shape, planes: Value, map: Pixels) {
-    if let Some(floats) = map.floats(shape) {
-        return transpose(e, (shape.channels(), shape.pixels()), planes, floats);
-    }
-    e.count(shape.pixels(), |e, pixel| {
-        let (from, to) = (e.at(planes, pixel, 1), map.pixel(e, pixel));
-        e.count(shape.channels(), |e, channel| {
-            let source = e.at(from, channel, shape.pixels());
-            let value = e.load(F32, source, 0);
-            to.channel(e, channel).store(e, value, 0);
+/// Channels up to which a pixel's are written out one by one.
+const FEW: usize = 8;
+/// Pixels that are then written out together.
+const TOGETHER: usize = 4;
+
+/// Rows `lo..hi` of an image from `[C, H, W]` to channels last. Both maps are given from their first pixel on.
+pub(super) fn import(
+    e: &mut Emitter<'_>,
+    shape: Shape,
+    (lo, hi): (Value, Value),
+    planes: Value,
+    map: Pixels,
+) {
+    let (channels, width) = (shape.channels(), shape.width() as i64);
+    let [first, end] = [lo, hi].map(|row| e.mul(row, width));
+    if let (1, Some(floats)) = (channels, map.floats(shape)) {
+        return e.lanes_between(first, end, |e, ty, i| {
+            let (source, target) = (e.at(planes, i, 1), e.at(floats, i, 1));
+            let value = e.load(ty, source, 0);
+            e.store(value, target, 0);
         });
-    });
+    }
+    if channels > FEW {
+        return e.range(first, end, 1, |e, pixel| {
+            let (from, to) = (e.at(planes, pixel, 1), map.pixel(e, pixel));
+            e.count(channels, |e, channel| {
+                let source = e.at(from, channel, shape.pixels());
+                let value = e.load(F32, source, 0);
+                to.channel(e, channel).store(e, value, 0);
+            });
+        });
+    }
+    let some = |e: &mut Emitter<'_>, pixel: Value, pixels: usize| {
+        let (from, to) = (e.at(planes, pixel, 1), map.pixel(e, pixel));
+        for at in 0..pixels {
+            for channel in 0..channels {
+                let value = e.load(F32, from, (channel * shape.pixels() + at) as i64);
+                to.store(e, value, (at * map.pitch + channel) as i64);
+            }
+        }
+    };
+    let count = e.b.ins().isub(end, first);
+    let whole = e.b.ins().band_imm_s(count, -(TOGETHER as i64));
+    let middle = e.b.ins().iadd(first, whole);
+    e.range(first, middle, TOGETHER as i64, |e, pixel| some(e, pixel, TOGETHER));
+    e.range(middle, end, 1, |e, pixel| some(e, pixel, 1));
 }
 
 /// One image from channels last to `[C, H, W]`.

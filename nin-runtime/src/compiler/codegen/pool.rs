@@ -144,50 +144,35 @@ fn offset(ty: Type, index: usize) -> i64 {
     i64::from(ty.lane_count()) * index as i64
 }
 
-/// The forward pass over output rows `lo..hi`.
-pub(super) fn forward(
+/// The mean over output rows `lo..hi`.
+pub(super) fn average(
     e: &mut Emitter<'_>,
     pool: &Pool,
     rows: (Value, Value),
-    input: Pixels,
-    output: Pixels,
+    [input, output]: [Pixels; 2],
 ) {
-    let channels = pool.input.channels();
+    let Reduce::Mean(count) = pool.reduce else { unreachable!("tiles take maxima (a bug in nin)") };
     windows(e, pool, rows, |e, pixel, pixels| {
         let written = output.pixel(e, pixel);
-        e.vectors(channels, |e, ty, channel, vectors| {
+        e.vectors(pool.input.channels(), |e, ty, channel, vectors| {
             let from = input.channel(e, channel);
-            let start = match pool.reduce {
-                Reduce::Max => e.float(ty, f32::NEG_INFINITY),
-                Reduce::Mean(_) => e.float(ty, 0.0),
-            };
-            let results = variables(e, start, vectors);
+            let start = e.float(ty, 0.0);
+            let sums = variables(e, start, vectors);
             under(e, pool, pixels, |e, pixel| {
                 let at = from.pixel(e, pixel);
-                for (index, &result) in results.iter().enumerate() {
+                for (index, &sum) in sums.iter().enumerate() {
                     let value = at.load(e, ty, offset(ty, index));
-                    let before = e.b.use_var(result);
-                    let after = match pool.reduce {
-                        Reduce::Max => {
-                            let wins = wins(e, value, before);
-                            e.choose(wins, value, before)
-                        }
-                        Reduce::Mean(_) => e.b.ins().fadd(before, value),
-                    };
-                    e.b.def_var(result, after);
+                    let before = e.b.use_var(sum);
+                    let after = e.b.ins().fadd(before, value);
+                    e.b.def_var(sum, after);
                 }
             });
-            let share = match pool.reduce {
-                Reduce::Max => None,
-                Reduce::Mean(count) => Some(per_pixel(e, ty, pixels, count)),
-            };
+            let share = per_pixel(e, ty, pixels, count);
             let at = written.channel(e, channel);
-            for (index, &result) in results.iter().enumerate() {
-                let mut result = e.b.use_var(result);
-                if let Some(share) = share {
-                    result = e.b.ins().fmul(result, share);
-                }
-                at.store(e, result, offset(ty, index));
+            for (index, &sum) in sums.iter().enumerate() {
+                let sum = e.b.use_var(sum);
+                let mean = e.b.ins().fmul(sum, share);
+                at.store(e, mean, offset(ty, index));
             }
         });
     });
@@ -327,22 +312,25 @@ pub(super) fn zero(e: &mut Emitter<'_>, address: Value, floats: usize) {
 
 /// The mean of each channel over all pixels of one image.
 pub(super) fn global_average(e: &mut Emitter<'_>, shape: Shape, input: Pixels, output: Pixels) {
-    let channels = shape.channels();
-    e.lanes(channels, |e, ty, channel| {
+    e.vectors(shape.channels(), |e, ty, channel, vectors| {
         let from = input.channel(e, channel);
-        let sum = e.b.declare_var(ty);
         let start = e.float(ty, 0.0);
-        e.b.def_var(sum, start);
+        let sums = variables(e, start, vectors);
         e.count(shape.pixels(), |e, pixel| {
-            let value = from.pixel(e, pixel).load(e, ty, 0);
-            let before = e.b.use_var(sum);
-            let after = e.b.ins().fadd(before, value);
-            e.b.def_var(sum, after);
+            let at = from.pixel(e, pixel);
+            for (index, &sum) in sums.iter().enumerate() {
+                let value = at.load(e, ty, offset(ty, index));
+                let before = e.b.use_var(sum);
+                let after = e.b.ins().fadd(before, value);
+                e.b.def_var(sum, after);
+            }
         });
-        let total = e.b.use_var(sum);
-        let share = e.float(ty, 1.0 / shape.pixels() as f32);
-        let mean = e.b.ins().fmul(total, share);
-        output.channel(e, channel).store(e, mean, 0);
+        let (at, share) = (output.channel(e, channel), e.float(ty, 1.0 / shape.pixels() as f32));
+        for (index, &sum) in sums.iter().enumerate() {
+            let sum = e.b.use_var(sum);
+            let mean = e.b.ins().fmul(sum, share);
+            at.store(e, mean, offset(ty, index));
+        }
     });
 }
 

@@ -6,7 +6,8 @@
 //! C[m, n] = epilogue(init + sum over segments, groups, k of A[m, k] * B[k, n])     m in group.rows
 //! ```
 //!
-//! A depthwise convolution's tile has an A for each column: `A[m, k, n]`, whose columns are neighbours.
+//! A depthwise convolution's tile has an A for each column: `A[m, k, n]`, whose columns are neighbours. So has a pool's, which
+//! has no B: it takes the maximum.
 //!
 //! A *segment* is a kernel row (forward, input gradient) or a row of pixels (kernel gradient); their number is a run-time
 //! argument, because it depends on how near the border the tile is. A *group* is a run of k for which the same rows of
@@ -40,6 +41,29 @@ pub enum InitialSum {
     Bias,
     /// What C holds: the tile accumulates.
     Load,
+    /// Minus infinity.
+    Lowest,
+}
+
+/// What a tile does with the numbers of each k.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// Adds `A[m, k] * B[k, n]`.
+    Product,
+    /// Adds `A[m, k, n] * B[k, n]`.
+    ByColumn,
+    /// Takes `A[m, k, n]` unless what there is already is larger, or is NaN.
+    Maximum,
+}
+
+impl Reduction {
+    /// Whether A has a number for each column, side by side; else all columns share one.
+    pub fn by_column(self) -> bool {
+        match self {
+            Reduction::Product => false,
+            Reduction::ByColumn | Reduction::Maximum => true,
+        }
+    }
 }
 
 /// What happens to the sums before they are stored, in list order.
@@ -109,8 +133,8 @@ pub struct Tile {
     pub a_row: i64,
     /// From one k of A to the next.
     pub a_k: i64,
-    /// Whether A has a number for each column, side by side; else all columns share one.
-    pub a_columns: bool,
+    /// What is done with the numbers of each k.
+    pub reduction: Reduction,
     /// From one segment of A to the next.
     pub a_segment: i64,
     /// From one k of B to the next.
@@ -193,8 +217,12 @@ impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tile {} {}x{}", self.elems, self.rows, self.cols)?;
         write!(f, " a {}/{}/{}", self.a_row, self.a_k, self.a_segment)?;
-        f.write_str(if self.a_columns { " by column" } else { "" })?;
-        write!(f, " b {}/{} c {}", self.b_k, self.b_segment, self.c_row)?;
+        match self.reduction {
+            Reduction::Product => write!(f, " b {}/{}", self.b_k, self.b_segment)?,
+            Reduction::ByColumn => write!(f, " by column b {}/{}", self.b_k, self.b_segment)?,
+            Reduction::Maximum => f.write_str(" by column, maximum")?,
+        }
+        write!(f, " c {}", self.c_row)?;
         if self.beside_row != self.c_row {
             write!(f, " beside {}", self.beside_row)?;
         }

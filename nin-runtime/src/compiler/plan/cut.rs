@@ -84,7 +84,16 @@ pub(super) fn goes_on(graph: &Graph, convs: &[ConvPlan], [before, stage]: [&Stag
 
 /// Whether a stage that is a step of its own can be shared by rows.
 fn goes_by_rows(graph: &Graph, stage: &Stage) -> bool {
-    let StageOp::Forward { .. } = stage.op else { return false };
+    match stage.op {
+        StageOp::Import => return true,
+        StageOp::Forward { .. } => {}
+        StageOp::Statistics
+        | StageOp::Loss
+        | StageOp::InputGrad { .. }
+        | StageOp::KernelGrad
+        | StageOp::BiasGrad
+        | StageOp::ScaleGrad => return false,
+    }
     match graph.node(stage.node).op {
         Op::Conv { .. }
         | Op::MaxPool { .. }

@@ -11,7 +11,7 @@ use super::super::emitter::{Emitter, LANES};
 use super::super::pixels::Pixels;
 use super::super::rectify::clipped;
 use crate::compiler::Elem;
-use crate::compiler::kernel::{Epilogue, Group, InitialSum, Tile};
+use crate::compiler::kernel::{Epilogue, Group, InitialSum, Reduction, Tile};
 
 /// Steps of k written out in one turn of a group's loop.
 const UNROLL: usize = 4;
@@ -67,6 +67,7 @@ fn init(e: &mut Emitter<'_>, tile: &Tile, arguments: &Arguments) -> Vec<Value> {
                 InitialSum::Zero => e.float(F32X4, 0.0),
                 InitialSum::Bias => e.load(F32X4, arguments.bias, lane(vector)),
                 InitialSum::Load => arguments.c.load(e, F32X4, c + lane(vector)),
+                InitialSum::Lowest => e.float(F32X4, f32::NEG_INFINITY),
             });
         }
     }
@@ -153,23 +154,39 @@ fn sum_steps(
     steps: usize,
     sums: &mut [Value],
 ) {
+    let has_b = tile.reduction != Reduction::Maximum;
     for step in 0..steps as i64 {
-        let loaded: Vec<Value> = (0..vectors(tile))
-            .map(|vector| b.load(e, F32X4, tile.b_k * step + lane(vector)))
-            .collect();
+        let loaded = |e: &mut Emitter<'_>, vector| {
+            has_b.then(|| b.load(e, F32X4, tile.b_k * step + lane(vector)))
+        };
+        let loaded: Vec<Option<Value>> =
+            (0..vectors(tile)).map(|vector| loaded(e, vector)).collect();
         for row in group.rows.clone() {
             let at = tile.a_k * step + tile.a_row * row as i64;
-            let shared = (!tile.a_columns).then(|| {
+            let shared = (!tile.reduction.by_column()).then(|| {
                 let element = a.load(e, F32, at);
                 e.splat(F32X4, element)
             });
             for (vector, &b) in loaded.iter().enumerate() {
                 let a = shared.unwrap_or_else(|| a.load(e, F32X4, at + lane(vector)));
                 let sum = &mut sums[row * vectors(tile) + vector];
-                *sum = e.mul_add(a, b, *sum);
+                *sum = match b {
+                    Some(b) => e.mul_add(a, b, *sum),
+                    None => maximum(e, *sum, a),
+                };
             }
         }
     }
+}
+
+/// The larger of what there is and a value, which counts if they are equal. A NaN stays.
+fn maximum(e: &mut Emitter<'_>, before: Value, value: Value) -> Value {
+    // Only comparisons that every target has in vectors.
+    let is_larger = e.b.ins().fcmp(FloatCC::GreaterThan, before, value);
+    let is_number = e.b.ins().fcmp(FloatCC::Equal, before, before);
+    let is_nan = e.b.ins().bnot(is_number);
+    let stays = e.b.ins().bor(is_larger, is_nan);
+    e.choose(stays, before, value)
 }
 
 /// Epilogue and stores; of a partial vector only the lanes that exist are stored.

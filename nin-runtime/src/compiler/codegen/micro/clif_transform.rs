@@ -52,6 +52,7 @@ pub(in crate::compiler::codegen) fn emit(e: &mut Emitter<'_>, transform: &Transf
                 let (at, beside) = (to_x * x as i64, beside_x * x as i64);
                 let started = match transform.init {
                     InitialSum::Zero => output,
+                    InitialSum::Lowest => unreachable!("transforms add (a bug in nin)"),
                     InitialSum::Bias => {
                         let bias = e.load(ty, bias, 0);
                         e.b.ins().fadd(output, bias)

@@ -69,6 +69,15 @@ pub(super) trait Vectors: Default {
         b: Register,
         vector: AsmMemoryOperand,
     ) -> Result<(), IcedError>;
+    /// `most = max(most, vector)`, a vector in memory, which counts if they are equal; NaN stays. Scratch and the spare register are
+    /// lost.
+    fn maximum(
+        &self,
+        a: &mut CodeAssembler,
+        most: Register,
+        scratch: Register,
+        vector: AsmMemoryOperand,
+    ) -> Result<(), IcedError>;
     /// `to = x + y`.
     fn add(
         &self,
@@ -185,6 +194,8 @@ macro_rules! sized {
     };
 }
 
+/// The predicate "neither is NaN" of `vcmpps`.
+const ORDERED: u32 = 7;
 /// The predicate "less than" of `vcmpps`; false for NaN.
 const LESS: u32 = 1;
 
@@ -270,6 +281,20 @@ impl Vectors for Avx2 {
         vector: AsmMemoryOperand,
     ) -> Result<(), IcedError> {
         a.vfmadd231ps(YMM[sum.number], YMM[b.number], ymmword_ptr(vector))
+    }
+
+    fn maximum(
+        &self,
+        a: &mut CodeAssembler,
+        most: Register,
+        scratch: Register,
+        vector: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        let (most, larger, is_number) = (YMM[most.number], YMM[scratch.number], YMM[Self::SPARE]);
+        a.vcmpps(is_number, most, most, ORDERED)?;
+        // Where an operand is NaN, or both are equal, a maximum is its second one.
+        a.vmaxps(larger, most, ymmword_ptr(vector))?;
+        a.vblendvps(most, most, larger, is_number)
     }
 
     fn add(
@@ -424,6 +449,21 @@ impl Vectors for Avx512 {
     ) -> Result<(), IcedError> {
         let (sum, b, half) = (sum.number, b.number, sum.half);
         sized!(half, r, memory => a.vfmadd231ps(r[sum], r[b], memory(vector)))
+    }
+
+    fn maximum(
+        &self,
+        a: &mut CodeAssembler,
+        most: Register,
+        _: Register,
+        vector: AsmMemoryOperand,
+    ) -> Result<(), IcedError> {
+        let n = most.number;
+        sized!(most.half, r, memory => {
+            a.vcmpps(k2, r[n], r[n], ORDERED)?;
+            // Where an operand is NaN, or both are equal, a maximum is its second one.
+            a.vmaxps(r[n].k2(), r[n], memory(vector))
+        })
     }
 
     fn add(

@@ -11,7 +11,7 @@ use iced_x86::code_asm::{
 
 use super::curve;
 use super::vectors::{Avx2, Avx512, Register, Vectors};
-use crate::compiler::kernel::{Elems, Epilogue, Group, InitialSum, Tile};
+use crate::compiler::kernel::{Elems, Epilogue, Group, InitialSum, Reduction, Tile};
 use crate::compiler::{Elem, Isa};
 
 /// Steps of k written out in one turn of a group's loop.
@@ -39,7 +39,7 @@ fn displacements_fit(tile: &Tile) -> bool {
     let steps = STRAIGHT.max(UNROLL) as i64;
     let (rows, cols) = (tile.rows as i64, tile.cols as i64);
     let far = [
-        tile.a_row * rows + tile.a_k * steps + if tile.a_columns { cols } else { 0 },
+        tile.a_row * rows + tile.a_k * steps + if tile.reduction.by_column() { cols } else { 0 },
         tile.b_k * steps + cols,
         tile.c_row * rows + cols,
         tile.beside_row * rows + cols,
@@ -123,6 +123,7 @@ impl<'a, V: Vectors> Assembler<'a, V> {
                     self.v.load(&mut self.a, sum, at(rcx, (vector * V::LANES) as i64))?;
                 }
                 InitialSum::Load => self.v.load(&mut self.a, sum, at(rdx, c))?,
+                InitialSum::Lowest => self.v.constant(&mut self.a, sum, f32::NEG_INFINITY)?,
             }
         }
         Ok(())
@@ -167,23 +168,28 @@ impl<'a, V: Vectors> Assembler<'a, V> {
     fn steps(&mut self, group: &Group, steps: usize) -> Result<(), IcedError> {
         let vectors = self.vectors();
         for step in 0..steps as i64 {
-            for vector in 0..vectors {
+            let of_b = if self.tile.reduction == Reduction::Maximum { 0 } else { vectors };
+            for vector in 0..of_b {
                 let from = at(r10, self.tile.b_k * step + (vector * V::LANES) as i64);
                 let b = self.b(vector);
                 self.v.load(&mut self.a, b, from)?;
             }
             for row in group.rows.clone() {
                 let element = self.tile.a_k * step + self.tile.a_row * row as i64;
-                if !self.tile.a_columns {
+                if !self.tile.reduction.by_column() {
                     self.v.broadcast(&mut self.a, at(rax, element))?;
                 }
                 for vector in 0..vectors {
                     let (sum, b) = (self.register(row, vector), self.b(vector));
-                    if self.tile.a_columns {
-                        let own = at(rax, element + (vector * V::LANES) as i64);
-                        self.v.multiply_add_vector(&mut self.a, sum, b, own)?;
-                    } else {
-                        self.v.multiply_add(&mut self.a, sum, b, at(rax, element))?;
+                    let own = at(rax, element + (vector * V::LANES) as i64);
+                    match self.tile.reduction {
+                        Reduction::Product => {
+                            self.v.multiply_add(&mut self.a, sum, b, at(rax, element))?;
+                        }
+                        Reduction::ByColumn => {
+                            self.v.multiply_add_vector(&mut self.a, sum, b, own)?;
+                        }
+                        Reduction::Maximum => self.v.maximum(&mut self.a, sum, b, own)?,
                     }
                 }
             }

@@ -218,6 +218,7 @@ impl<'a, V: Arithmetic> Assembler<'a, V> {
         let [zero, scratch] = [V::SPARE, V::SCRATCH].map(|number| Register { number, ..register });
         let start = match self.transform.init {
             InitialSum::Zero => None,
+            InitialSum::Lowest => unreachable!("transforms add (a bug in nin)"),
             InitialSum::Bias => Some(rcx + 0),
             InitialSum::Load => Some(to),
         };
