@@ -161,9 +161,20 @@ pub enum Step {
     Products {
         /// The stage.
         stage: usize,
-        /// Whether they are of all images of the chunk at once.
-        together: bool,
+        /// How they are shared.
+        by: ProductsBy,
     },
+}
+
+/// How the products of a stage in Winograd's domain are shared between threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProductsBy {
+    /// Each has some frequencies of one image: weights are read once, maps by threads that have not made them.
+    Frequency,
+    /// Each has some rows of tiles of one image, the same as in the steps before and after: it meets nobody in between.
+    Row,
+    /// Each has some frequencies of all images of the chunk.
+    Chunk,
 }
 
 /// A block and its steps.
@@ -552,6 +563,9 @@ pub struct Part {
     pub together: bool,
     /// Rows (of the output, of tiles; or frequencies) that can be shared between threads; 1 if it cannot be.
     pub rows: usize,
+    /// Whether each thread's share reads nothing new but what its own share of the part before has left, so that threads need not
+    /// meet before it.
+    pub follows: bool,
 }
 
 impl Pass {

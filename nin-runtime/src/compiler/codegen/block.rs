@@ -26,8 +26,8 @@ use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::Epilogue;
 use crate::compiler::kernel::{Kernel, PassKind};
 use crate::compiler::plan::{
-    ConvPlan, Extent, GroupSum, NormPlan, Plan, PlannedBlock, PoolPlan, Product, Run, SlopePlan,
-    Step,
+    ConvPlan, Extent, GroupSum, NormPlan, Plan, PlannedBlock, PoolPlan, Product, ProductsBy, Run,
+    SlopePlan, Step,
 };
 
 /// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
@@ -169,9 +169,13 @@ impl Scope<'_> {
             Step::Transform { stage, spectrum } => {
                 self.transform(e, &stages[*stage], *spectrum, band);
             }
-            Step::Products { stage, together } => {
-                let images = together.then_some(number);
-                self.products(e, &stages[*stage], (lo, hi), images);
+            Step::Products { stage, by } => {
+                let stage = &stages[*stage];
+                match by {
+                    ProductsBy::Frequency => self.products(e, stage, (lo, hi), None),
+                    ProductsBy::Row => self.products_of_rows(e, stage, (lo, hi)),
+                    ProductsBy::Chunk => self.products(e, stage, (lo, hi), Some(number)),
+                }
             }
         }
     }

@@ -47,6 +47,24 @@ fn grid(conv: &ConvPlan, spectrum: Spectrum) -> (Grid, MapRole) {
     }
 }
 
+/// The rows of a frequency's product.
+#[derive(Clone, Copy)]
+enum Multiplied {
+    /// The tiles of an image.
+    Image,
+    /// Some of them.
+    Tiles {
+        /// The first.
+        first: Value,
+        /// How many.
+        count: Value,
+        /// How many the image has.
+        all: usize,
+    },
+    /// Those of so many images.
+    Images(Value),
+}
+
 impl Scope<'_> {
     /// The rows of a spectrum that an image has.
     fn rows(
@@ -106,12 +124,32 @@ impl Scope<'_> {
         let one = e.int(1);
         e.range(lo, hi, 1, |e, frequency| match product {
             Product::Forward | Product::InputGrad => {
-                self.product(e, conv, product, frequency, images);
+                let rows = images.map_or(Multiplied::Image, Multiplied::Images);
+                self.product(e, conv, product, frequency, rows);
             }
             Product::KernelGrad => {
                 let images = images.unwrap_or(one);
                 self.kernel_product(e, conv, frequency, images);
             }
+        });
+    }
+
+    /// The products of all frequencies, of the tiles in rows `lo..hi` of an image.
+    pub(super) fn products_of_rows(
+        &self,
+        e: &mut Emitter<'_>,
+        stage: &Stage,
+        (lo, hi): (Value, Value),
+    ) {
+        let conv = self.plan.conv(stage.node);
+        let winograd = conv.transformed(Product::Forward);
+        let (rows, columns) = winograd.tiles(conv.geometry.output);
+        let [first, end] = [lo, hi].map(|row| e.mul(row, columns as i64));
+        let count = e.b.ins().isub(end, first);
+        let all = rows * columns;
+        e.count(winograd.size.frequencies(), |e, frequency| {
+            let rows = Multiplied::Tiles { first, count, all };
+            self.product(e, conv, Product::Forward, frequency, rows);
         });
     }
 
@@ -122,7 +160,7 @@ impl Scope<'_> {
         conv: &ConvPlan,
         product: Product,
         frequency: Value,
-        images: Option<Value>,
+        multiplied: Multiplied,
     ) {
         let (kernel, tile) = match product {
             Product::InputGrad => {
@@ -145,7 +183,7 @@ impl Scope<'_> {
         let grouped = Grouped::of(&conv.geometry);
         let grouped = if product == Product::InputGrad { grouped.flipped() } else { grouped };
         let rows = operand.1.rows;
-        let multiply = |e: &mut Emitter<'_>, first: Value, rows: usize| {
+        let multiply = |e: &mut Emitter<'_>, first: Value, rows: conv::Rows| {
             let (input, output) = (operand.0.pixel(e, first), result.0.pixel(e, first));
             let operands = Operands {
                 input,
@@ -156,21 +194,24 @@ impl Scope<'_> {
                 addend: None,
                 accumulates: false,
             };
-            conv::multiply(e, tile, grouped, conv::Rows::Fixed(rows), operands, None);
+            conv::multiply(e, tile, grouped, rows, operands, None);
         };
-        let Some(images) = images else {
-            let zero = e.int(0);
-            return multiply(e, zero, rows);
+        let zero = e.int(0);
+        let images = match multiplied {
+            Multiplied::Image => return multiply(e, zero, conv::Rows::Fixed(rows)),
+            Multiplied::Tiles { first, count, all } => {
+                return multiply(e, first, conv::Rows::Mostly { count, usual: all });
+            }
+            Multiplied::Images(images) => images,
         };
         // Only the last chunk of a batch is not full: its images go through one by one.
         let full = e.b.ins().icmp_imm_s(IntCC::Equal, images, full_chunk as i64);
-        let zero = e.int(0);
-        e.when(full, |e| multiply(e, zero, full_chunk * rows));
+        e.when(full, |e| multiply(e, zero, conv::Rows::Fixed(full_chunk * rows)));
         let left = e.b.ins().select(full, zero, images);
         if chunk > 1 {
             e.range(zero, left, 1, |e, image| {
                 let first = e.mul(image, rows as i64);
-                multiply(e, first, rows);
+                multiply(e, first, conv::Rows::Fixed(rows));
             });
         }
     }
@@ -237,7 +278,7 @@ impl Scope<'_> {
             winograd::transform(e, &inputs, role, range, map, scratch, operand);
             let (zero, all) = (e.int(0), e.size(winograd.size.frequencies()));
             e.range(zero, all, 1, |e, frequency| {
-                self.product(e, conv, product, frequency, None);
+                self.product(e, conv, product, frequency, Multiplied::Image);
             });
             winograd::inverse(e, &outputs, range, result, (output, scratch), finish);
         });

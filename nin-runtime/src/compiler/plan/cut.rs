@@ -5,8 +5,8 @@ use std::ops::Range;
 use nin_dsl::graph::{Graph, Op};
 
 use super::{
-    BAND_BYTES, ConvPlan, Gather, Part, Phase, PlannedBlock, Product, Reach, Spectrum, Step,
-    Winograd,
+    BAND_BYTES, ConvPlan, Gather, Part, Phase, PlannedBlock, Product, ProductsBy, Reach, Spectrum,
+    Step, Winograd,
 };
 use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Block, Domain, Stage, StageOp};
@@ -46,8 +46,8 @@ pub(super) fn piece(
     let conv = conv.filter(|_| block.domain == Domain::Image);
     let product = product(first.op);
     let winograd = product.zip(conv).and_then(|(product, conv)| conv.winograd(product));
-    if let (Some(product), Some(winograd)) = (product, winograd) {
-        transforms(range.start, product, winograd, steps);
+    if let (Some(conv), Some(product), Some(winograd)) = (conv, product, winograd) {
+        transforms(range.start, (conv, product), winograd, steps);
     }
     if product == Some(Product::KernelGrad) && winograd.is_some() {
         return;
@@ -134,7 +134,12 @@ pub(crate) fn product(op: StageOp) -> Option<Product> {
 }
 
 /// The steps of a product in Winograd's domain before its result is brought back.
-fn transforms(stage: usize, product: Product, winograd: Winograd, steps: &mut Vec<Step>) {
+fn transforms(
+    stage: usize,
+    (conv, product): (&ConvPlan, Product),
+    winograd: Winograd,
+    steps: &mut Vec<Step>,
+) {
     if winograd.reach == Reach::Band {
         return;
     }
@@ -142,8 +147,30 @@ fn transforms(stage: usize, product: Product, winograd: Winograd, steps: &mut Ve
     if product == Product::KernelGrad {
         steps.push(Step::Transform { stage, spectrum: Spectrum::Grad });
     }
-    steps.push(Step::Products { stage, together: winograd.reach == Reach::Chunk });
+    let by = match winograd.reach {
+        Reach::Chunk => ProductsBy::Chunk,
+        Reach::Band | Reach::Image
+            if product == Product::Forward && goes_by_tiles(conv, winograd) =>
+        {
+            ProductsBy::Row
+        }
+        Reach::Band | Reach::Image => ProductsBy::Frequency,
+    };
+    steps.push(Step::Products { stage, by });
 }
+
+/// Whether threads share products by rows of tiles: where reading all transformed weights costs less than to meet twice more, and
+/// to read maps that others have made; and where halves of the rows are about as many.
+fn goes_by_tiles(conv: &ConvPlan, winograd: Winograd) -> bool {
+    let (rows, _) = winograd.tiles(conv.geometry.output);
+    let weights = winograd.size.frequencies() * conv.geometry.cin * conv.geometry.outputs();
+    weights <= ROW_WEIGHTS && rows > 1 && (rows.is_multiple_of(2) || rows > FEW_ROWS)
+}
+
+/// Floats of transformed weights that every thread may read.
+const ROW_WEIGHTS: usize = 160 << 10;
+/// Rows of tiles of which an odd number cannot be halved.
+const FEW_ROWS: usize = 8;
 
 /// Steps of a block that are walked together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +201,7 @@ impl PlannedBlock {
 impl Step {
     /// Whether one call takes all images of the chunk.
     pub fn is_together(&self) -> bool {
-        matches!(self, Step::Products { together: true, .. })
+        matches!(self, Step::Products { by: ProductsBy::Chunk, .. })
     }
 }
 
@@ -256,13 +283,56 @@ pub(super) fn parts(graph: &Graph, blocks: &[PlannedBlock], convs: &[ConvPlan]) 
                 for (step, planned_step) in planned.steps.iter().enumerate() {
                     let rows = planned.rows(graph, convs, planned_step);
                     let together = planned_step.is_together();
-                    parts.push(Part { block, step: Some(step), together, rows });
+                    let before = step.checked_sub(1).map(|before| &planned.steps[before]);
+                    let follows = before.is_some_and(|before| {
+                        follows(graph, &planned.block, before, planned_step)
+                            && parts.last().is_some_and(|part: &Part| part.rows == rows)
+                    });
+                    parts.push(Part { block, step: Some(step), together, rows, follows });
                 }
             }
-            Domain::Chunk => parts.push(Part { block, step: None, together: true, rows: 1 }),
+            Domain::Chunk => {
+                parts.push(Part { block, step: None, together: true, rows: 1, follows: false });
+            }
         }
     }
     parts
+}
+
+/// Whether a share of a step reads nothing new but what the same share of the step before it, of the same block, has left. Blocks
+/// keep all that they touch apart, so that nothing is overwritten that another thread still reads.
+fn follows(graph: &Graph, block: &Block, before: &Step, step: &Step) -> bool {
+    let is_elementwise = |stage: &Stage| {
+        let op = graph.node(stage.node).op;
+        matches!(stage.op, StageOp::Forward { .. }) && matches!(op, Op::Relu | Op::Activation(_))
+    };
+    match (before, step) {
+        (Step::Transform { stage: before, .. }, Step::Products { stage, by }) => {
+            before == stage && *by == ProductsBy::Row
+        }
+        (Step::Products { stage, by }, Step::Banded { stages, .. }) => {
+            stages.start == *stage && *by == ProductsBy::Row
+        }
+        (Step::Whole(before), Step::Whole(stage)) => {
+            let [before, stage] = [before, stage].map(|&stage| &block.stages[stage]);
+            is_elementwise(stage) && goes_by_rows(graph, before) && stage.reads == [before.writes]
+        }
+        (
+            Step::Banded { stages, unit: 1, .. } | Step::DepthFirst { stages, .. },
+            Step::Whole(stage),
+        ) => {
+            let [before, stage] = [stages.end - 1, *stage].map(|stage| &block.stages[stage]);
+            is_elementwise(stage) && stage.reads == [before.writes]
+        }
+        (
+            Step::Whole(_)
+            | Step::Banded { .. }
+            | Step::DepthFirst { .. }
+            | Step::Transform { .. }
+            | Step::Products { .. },
+            _,
+        ) => false,
+    }
 }
 
 impl PlannedBlock {
@@ -287,9 +357,13 @@ impl PlannedBlock {
                 };
                 conv.transformed(spectrum.product()).tiles(outputs).0
             }
-            Step::Products { stage, .. } => {
-                let product = product_of(self.block.stages[*stage].op);
-                conv(*stage).transformed(product).size.frequencies()
+            Step::Products { stage, by } => {
+                let (product, conv) = (product_of(self.block.stages[*stage].op), conv(*stage));
+                let winograd = conv.transformed(product);
+                match by {
+                    ProductsBy::Row => winograd.tiles(conv.geometry.output).0,
+                    ProductsBy::Frequency | ProductsBy::Chunk => winograd.size.frequencies(),
+                }
             }
         }
     }

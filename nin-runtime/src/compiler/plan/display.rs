@@ -6,7 +6,8 @@ use nin_dsl::graph::Graph;
 
 use super::{
     Algorithm, Algos, Buffer, BufferKey, Choice, ConvPlan, Extent, Gather, Holds, Pass, Plan,
-    PreparedForm, Product, ProductPlan, Reach, Spectrum, Step, View, Winograd, product_of,
+    PreparedForm, Product, ProductPlan, ProductsBy, Reach, Spectrum, Step, View, Winograd,
+    product_of,
 };
 use crate::compiler::Elem;
 use crate::compiler::autodiff::TensorId;
@@ -57,6 +58,8 @@ impl Plan {
             "  entry infer: chunks of a range of images, arena {} floats",
             floats(self.inference.arena)
         )?;
+        let meetings = self.inference.parts.iter().filter(|part| !part.follows).count();
+        writeln!(text, "  threads that share an image meet {meetings} times")?;
         self.inference.write(graph, text)?;
         if let Some(training) = &self.training {
             writeln!(
@@ -214,11 +217,15 @@ impl Pass {
                         let of = stage.reads[spectrum.operand()];
                         writeln!(text, "      {spectrum}{} = transform {of}", stage.node)?;
                     }
-                    Step::Products { stage, together } => {
+                    Step::Products { stage, by } => {
                         let stage = &planned.block.stages[*stage];
                         let result = Spectrum::Result(product_of(stage.op));
-                        let images = if *together { ", all images at once" } else { "" };
-                        writeln!(text, "      {result}{} = products{images}", stage.node)?;
+                        let shared = match by {
+                            ProductsBy::Frequency => "",
+                            ProductsBy::Row => ", shared by rows of tiles",
+                            ProductsBy::Chunk => ", all images at once",
+                        };
+                        writeln!(text, "      {result}{} = products{shared}", stage.node)?;
                     }
                 }
             }

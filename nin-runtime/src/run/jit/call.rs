@@ -33,14 +33,28 @@ pub(crate) struct Callee<'a> {
 /// Calls of one entry, a list for each thread.
 ///
 /// Invariant: every context's pointers are to buffers borrowed for `'a`, sized as the plan says; between two meetings no two
-/// threads write the same part of a buffer, nor one what another reads. With a barrier all lanes are of one length.
+/// threads write the same part of a buffer, nor one what another reads. With meetings all lanes are of one length.
 pub(crate) struct Calls<'a> {
     code: &'a CodeMemory,
     entry: Entry,
     lanes: &'a Lanes,
-    /// Where all lanes meet after each of their calls, if they share an image.
-    barrier: Option<Barrier>,
+    /// Where all lanes meet after their calls, if they share an image.
+    meetings: Option<Meetings<'a>>,
     borrowed: PhantomData<&'a mut [f32]>,
+}
+
+/// Where threads meet that carry images through the parts of a pass together: each image through all parts, and one call more.
+struct Meetings<'a> {
+    barrier: Barrier,
+    parts: &'a [Part],
+}
+
+impl Meetings<'_> {
+    /// Whether they meet after a call: not where the next one reads what the same thread has left.
+    fn are_after(&self, call: usize) -> bool {
+        let next = call % (self.parts.len() + 1) + 1;
+        self.parts.get(next).is_none_or(|part| !part.follows)
+    }
 }
 
 /// The contexts each thread calls with, in order; without one it only meets the others. Kept from call to call for the
@@ -125,13 +139,16 @@ impl Calls<'_> {
     pub(crate) fn run(self, threads: &mut Threads) -> Result<(), Forked> {
         let (lanes, spins) = (self.lanes, threads.spins());
         threads.run(lanes.used, |lane| {
-            let member = self.barrier.as_ref().map(|barrier| barrier.member(spins));
-            for context in &lanes.used()[lane] {
+            let meetings = self.meetings.as_ref();
+            let meetings = meetings.map(|meetings| (meetings, meetings.barrier.member(spins)));
+            for (call, context) in lanes.used()[lane].iter().enumerate() {
                 if let Some(context) = context {
                     // SAFETY: the invariant of `Calls`, which the constructors establish.
                     unsafe { self.code.call(self.entry, context) };
                 }
-                if let Some(member) = &member {
+                if let Some((meetings, member)) = &meetings
+                    && meetings.are_after(call)
+                {
                     member.wait();
                 }
             }
@@ -168,7 +185,7 @@ fn share(total: usize, grain: usize, part: usize, parts: usize) -> Range<usize> 
 
 impl<'a> Callee<'a> {
     fn calls(self, entry: Entry, lanes: &'a Lanes) -> Calls<'a> {
-        Calls { code: self.code, entry, lanes, barrier: None, borrowed: PhantomData }
+        Calls { code: self.code, entry, lanes, meetings: None, borrowed: PhantomData }
     }
 
     /// Rebuilds every prepared form of the weights, on a thread for each arena.

@@ -1,6 +1,6 @@
 //! Calls that carry images to their results.
 
-use super::{Callee, Calls, Lanes, NOTHING, TimedCalls, share};
+use super::{Callee, Calls, Lanes, Meetings, NOTHING, TimedCalls, share};
 use crate::compiler::abi::Context;
 use crate::compiler::kernel::{Entry, PassKind};
 use crate::host::memory::Floats;
@@ -60,7 +60,8 @@ impl<'a> Callee<'a> {
             }
         }
         let part = Entry::Part { pass: PassKind::Inference };
-        Calls { barrier: Some(Barrier::new(members)), ..self.calls(part, lanes) }
+        let meetings = Some(Meetings { barrier: Barrier::new(members), parts });
+        Calls { meetings, ..self.calls(part, lanes) }
     }
 
     /// Carries one chunk of `n` images to their results, part by part in the order of [`Callee::infer`].
