@@ -5,6 +5,7 @@
 
 mod activation;
 mod affine;
+mod band;
 mod block;
 mod code;
 mod context;

@@ -8,6 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::{Graph, NodeId, Op};
 use nin_dsl::shape::Shape;
 
+use super::band::{Band, BandRows, Patch};
 use super::conv::{self, Operands, Rows};
 use super::elementwise::{self, Mask};
 use super::emitter::Emitter;
@@ -26,43 +27,8 @@ use crate::compiler::fuse::{Domain, Stage, StageOp};
 use crate::compiler::kernel::Epilogue;
 use crate::compiler::kernel::{Kernel, PassKind};
 use crate::compiler::plan::{
-    ConvPlan, Extent, GroupSum, NormPlan, Plan, PlannedBlock, PoolPlan, Product, ProductsBy, Run,
-    SlopePlan, Step,
+    ConvPlan, GroupSum, Plan, PlannedBlock, PoolPlan, Product, ProductsBy, Run, SlopePlan, Step,
 };
-
-/// The part of a stage's output that is asked for: rows of one image of the chunk. What does not go row by row ignores them.
-#[derive(Clone, Copy)]
-pub(super) struct Band {
-    /// The image, counted in the chunk.
-    pub(super) image: Value,
-    /// The first row.
-    pub(super) lo: Value,
-    /// One past the last row.
-    pub(super) hi: Value,
-    /// How many rows that is.
-    pub(super) rows: BandRows,
-}
-
-/// How many rows a band has, as far as that is known before it runs: a pointwise convolution's tiles depend on it.
-#[derive(Clone, Copy)]
-pub(super) enum BandRows {
-    /// It is no band: what does not go row by row takes all of the image.
-    Image,
-    /// Always so many.
-    Fixed(usize),
-    /// Mostly so many.
-    Mostly(usize),
-}
-
-/// A part of a map that is walked at once: all of it, or some rows.
-#[derive(Clone, Copy)]
-struct Patch {
-    image: Value,
-    /// The first row, if it is not all of the map.
-    row: Option<Value>,
-    /// Its shape.
-    shape: Shape,
-}
 
 /// Writes the function of block `index` of a pass.
 pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, kind: PassKind, index: usize) {
@@ -306,7 +272,7 @@ impl Scope<'_> {
     }
 
     /// The activation at the end of an epilogue.
-    fn finish(&self, then: Option<NodeId>) -> Option<Finish> {
+    pub(super) fn finish(&self, then: Option<NodeId>) -> Option<Finish> {
         then.and_then(|id| Finish::of(self.graph.node(id).op))
     }
 
@@ -465,68 +431,6 @@ impl Scope<'_> {
         let operands = self.forward_operands(e, conv, input, output, addend);
         let rows = (band.lo, band.hi);
         conv::correlate(e, conv.tile(Product::Forward), &geometry.forward(), rows, operands, then);
-    }
-
-    /// The map of which a band is asked for. A band's buffer holds some rows alone: row 0 of the image would lie before it.
-    pub(super) fn map_of_band(&self, e: &mut Emitter<'_>, tensor: TensorId, band: Band) -> Pixels {
-        let view = self.pass.view(tensor);
-        let Extent::Band(_) = self.pass.room(view.buffer).map().1 else {
-            return self.image(e, tensor, band.image);
-        };
-        let map = self.row(e, tensor, band.image, band.lo);
-        let node = view.buffer.node().expect("a map's (a bug in nin)");
-        let row = self.shape(node).width() * map.pitch * map.elem.bytes();
-        let above = e.mul(band.lo, -(row as i64));
-        Pixels { at: e.sum(map.at, above), ..map }
-    }
-
-    /// Runs `body` on a band of a node's map, as a whole if its rows are known, else row by row.
-    fn patches(
-        &self,
-        e: &mut Emitter<'_>,
-        node: NodeId,
-        Band { image, lo, hi, rows }: Band,
-        body: impl FnOnce(&mut Emitter<'_>, Patch),
-    ) {
-        let shape = self.shape(node);
-        let of = |h: usize| Shape::map(shape.channels(), h, shape.width());
-        match rows {
-            // Of one row, or of an image of vectors, all is wanted.
-            BandRows::Image => body(e, Patch { image, row: None, shape }),
-            BandRows::Fixed(rows) => body(e, Patch { image, row: Some(lo), shape: of(rows) }),
-            BandRows::Mostly(_) => e.range(lo, hi, 1, |e, row| {
-                body(e, Patch { image, row: Some(row), shape: of(1) });
-            }),
-        }
-    }
-
-    /// Where a patch of a tensor lies.
-    fn patch(
-        &self,
-        e: &mut Emitter<'_>,
-        tensor: TensorId,
-        Patch { image, row, .. }: Patch,
-    ) -> Pixels {
-        match row {
-            None => self.image(e, tensor, image),
-            Some(row) => self.row(e, tensor, image, row),
-        }
-    }
-
-    /// A batch normalisation of a patch by statistics that are there, and its epilogue.
-    fn normalise(
-        &self,
-        e: &mut Emitter<'_>,
-        stage: &Stage,
-        patch: Patch,
-        (add, then): (Option<TensorId>, Option<NodeId>),
-    ) {
-        let norm = self.plan.norm(stage.node);
-        let tensors = [stage.reads[0], stage.writes].map(|of| self.patch(e, of, patch));
-        let rows = self.affine(e, norm, patch.image);
-        let addend = add.map(|add| self.patch(e, add, patch));
-        let norm = &NormPlan { pixels: patch.shape.pixels(), ..norm.clone() };
-        norm::normalise(e, norm, rows, (addend, self.finish(then)), tensors);
     }
 
     /// The panels of a product that reads one set of them.
@@ -712,17 +616,6 @@ impl Scope<'_> {
         };
         let classes = self.shape(stage.node).channels();
         loss::cross_entropy(e, classes, self.count, &operands);
-    }
-
-    /// What an op that changes numbers where they are is to work on: its operand, copied to the value's place if that is
-    /// another one.
-    fn worked_on(&self, e: &mut Emitter<'_>, stage: &Stage, patch: Patch) -> Pixels {
-        let to = self.patch(e, stage.writes, patch);
-        if !self.pass.is_in_place(stage) {
-            let from = self.patch(e, stage.reads[0], patch);
-            elementwise::copy(e, from, to, patch.shape);
-        }
-        to
     }
 
     /// Drops elements if the step asks for dropout.

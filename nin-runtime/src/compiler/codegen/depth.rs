@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 use nin_dsl::shape::{Shape, Slide};
 
-use super::block::{Band, BandRows};
+use super::band::{Band, BandRows};
 use super::elementwise;
 use super::emitter::Emitter;
 use super::pixels::Pixels;

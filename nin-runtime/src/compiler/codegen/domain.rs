@@ -3,7 +3,8 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
-use super::block::{Band, added};
+use super::band::Band;
+use super::block::added;
 use super::conv::{self, Operands};
 use super::emitter::Emitter;
 use super::grad::GradOperands;
