@@ -116,6 +116,43 @@ fn bits_do_not_depend_on_threads() {
     }
 }
 
+/// Windows that overlap, leave rows out, begin in padding and end in it, with what works in place between them, on a map that
+/// another branch reads, and of a joined one.
+const DEEP: &[&str] = &[
+    "< input(3, 23, 17) conv(8, stride = 2) relu depthwise relu6 conv(5, kernel = 1) conv(9, kernel = 1) hard_swish
+       depthwise(5, stride = 2) silu maxpool(3, stride = 2, round = ceil) gap fc(3) softmax >",
+    "< input(2, 19, 12) conv(6, kernel = (3, 1), dilation = (4, 1), pad = (2, 0)) prelu avgpool(2, stride = 3) conv(4, kernel = 1, stride = 2) >",
+    "< input(2, 15, 9) conv(5) relu add < conv(7) relu depthwise(5) maxpool(3, stride = 1, pad = 1) conv(5) > < > relu
+       concat < conv(3) maxpool(2, stride = 1, pad = 1) > < depthwise(2, pad = 1) gelu conv(4) batchnorm tanh > maxpool((5, 1), stride = (1, 2)) >",
+    "< input(4, 16, 8) conv(8, kernel = 2, stride = 2, pad = 0) conv(8, kernel = 1) relu maxpool(2) conv(6) leaky_relu(0.3) scale(0.5) gmp >",
+];
+
+#[test]
+fn depth_first_changes_no_bit() {
+    for (text, isa) in DEEP.iter().flat_map(|text| Isa::available().map(move |isa| (*text, isa))) {
+        let graph = graph(text);
+        let data = Data::draw(&graph, 5, 21);
+        for purpose in [Purpose::Inference, Purpose::Training] {
+            let outputs = |algo: &str, threads: usize, images: usize| {
+                let algo = algo.parse().expect("a list of algorithms");
+                let options = Options { batch: 5, threads, isa, purpose, algo };
+                let program = compile(&graph, &options).expect("a program");
+                let mut session = program.session(&data.weights).expect("a session");
+                let images = data.images.slice(ndarray::s![..images, .., .., ..]);
+                bits(&session.forward(images).expect("an output"))
+            };
+            if purpose == Purpose::Training && graph.output().pixels() > 1 {
+                continue;
+            }
+            for (threads, images) in [(1, 5), (1, 1), (2, 1), (3, 1), (3, 5)] {
+                let expected = outputs("direct,depth-first=never", threads, images);
+                let found = outputs("direct,depth-first=always", threads, images);
+                assert!(found == expected, "{text}: {images} images, {isa}, {threads} threads");
+            }
+        }
+    }
+}
+
 /// Slices of several chunks, of which the last have one image or none.
 #[test]
 fn bits_of_large_batches_do_not_depend_on_threads() {

@@ -8,7 +8,7 @@ use crate::Hyper;
 use crate::compile::{Options, Purpose, compile};
 use crate::compiler::Isa;
 use crate::compiler::optimizer::{Optimizer, Squares};
-use crate::compiler::plan::Algo;
+use crate::compiler::plan::{Algo, Algos, Depth};
 use crate::host::memory::guarded::{Guarded, Side, UNWRITTEN};
 use crate::host::memory::watched::within;
 use crate::model::Model;
@@ -124,7 +124,10 @@ fn nothing_is_touched_outside_the_buffers_of_a_session() {
         let classes = graph.output().elements();
         for (isa, algo) in Isa::available().flat_map(|isa| Algo::ALL.map(|algo| (isa, algo))) {
             let purpose = Purpose::Training;
-            let options = Options { batch: BATCH, threads: 2, isa, purpose, algo: algo.into() };
+            // What is not transformed can go depth first.
+            let depth = if algo == Algo::Direct { Depth::Always } else { Depth::Auto };
+            let algo = Algos { depth, ..algo.into() };
+            let options = Options { batch: BATCH, threads: 2, isa, purpose, algo: algo.clone() };
             let program = compile(graph, &options).unwrap();
             let run = |side: Side, fill: u32| {
                 let all = Batch::of(&images, classes, side);
