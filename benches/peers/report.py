@@ -1,6 +1,5 @@
 """The tables, as Markdown."""
 
-import json
 import re
 import statistics
 import sys
@@ -13,8 +12,8 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 TITLES = {
     "latency": "Latency of one image",
-    "inference": "Inference, 128 images a call",
-    "training": "Training step, 128 images",
+    "inference": "Inference, {} images a call",
+    "training": "Training step, {} images",
 }
 
 
@@ -41,14 +40,12 @@ def tables(run) -> str:
     peaks = [f"{run.peaks[count] / 1e9:.0f} GFLOP/s on {threads(count)}" for count in counts]
     parts = [f"`{run.asked.model.stem}`; multiply-add peak {', '.join(peaks)}."]
     for mode in run.asked.modes:
-        parts.append(f"### {TITLES[mode]}\n\n{table(run, mode, counts)}")
+        parts.append(f"### {TITLES[mode].format(run.batch(mode))}\n\n{table(run, mode, counts)}")
     rounds = ", ".join(f"{run.rounds(mode)} of {mode}" for mode in run.asked.modes)
     widest = max(map(spread, run.times.values()))
     parts.append(
         f"Medians of rounds: {rounds}. In every row half of the rounds are within {100 * widest:.1f} % of the median."
     )
-    if run.skipped:
-        parts.append("Not compared: " + "; ".join(f"{x} ({why})" for x, why in run.skipped.items()) + ".")
     return "\n\n".join(parts)
 
 
@@ -71,7 +68,10 @@ def table(run, mode: str, counts: list[int]) -> str:
         for count in counts:
             cells += figures(run, mode, count, system.key)
             cells += [gained(run, mode, (counts[0], count), system.key)] if count != counts[0] else []
-        if any(cells[1:]):
+        why = run.skipped.get((mode, system.key))
+        if why:
+            cells = [f"{system.title}: *{why.replace('|', '/')}*", *cells[1:]]
+        if why or any(cells[1:]):
             lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -82,7 +82,7 @@ def figures(run, mode: str, count: int, key: str) -> list[str]:
     if not seconds:
         return ["", "", ""]
     median = statistics.median(seconds)
-    batch = 1 if mode == "latency" else 128
+    batch = run.batch(mode)
     speed = f"{1e3 * median:.2f}" if mode == "latency" else f"{batch / median:.1f}"
     percent = 100 * batch / median * run.flops(mode) / run.peaks[count]
     own = run.times[mode, count, "nin"]
@@ -97,10 +97,18 @@ def gained(run, mode: str, counts: tuple[int, int], key: str) -> str:
     return f"{statistics.median(few) / statistics.median(many):.2f} x" if few and many else ""
 
 
-def raw(run) -> str:
-    """Every round's times as JSON."""
+def raw(run) -> dict:
+    """Every round's times."""
     times = [
         {"mode": mode, "threads": count, "system": key, "seconds_per_call": seconds}
         for (mode, count, key), seconds in run.times.items()
     ]
-    return json.dumps({"cpu": machine.cpu(), "versions": run.versions, "peaks": run.peaks, "times": times}, indent=1)
+    skipped = [{"mode": mode, "system": key, "why": why} for (mode, key), why in run.skipped.items()]
+    return {
+        "model": run.asked.model.stem,
+        "cpu": machine.cpu(),
+        "versions": run.versions,
+        "peaks": run.peaks,
+        "times": times,
+        "skipped": skipped,
+    }

@@ -34,8 +34,12 @@ class System:
     # A file in workers/, or a folder with a crate of its own.
     worker: str
     variant: str = ""
-    modes: tuple[str, ...] = CHECKED
+    modes: tuple[str, ...] = INFERENCE
     environment: dict[str, str] = field(default_factory=dict)
+    # The file in workers/ that writes what it reads beside nin's own files.
+    export: str = ""
+    # How far its results may be from nin's, as a share of how far these are from each other.
+    rounding: float = 1e-3
     # Whether it runs without being asked for.
     usual: bool = True
 
@@ -44,23 +48,28 @@ class System:
         return (HERE / self.worker / "Cargo.toml").exists()
 
 
-NIN = System("nin", "nin", "nin")
+ONNX = "export_onnx.py"
+LITERT = "export_litert.py"
+NIN = System("nin", "nin", "nin", "", CHECKED)
 OTHERS = (
-    System("nin-direct", "nin, direct algorithm", "nin", "direct"),
+    System("nin-direct", "nin, direct algorithm", "nin", "direct", CHECKED),
     System("pytorch", "PyTorch, eager", "pytorch.py", "eager", CHECKED, KEEP_MEMORY),
-    System("pytorch-compile", "PyTorch, torch.compile", "pytorch.py", "compile", TRAINING, KEEP_MEMORY),
-    System("onnxruntime", "ONNX Runtime", "onnx_runtime.py", "", INFERENCE),
-    System("openvino", "OpenVINO, latency mode", "open_vino.py", "latency", INFERENCE),
+    System("pytorch-compile", "PyTorch, torch.compile", "pytorch.py", "compile", CHECKED, KEEP_MEMORY),
+    System("jax", "JAX", "jax_net.py", "", CHECKED, KEEP_MEMORY),
+    System("onnxruntime", "ONNX Runtime", "onnx_runtime.py", export=ONNX),
+    System("openvino", "OpenVINO, latency mode", "open_vino.py", "latency", export=ONNX),
     System(
-        "openvino-throughput",
-        "OpenVINO, throughput mode",
-        "open_vino.py",
-        "throughput",
-        ("inference",),
+        "openvino-throughput", "OpenVINO, throughput mode", "open_vino.py", "throughput", ("inference",), export=ONNX
     ),
+    # It rounds to bfloat16 where the CPU has that.
+    System("openvino-default", "OpenVINO, its default type", "open_vino.py", "default", export=ONNX, rounding=0.2),
+    System("mnn", "MNN", "mnn_net.py", export=ONNX),
+    System("ncnn", "ncnn", "ncnn_net.py", export=ONNX),
+    System("opencv", "OpenCV", "open_cv.py", export=ONNX),
+    System("litert", "LiteRT", "lite_rt.py", export=LITERT),
     System("pytorch-stock", "PyTorch, eager, stock allocator", "pytorch.py", "eager", TRAINING, usual=False),
-    System("burn", "burn", "burn", usual=False),
-    System("candle", "candle", "candle", "", INFERENCE, usual=False),
+    System("burn", "burn", "burn", "", CHECKED, usual=False),
+    System("candle", "candle", "candle", usual=False),
 )
 
 

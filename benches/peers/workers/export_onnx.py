@@ -1,4 +1,4 @@
-"""Writes the network as ONNX for ONNX Runtime and OpenVINO: model-BATCH.onnx."""
+"""Writes the network as ONNX for systems that read it: model-BATCH.onnx."""
 
 import torch
 from network import Network
@@ -7,11 +7,9 @@ from protocol import job
 
 def main():
     asked = job()
-    weights = asked.folder / "weights.safetensors"
-    model = Network(asked.layers(), weights, probabilities=True).eval()
+    model = Network(asked.model()).eval()
     images = torch.from_numpy(asked.images())
-    target = asked.folder / f"model-{asked.batch}.onnx"
-    torch.onnx.export(model, (images,), target, dynamo=True, external_data=False)
+    torch.onnx.export(model, (images,), asked.onnx, dynamo=True, external_data=False)
 
 
 main()

@@ -9,8 +9,7 @@ def main():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = asked.threads
     options.inter_op_num_threads = 1
-    file = asked.folder / f"model-{asked.batch}.onnx"
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(asked.onnx, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: asked.images()}
 
     def call():
