@@ -70,6 +70,7 @@ OTHERS = (
     System("pytorch-stock", "PyTorch, eager, stock allocator", "pytorch.py", "eager", TRAINING, usual=False),
     System("burn", "burn", "burn", "", CHECKED, usual=False),
     System("candle", "candle", "candle", usual=False),
+    System("rten", "rten", "rten", export=ONNX, usual=False),
 )
 
 
