@@ -5,7 +5,6 @@ import sys
 from importlib.metadata import version
 
 import numpy as np
-from MNN import expr, nn
 from protocol import Job, job, serve
 
 
@@ -23,6 +22,9 @@ def converted(asked: Job) -> str:
 def main():
     asked = job()
     file = converted(asked)
+    # It prints when it is imported: not before the protocol has standard output.
+    from MNN import expr, nn
+
     # Only "high" keeps to float32 throughout.
     settings = {"backend": "CPU", "precision": "high", "power": "high", "numThread": asked.threads}
     runtime = nn.create_runtime_manager((settings,))
