@@ -37,8 +37,8 @@ ROUNDS = {"latency": 15, "inference": 9, "training": 7}
 CALLS = {"latency": 20, "inference": 1, "training": 1}
 # Before a turn, for threads of the one before to go to sleep.
 PAUSE = 0.05
-# Largest difference that is rounding, of a loss after some steps, relative to it.
-LOSSES_AGREE = 1e-3
+# Largest difference that is rounding, of a loss after some steps, relative to it: normalising few images makes it grow.
+LOSSES_AGREE = 3e-3
 
 
 def say(line: str):
