@@ -71,6 +71,7 @@ OTHERS = (
     System("burn", "burn", "burn", "", CHECKED, usual=False),
     System("candle", "candle", "candle", usual=False),
     System("rten", "rten", "rten", export=ONNX, usual=False),
+    System("tract", "tract", "tract", export=ONNX, usual=False),
 )
 
 
