@@ -109,7 +109,7 @@ pub fn kept_rows(graph: &Graph, stages: &[Stage], rows: usize) -> Vec<usize> {
     kept
 }
 
-/// Stages of blocks that follow each other.
+/// The stages of blocks on maps that come one after the other.
 struct Chain<'a> {
     graph: &'a Graph,
     convs: &'a [ConvPlan],
@@ -133,7 +133,7 @@ fn touches(places: &Places, tensors: impl Iterator<Item = TensorId>) -> BTreeMap
     touches
 }
 
-/// What a way to cut a chain costs: bytes that go to memory and back, then the number of runs that are not needed.
+/// What a way to cut a chain costs: bytes that go to memory and back. Of ways that cost as much, the one with fewest runs is plainest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
     bytes: u64,
@@ -204,11 +204,10 @@ impl Chain<'_> {
         floats.sum::<usize>() * Elem::F32.bytes()
     }
 
-    /// A run depth first: rows of a band, and what it costs within the cache; `None` if it cannot be, or does not fit.
+    /// A chain of stages depth first: rows of a band, and what it costs within the cache; `None` if it cannot be, or does not fit.
     fn run(&self, stages: Range<usize>) -> Option<(usize, Cost)> {
         let slides: Option<Vec<Slide>> = stages.clone().map(|index| self.slide(index)).collect();
-        let slides =
-            slides.filter(|_| self.follows[stages.start + 1..stages.end].iter().all(|&so| so))?;
+        let slides = slides?;
         if slides[1..].iter().all(|&slide| is_pointwise(slide)) {
             return None;
         }
@@ -245,8 +244,13 @@ impl Chain<'_> {
         for end in 1..=count {
             let cut = if end < count { self.cut(end) } else { 0 };
             let mut found: Option<(Cost, Piece)> = None;
-            let mut banded = true;
+            let (mut banded, mut is_run) = (true, true);
             for start in (0..end).rev() {
+                is_run &= self.slide(start).is_some();
+                is_run &= start + 1 == end || self.follows[start + 1];
+                if !banded && !is_run {
+                    break;
+                }
                 let before = best[start].0;
                 let mut try_out = |rows: Option<usize>, cost: Cost| {
                     let cost = Cost {
@@ -260,7 +264,7 @@ impl Chain<'_> {
                 if banded && (start + 1 == end || cut::is_conv(self.graph, &self.stages[start])) {
                     try_out(None, Cost::default());
                 }
-                if let Some((rows, cost)) = self.run(start..end) {
+                if let Some((rows, cost)) = is_run.then(|| self.run(start..end)).flatten() {
                     try_out(Some(rows), cost);
                 }
                 banded = banded && start > 0 && self.is_banded(start);
@@ -295,19 +299,14 @@ impl Chain<'_> {
                     block.name = format!("{} {}", block.name, names[self.blocks[index]]);
                 }
             }
+            last = Some(self.blocks[stages.end - 1]);
             let first = block.stages.len();
             block.stages.extend(self.stages[stages.clone()].iter().cloned());
+            let stages = first..first + stages.len();
             match rows {
-                Some(rows) => {
-                    let stages = first..first + stages.len();
-                    steps.push(Step::DepthFirst { stages, rows });
-                }
-                None => {
-                    let stages = first..first + stages.len();
-                    cut::piece(self.graph, block, stages, self.convs, steps);
-                }
+                Some(rows) => steps.push(Step::DepthFirst { stages, rows }),
+                None => cut::piece(self.graph, block, stages, self.convs, steps),
             }
-            last = Some(self.blocks[stages.end - 1]);
         }
         planned
     }
