@@ -32,9 +32,9 @@ pub(super) struct Band {
 pub(super) enum BandRows {
     /// It is no band: what does not go row by row takes all of the image.
     Image,
-    /// Always so many.
+    /// A fixed number of them.
     Fixed(usize),
-    /// Mostly so many.
+    /// A number known when it runs, which is mostly this one.
     Mostly(usize),
 }
 

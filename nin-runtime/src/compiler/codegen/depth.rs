@@ -31,7 +31,7 @@ struct Member<'a> {
 }
 
 impl Scope<'_> {
-    /// Some stages in bands of so many rows of the last one's result.
+    /// A run of stages in bands of `rows` rows of the last one's result.
     pub(super) fn depth_first(
         &self,
         e: &mut Emitter<'_>,

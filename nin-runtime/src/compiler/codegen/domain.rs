@@ -62,7 +62,7 @@ enum Multiplied {
         /// How many the image has.
         all: usize,
     },
-    /// Those of so many images.
+    /// Those of several images: how many.
     Images(Value),
 }
 
