@@ -206,7 +206,7 @@ impl Pass {
                         let saved = saved(graph, stages).div_ceil(1000);
                         writeln!(
                             text,
-                            "      depth first by bands of {rows} rows: {saved} kB of maps less an image to write and to read"
+                            "      depth first by bands of {rows} rows: {saved} kB of maps stay in cache"
                         )?;
                         for stage in stages {
                             writeln!(text, "        {}", stage.display(graph))?;
