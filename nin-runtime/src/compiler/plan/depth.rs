@@ -22,7 +22,7 @@ use crate::compiler::Elem;
 use crate::compiler::autodiff::TensorId;
 use crate::compiler::fuse::{Block, Domain, Stage, StageOp};
 
-/// A map of at most so many bytes is still in the second-level cache when the next stage reads it.
+/// Bytes of the largest map that is still in the second-level cache when the next stage reads it.
 const NEAR: usize = 256 << 10;
 /// Bytes of the bands and weights of a run that stay in that cache together.
 const ROOM: usize = 512 << 10;
@@ -97,7 +97,7 @@ fn is_pointwise(slide: Slide) -> bool {
     slide == Slide::new(1, 1, 0)
 }
 
-/// Rows of each stage's result that a run keeps at a time if a band has so many rows of the last one's.
+/// The rows of each stage's result that a run keeps at a time, where bands have `rows` rows of the last one's.
 pub fn kept_rows(graph: &Graph, stages: &[Stage], rows: usize) -> Vec<usize> {
     let mut kept = vec![rows; stages.len()];
     for index in (1..stages.len()).rev() {
@@ -224,7 +224,7 @@ impl Chain<'_> {
         let rows = (1..=height).rev().find(|&rows| room(rows) <= ROOM);
         let rows = match self.depth {
             Depth::Auto | Depth::Never => rows?,
-            // A small map would be one band, which is not what was asked for.
+            // Else a small map would be a single band.
             Depth::Always => rows.unwrap_or(1).min(height.div_ceil(FEW_BANDS)),
         };
         let bands = height.div_ceil(rows) as u64;
