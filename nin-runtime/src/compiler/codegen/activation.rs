@@ -124,7 +124,8 @@ fn hard_swish(e: &mut Emitter<'_>, x: Value) -> Value {
     let three = e.float(ty, 3.0);
     let share = e.b.ins().fadd(x, three);
     let share = math::at_most(e, share, 6.0);
-    let share = scale(e, Epilogue::SIXTH.into(), share);
+    let six = e.float(ty, 6.0);
+    let share = e.b.ins().fdiv(share, six);
     e.b.ins().fmul(x, share)
 }
 

@@ -28,8 +28,8 @@ enum Operation {
     SumPlus(f32),
     /// `t = min(t, c)`, NaN kept.
     SumAtMost(f32),
-    /// `t = t c`.
-    SumTimes(f32),
+    /// `t = t / c`.
+    SumOver(f32),
     /// `x = x t`.
     TimesSum,
 }
@@ -37,7 +37,7 @@ enum Operation {
 /// What an epilogue does; `None` if it is none of these.
 fn operations(epilogue: Epilogue) -> Option<Vec<Operation>> {
     use Operation::{
-        AtLeast, AtLeastTimes, AtMost, AtMostTimes, Plus, SumAtMost, SumPlus, SumTimes, Times,
+        AtLeast, AtLeastTimes, AtMost, AtMostTimes, Plus, SumAtMost, SumOver, SumPlus, Times,
         TimesSum,
     };
     Some(match epilogue {
@@ -51,7 +51,7 @@ fn operations(epilogue: Epilogue) -> Option<Vec<Operation>> {
             vec![Plus(3.0), AtLeast(0.0), AtMost(6.0), Times(Epilogue::SIXTH)]
         }
         Epilogue::HardSwish => {
-            vec![AtLeast(-3.0), SumPlus(3.0), SumAtMost(6.0), SumTimes(Epilogue::SIXTH), TimesSum]
+            vec![AtLeast(-3.0), SumPlus(3.0), SumAtMost(6.0), SumOver(6.0), TimesSum]
         }
         Epilogue::Scale { by: Scalar(by) } => vec![Times(f32::from_bits(by))],
     })
@@ -68,7 +68,7 @@ impl Operation {
             | Operation::AtMostTimes(c)
             | Operation::SumPlus(c)
             | Operation::SumAtMost(c)
-            | Operation::SumTimes(c) => Some(c),
+            | Operation::SumOver(c) => Some(c),
             Operation::TimesSum => None,
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn apply<V: Vectors>(
             }
             Operation::SumPlus(_) => v.add(a, t, x, spare)?,
             Operation::SumAtMost(_) => v.at_most(a, t)?,
-            Operation::SumTimes(_) => v.times(a, t, t, spare)?,
+            Operation::SumOver(_) => v.divide(a, t, t, spare)?,
             Operation::TimesSum => v.times(a, x, x, t)?,
         }
     }

@@ -94,6 +94,14 @@ pub(super) trait Vectors: Default {
         x: Register,
         y: Register,
     ) -> Result<(), IcedError>;
+    /// `to = x / y`.
+    fn divide(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError>;
     /// `to = max(x, y)`; `y` where one is NaN.
     fn larger(
         &self,
@@ -317,6 +325,16 @@ impl Vectors for Avx2 {
         a.vmulps(YMM[to.number], YMM[x.number], YMM[y.number])
     }
 
+    fn divide(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        a.vdivps(YMM[to.number], YMM[x.number], YMM[y.number])
+    }
+
     fn larger(
         &self,
         a: &mut CodeAssembler,
@@ -484,6 +502,16 @@ impl Vectors for Avx512 {
         y: Register,
     ) -> Result<(), IcedError> {
         sized!(to.half, r => a.vmulps(r[to.number], r[x.number], r[y.number]))
+    }
+
+    fn divide(
+        &self,
+        a: &mut CodeAssembler,
+        to: Register,
+        x: Register,
+        y: Register,
+    ) -> Result<(), IcedError> {
+        sized!(to.half, r => a.vdivps(r[to.number], r[x.number], r[y.number]))
     }
 
     fn larger(
