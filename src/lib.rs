@@ -39,7 +39,9 @@ pub use nin_runtime::compiler::plan::{Algo, Algos};
 pub use nin_runtime::data::Dataset;
 pub use nin_runtime::error::Error;
 pub use nin_runtime::model::{Model, ModelError};
-pub use nin_runtime::run::exec::{PartTime, Program, Session, StepOutcome, StepParams};
+pub use nin_runtime::run::exec::{
+    CompileTimes, PartTime, Program, Session, StepOutcome, StepParams,
+};
 pub use nin_runtime::train::Trainer;
 pub use nin_runtime::weights::Weights;
 pub use nin_runtime::{Hyper, data, export, features, train, weights};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nin_dsl::graph::{Graph, Node, Op};
 use nin_dsl::shape::Shape;
@@ -15,7 +15,7 @@ use crate::compiler::{Checked, Isa};
 use crate::error::Error;
 use crate::host::cores;
 use crate::run::exec;
-use crate::run::exec::Program;
+use crate::run::exec::{CompileTimes, Program};
 use crate::run::jit::CodeMemory;
 
 /// What a program is for.
@@ -96,21 +96,38 @@ impl Default for Options {
 /// [`Error::NotClassifier`] if a model to be trained does not yield a vector, [`Error::LoneNumber`] if it would normalise one
 /// number a channel, and what the code generator or the system refuse.
 pub fn compile(graph: &Graph, options: &Options) -> Result<Program, Error> {
-    let start = Instant::now();
+    let mut watch = Watch { since: Instant::now() };
     let target = Target::host(options.isa)?;
     check(graph, options)?;
     let plan = planned(graph, options.purpose, options.demand(&target));
+    let planning = watch.lap();
     let clif = codegen::write(plan::verify(graph, &plan), &target);
+    let writing = watch.lap();
     let code = codegen::translate(clif, &target, options.threads, Assembly::Drop)?;
+    let translating = watch.lap();
     let code = CodeMemory::link(&code, &target)?;
+    let linking = watch.lap();
     Ok(Program::new(exec::Inner {
         graph: graph.clone(),
         plan,
         code,
         isa: target.name,
         threads: options.threads,
-        compile_time: start.elapsed(),
+        compile_times: CompileTimes { planning, writing, translating, linking },
     }))
+}
+
+/// Takes the time from stage to stage.
+struct Watch {
+    since: Instant,
+}
+
+impl Watch {
+    /// How long it was since the last call.
+    fn lap(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.since, Instant::now());
+        self.since - before
+    }
 }
 
 /// The road from a checked graph to its plan. Every stage checks what it hands on where assertions are on.

@@ -528,10 +528,14 @@ fn symbol(name: &str, body: Option<Isa>, position: usize, kernel: &Kernel) -> (S
         Kernel::Transform(_) => (format!("{name}.{body}transform_{position}"), false),
         Kernel::Block { .. }
         | Kernel::Step { .. }
-        | Kernel::Strip
+        | Kernel::Strips { .. }
+        | Kernel::Sums { .. }
+        | Kernel::Gather { .. }
+        | Kernel::Track { .. }
         | Kernel::Follow { .. }
         | Kernel::Entry(_)
-        | Kernel::Intrinsic(_) => {
+        | Kernel::Intrinsic(_)
+        | Kernel::Offsets => {
             (format!("{name}.{body}{}", kernel.to_string().replace(' ', "_")), false)
         }
     }

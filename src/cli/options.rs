@@ -12,9 +12,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use nin::data::{Normalisation, Preparation, Spec};
 use nin::train::Info;
 
-use nin::Machine;
 use nin::weights::WeightsFile;
 use nin::{Algos, Graph, Isa, Model, ModelError, Number, Program, Purpose, Shape, Weights};
+use nin::{CompileTimes, Machine};
 use nin_dsl::limits::TEXT_BYTES;
 use nin_runtime::host::cores;
 use nin_runtime::{Symbol, file};
@@ -280,6 +280,13 @@ pub(crate) fn compiled(program: &Program, terminal: &Terminal) {
         program.isa(),
         bytes(program.code_bytes() as u64),
         bytes(program.arena_bytes() as u64)
+    ));
+    let CompileTimes { planning, writing, translating, linking } = program.compile_times();
+    let [planning, writing, translating, linking] =
+        [planning, writing, translating, linking].map(|stage| 1e3 * stage.as_secs_f64());
+    terminal.detail(format_args!(
+        "planned in {planning:.1} ms, {} functions written in {writing:.1} ms, translated in {translating:.1} ms and linked in {linking:.1} ms",
+        program.functions()
     ));
 }
 

@@ -7,6 +7,7 @@ mod activation;
 mod affine;
 mod band;
 mod block;
+mod calls;
 mod code;
 mod context;
 mod conv;
@@ -43,22 +44,23 @@ mod strip;
 mod target;
 mod update;
 mod winograd;
+mod writer;
 
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, UserFuncName, Value};
+use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, ModuleReloc};
 
+use crate::compiler::fuse::Domain;
 use crate::compiler::kernel::{Entry, Kernel, PassKind, Update};
-use crate::compiler::plan::{Pass, Plan, Planned};
+use crate::compiler::plan::{Pass, Plan, Planned, PlannedBlock};
 use crate::error::Error;
 use crate::host::parallel;
 pub use code::MachineCode;
-use emitter::Emitter;
-use functions::Functions;
+use functions::Width;
 pub(crate) use listing::listing;
 pub use target::Target;
+use writer::Writer;
 
 /// The functions of a program, each as its maker leaves it.
 pub struct Clif {
@@ -73,6 +75,8 @@ enum Body {
     Clif(Box<Function>),
     /// Machine code, from an assembler.
     Assembled(Vec<u8>),
+    /// The table of offsets.
+    Offsets(Vec<u64>, Width),
 }
 
 /// Whether to keep the code generator's text of each function, which costs time and need not be kept for x86-64, whose
@@ -125,7 +129,8 @@ pub(crate) fn write_entries(
 ) -> Clif {
     let (graph, plan) = (planned.graph(), planned.plan());
     let roots: Vec<Kernel> = entries.iter().map(|&entry| Kernel::Entry(entry)).collect();
-    write_all(target, &roots, first, |e, kernel| {
+    let roots = (&roots[..], Width::of(plan.farthest()));
+    let mut writer = Writer::new(target, roots, first, |e, kernel| {
         match kernel {
             Kernel::Tile(tile) => micro::clif::emit(e, tile),
             Kernel::Transform(transform) => micro::clif_transform::emit(e, transform),
@@ -133,55 +138,56 @@ pub(crate) fn write_entries(
             Kernel::Step { pass, block, step } => {
                 block::emit_step(e, graph, plan, *pass, (*block, *step));
             }
-            Kernel::Strip => pack::emit(e, plan),
+            Kernel::Strips { owner } => pack::emit(e, graph, plan, *owner),
+            Kernel::Sums { conv, ends } => driver::sums(e, graph, plan, (*conv, *ends)),
+            Kernel::Gather { phase, number } => driver::gather(e, plan, (*phase, *number)),
+            Kernel::Track { norm } => driver::track(e, plan, *norm),
             Kernel::Follow { rule } => update::follow(e, plan, *rule),
             Kernel::Entry(entry) => driver::emit(e, graph, plan, *entry),
-            Kernel::Export(_) | Kernel::Intrinsic(_) => {
+            Kernel::Export(_) | Kernel::Intrinsic(_) | Kernel::Offsets => {
                 unreachable!("no entry calls a library's interface (a bug in nin)")
             }
         }
         None
-    })
+    });
+    placed(plan, entries).into_iter().for_each(|kernel| writer.place(kernel));
+    writer.finish()
 }
 
-/// Writes functions and what they call, numbered from `first` on. What `emit` yields, its function returns.
-fn write_all(
-    target: &Target,
-    roots: &[Kernel],
-    first: usize,
-    mut emit: impl FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>,
-) -> Clif {
-    let mut table = Functions::new(target, first);
-    for kernel in roots {
-        table.index(kernel);
+/// What entries call that reads offsets, callees first.
+fn placed(plan: &Plan, entries: &[Entry]) -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    let walks = |pass: PassKind| {
+        entries.iter().any(|entry| match entry {
+            Entry::Infer => pass == PassKind::Inference,
+            Entry::Train { .. } => pass == PassKind::Training,
+            Entry::Part { pass: other } => pass == *other,
+            Entry::Prepare
+            | Entry::Gather { .. }
+            | Entry::Reduce
+            | Entry::Update { .. }
+            | Entry::Track => false,
+        })
+    };
+    for kind in [PassKind::Inference, PassKind::Training].into_iter().filter(|&kind| walks(kind)) {
+        for (index, PlannedBlock { block, steps, .. }) in pass(plan, kind).blocks.iter().enumerate()
+        {
+            let steps = if block.domain == Domain::Image { steps.len() } else { 0 };
+            let step = |step| Kernel::Step { pass: kind, block: index, step };
+            kernels.extend((0..steps).map(step));
+            kernels.push(Kernel::Block { pass: kind, index });
+        }
     }
-    let mut scratch = FunctionBuilderContext::new();
-    let mut functions = Vec::new();
-    while let Some(kernel) = table.get(functions.len()).cloned() {
-        let assembled = match &kernel {
-            Kernel::Tile(tile) => micro::x86::assemble(tile, target.name),
-            Kernel::Transform(transform) => micro::x86_transform::assemble(transform, target.name),
-            Kernel::Intrinsic(intrinsic) => Some(intrinsic::assemble(*intrinsic, target)),
-            Kernel::Block { .. }
-            | Kernel::Step { .. }
-            | Kernel::Strip
-            | Kernel::Follow { .. }
-            | Kernel::Entry(_)
-            | Kernel::Export(_) => None,
-        };
-        let body = assembled.map(Body::Assembled).unwrap_or_else(|| {
-            let number = u32::try_from(first + functions.len()).expect("few functions");
-            let name = UserFuncName::user(0, number);
-            let mut function = Function::with_name_signature(name, table.signature(&kernel));
-            let builder = FunctionBuilder::new(&mut function, &mut scratch);
-            let mut e = Emitter::new(builder, &mut table, target);
-            let result = emit(&mut e, &kernel);
-            e.finish(target.frontend(), result);
-            Body::Clif(Box::new(function))
-        });
-        functions.push((kernel, body));
+    for entry in entries {
+        match *entry {
+            Entry::Train { phase } => kernels.extend(driver::sums_of(plan, phase).flatten()),
+            Entry::Gather { phase } => kernels.extend(driver::gathers_of(plan, phase)),
+            Entry::Track => kernels.extend(driver::tracks_of(plan)),
+            Entry::Prepare => kernels.extend(driver::strips_of(plan).map(|(kernel, _)| kernel)),
+            Entry::Infer | Entry::Part { .. } | Entry::Reduce | Entry::Update { .. } => {}
+        }
     }
-    Clif { functions, first }
+    kernels
 }
 
 /// Translates every function, on at most `threads` threads.
@@ -201,6 +207,11 @@ pub fn translate(
             let (relocs, unwind, assembly) = (Vec::new(), None, None);
             Ok(MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly })
         }
+        Body::Offsets(offsets, width) => {
+            let bytes = target.bytes_of(&offsets, width);
+            let (relocs, unwind, assembly) = (Vec::new(), None, None);
+            Ok(MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly })
+        }
     });
     translated.into_iter().collect()
 }
@@ -217,11 +228,15 @@ fn translate_one(
         Kernel::Transform(_)
         | Kernel::Block { .. }
         | Kernel::Step { .. }
-        | Kernel::Strip
+        | Kernel::Strips { .. }
+        | Kernel::Sums { .. }
+        | Kernel::Gather { .. }
+        | Kernel::Track { .. }
         | Kernel::Follow { .. }
         | Kernel::Entry(_)
         | Kernel::Export(_)
-        | Kernel::Intrinsic(_) => target.isa(),
+        | Kernel::Intrinsic(_)
+        | Kernel::Offsets => target.isa(),
     };
     let mut context = cranelift_codegen::Context::for_function(function);
     context.set_disasm(assembly == Assembly::Keep);
@@ -253,6 +268,10 @@ impl Clif {
             Body::Assembled(bytes) => {
                 let length = bytes.len();
                 format!("; u0:{number} is {kernel}\n; {length} bytes by the assembler\n\n")
+            }
+            Body::Offsets(offsets, width) => {
+                let (count, bytes) = (offsets.len(), width.bytes());
+                format!("; u0:{number} is {kernel}\n; {count} numbers of {bytes} bytes\n\n")
             }
         };
         all.map(text).collect()

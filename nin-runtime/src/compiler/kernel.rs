@@ -8,7 +8,8 @@ use std::fmt;
 pub use cost::{Registers, TileShape};
 pub use tile::{Elems, Epilogue, Group, InitialSum, Reduction, Scalar, Tile, Transform, overread};
 
-/// A machine function's name: the key under which it is found, and what a profile calls it.
+/// A machine function's name: the key under which it is found, and what a profile calls it. Blocks, steps and strips that differ
+/// only in where what they work on lies are one function, which has the name of the first of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// A register tile, shared by all that ask for the same.
@@ -31,9 +32,30 @@ pub enum Kernel {
         /// The step's number in the block.
         step: usize,
     },
-    /// Rebuilds what is prepared of one strip of the weights, numbered as [`Plan::strip_groups`](crate::compiler::plan::Plan::strip_groups)
-    /// has them.
-    Strip,
+    /// Takes a range of an owner's strips through the end of a step, if there is one, and rebuilds what is prepared of them.
+    Strips {
+        /// The owner, numbered as [`Plan::strip_groups`](crate::compiler::plan::Plan::strip_groups) has them.
+        owner: usize,
+    },
+    /// Begins or ends a slice's sums of a kernel's gradient in Winograd's domain.
+    Sums {
+        /// The number of the convolution in the plan.
+        conv: usize,
+        /// Whether they are brought back to where the gradient is wanted; else they are cleared.
+        ends: bool,
+    },
+    /// Makes what the next phase needs of a batch normalisation's sums of all slices.
+    Gather {
+        /// The phase that left them.
+        phase: usize,
+        /// Its number among what is gathered after the phase.
+        number: usize,
+    },
+    /// Moves the running statistics of a batch normalisation.
+    Track {
+        /// Its number in the plan.
+        norm: usize,
+    },
     /// Takes one optimizer step over some columns of a matrix of weights.
     Follow {
         /// The optimizer's rule.
@@ -45,6 +67,8 @@ pub enum Kernel {
     Export(Export),
     /// What no intermediate code can say.
     Intrinsic(Intrinsic),
+    /// No code, but the table of offsets that blocks, steps and strips read.
+    Offsets,
 }
 
 /// The passes of a plan.
@@ -194,11 +218,16 @@ impl fmt::Display for Kernel {
             Kernel::Transform(transform) => transform.fmt(f),
             Kernel::Block { pass, index } => write!(f, "{pass} block {index}"),
             Kernel::Step { pass, block, step } => write!(f, "{pass} block {block} step {step}"),
-            Kernel::Strip => f.write_str("strip"),
+            Kernel::Sums { conv, ends: false } => write!(f, "clear sums of {conv}"),
+            Kernel::Sums { conv, ends: true } => write!(f, "sums of {conv} brought back"),
+            Kernel::Gather { phase, number } => write!(f, "gather {number} after phase {phase}"),
+            Kernel::Track { norm } => write!(f, "track {norm}"),
+            Kernel::Strips { owner } => write!(f, "strips of {owner}"),
             Kernel::Follow { rule } => write!(f, "follow by {rule}"),
             Kernel::Entry(entry) => write!(f, "entry {entry}"),
             Kernel::Export(export) => export.fmt(f),
             Kernel::Intrinsic(intrinsic) => intrinsic.fmt(f),
+            Kernel::Offsets => f.write_str("offsets"),
         }
     }
 }

@@ -35,6 +35,7 @@ use crate::compiler::geometry::{self, ConvGeometry};
 use crate::compiler::kernel::{Registers, Tile, TileShape};
 use crate::compiler::{Checked, Elem};
 
+use algorithm::Prices;
 pub use algorithm::{Algo, Algorithm, Choice, Cost, Product, Reach, Winograd};
 pub use algos::{Algos, Hint, HintError};
 use arena::Layout;
@@ -374,7 +375,7 @@ fn convs(
     chunk: usize,
     room: &mut Room,
 ) -> Vec<ConvPlan> {
-    let mut convs = Vec::new();
+    let (mut convs, mut prices) = (Vec::new(), Prices::default());
     for id in graph.ids() {
         let (Op::Conv { weight, bias, .. }, Some(geometry)) =
             (graph.node(id).op, geometry_of(graph, id))
@@ -385,7 +386,7 @@ fn convs(
         let layer = &graph.layer_of(id).name;
         let choices = Product::ALL.map(|product| {
             let algo = if vector { Algo::Direct } else { algos.of(layer, product) };
-            algorithm::choose(&geometry, product, algo)
+            algorithm::choose(&mut prices, &geometry, (product, algo))
         });
         let norm = stages.iter().find_map(|stage| match stage.op {
             StageOp::Forward { norm, .. } => norm.filter(|_| stage.node == id),
@@ -532,6 +533,14 @@ impl Plan {
         let summed = stages.filter(|stage| stage.op == StageOp::KernelGrad);
         let convs = summed.map(|stage| self.conv(stage.node));
         convs.filter(|conv| conv.winograd(Product::KernelGrad).is_some())
+    }
+
+    /// A size that no offset of anything in it exceeds, in bytes.
+    pub fn farthest(&self) -> usize {
+        let floats = [self.weight_floats, self.slice_floats, self.statistics_floats];
+        let bytes = floats.map(|floats| floats * Elem::F32.bytes());
+        let sizes = [self.arena(), self.inference.store, self.store(), self.prepared_bytes];
+        sizes.into_iter().chain(bytes).fold(0, usize::max)
     }
 
     /// Bytes of a session's store.

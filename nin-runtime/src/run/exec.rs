@@ -19,5 +19,5 @@ pub(crate) use pool::start;
 pub(crate) use prepare::prepare;
 pub use profile::PartTime;
 pub(crate) use program::Inner;
-pub use program::Program;
+pub use program::{CompileTimes, Program};
 pub use session::{Session, StepOutcome, StepParams};

@@ -84,9 +84,13 @@ impl CodeMemory {
             | Kernel::Tile(_)
             | Kernel::Transform(_)
             | Kernel::Export(_)
-            | Kernel::Strip
+            | Kernel::Strips { .. }
+            | Kernel::Sums { .. }
+            | Kernel::Gather { .. }
+            | Kernel::Track { .. }
             | Kernel::Follow { .. }
-            | Kernel::Intrinsic(_) => None,
+            | Kernel::Intrinsic(_)
+            | Kernel::Offsets => None,
         });
         let entries = entries
             .map(|(entry, address)| {

@@ -125,11 +125,15 @@ fn account(name: &str, isa: Isa) -> String {
             Kernel::Transform(_) => of_transforms += function.bytes.len(),
             Kernel::Block { .. }
             | Kernel::Step { .. }
-            | Kernel::Strip
+            | Kernel::Strips { .. }
+            | Kernel::Sums { .. }
+            | Kernel::Gather { .. }
+            | Kernel::Track { .. }
             | Kernel::Follow { .. }
             | Kernel::Entry(_)
             | Kernel::Export(_)
-            | Kernel::Intrinsic(_) => others += function.bytes.len(),
+            | Kernel::Intrinsic(_)
+            | Kernel::Offsets => others += function.bytes.len(),
         }
     }
     writeln!(text, "tiles: innermost loops").unwrap();

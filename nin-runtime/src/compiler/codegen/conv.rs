@@ -5,7 +5,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::shape::Window;
 
-use super::emitter::{Emitter, columns};
+use super::emitter::{Columns, Emitter};
 use super::panels::Grouped;
 use super::pixels::Pixels;
 use crate::compiler::Elem;
@@ -443,7 +443,9 @@ pub(super) fn bias_grad(
     grad: Pixels,
     bias: Value,
 ) {
-    for (ty, offsets) in columns(channels) {
+    e.columns(channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let (grad, bias) = (grad.channel(e, first), e.at(bias, first, 1));
         let start = |e: &mut Emitter<'_>, &offset: &i64| {
             let sum = e.b.declare_var(ty);
             let start = e.load(ty, bias, offset);
@@ -465,5 +467,5 @@ pub(super) fn bias_grad(
             let total = e.b.use_var(sum);
             e.store(total, bias, offset);
         }
-    }
+    });
 }

@@ -8,14 +8,15 @@ use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::graph::Graph;
 
+use super::calls::CallList;
 use super::emitter::Emitter;
 use super::scope::Scope;
 use super::slices::sum_of_slices;
-use super::{context, group, layout, norm, pool, update};
+use super::{context, group, layout, norm, pool};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::TensorId;
-use crate::compiler::kernel::{Entry, Kernel, PassKind};
-use crate::compiler::plan::{ConvPlan, Part, Plan};
+use crate::compiler::kernel::{Entry, Kernel, PassKind, Update};
+use crate::compiler::plan::{Part, Plan};
 
 /// Writes an entry.
 pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry) {
@@ -23,9 +24,7 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
     let begin = context::load(e, I64, context, offset_of!(Context, begin));
     let end = context::load(e, I64, context, offset_of!(Context, end));
     match entry {
-        Entry::Prepare => e.range(begin, end, 1, |e, number| {
-            e.call(&Kernel::Strip, &[context, number]);
-        }),
+        Entry::Prepare => strips(e, plan, None, context, (begin, end)),
         Entry::Infer => infer(e, graph, plan, context, (begin, end)),
         Entry::Part { pass } => part(e, graph, plan, pass, context, (begin, end)),
         Entry::Train { phase } => {
@@ -35,12 +34,8 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
                 group::clear(e, plan, context, (begin, end));
             }
             let blocks = plan.phases()[phase].blocks.clone();
-            let zero = e.int(0);
-            let scope = Scope::open(e, graph, plan, PassKind::Training, context, (begin, zero));
-            let summed: Vec<&ConvPlan> = plan.summed_in_domain(blocks.clone()).collect();
-            for conv in &summed {
-                scope.clear_sums(e, conv);
-            }
+            let sums: Vec<[Kernel; 2]> = sums_of(plan, phase).collect();
+            call_all(e, sums.iter().map(|[clear, _]| clear.clone()), &[context]);
             match plan.groups.and_then(|groups| groups.chunk) {
                 Some(ghost) => by_group(e, plan, ghost, context, (begin, end)),
                 None => {
@@ -49,19 +44,96 @@ pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, entry: Entry
                 }
             }
             group::fold(e, plan, blocks, context, (begin, end));
-            for conv in &summed {
-                scope.finish_sums(e, conv);
-            }
+            call_all(e, sums.into_iter().map(|[_, end]| end), &[context]);
         }
-        Entry::Gather { phase } => {
-            for &gather in &plan.phases()[phase].gathers {
-                norm::gather(e, plan, context, gather, end);
-            }
-        }
+        Entry::Gather { phase } => call_all(e, gathers_of(plan, phase), &[context, end]),
         Entry::Reduce => reduce(e, plan, context, (begin, end)),
-        Entry::Update { rule } => update::emit(e, graph, plan, rule, context, (begin, end)),
-        Entry::Track => norm::track(e, plan, context, end),
+        Entry::Update { rule } => strips(e, plan, Some(rule), context, (begin, end)),
+        Entry::Track => call_all(e, tracks_of(plan), &[context, end]),
     }
+}
+
+/// What clears the sums in Winograd's domain that a phase makes, and what brings them back.
+pub(super) fn sums_of(plan: &Plan, phase: usize) -> impl Iterator<Item = [Kernel; 2]> {
+    let summed = plan.summed_in_domain(plan.phases()[phase].blocks.clone());
+    summed.map(|summed| {
+        let conv = plan.convs.iter().position(|conv| conv.node == summed.node);
+        let conv = conv.expect("every convolution is planned (a bug in nin)");
+        [false, true].map(|ends| Kernel::Sums { conv, ends })
+    })
+}
+
+/// What is gathered after a phase.
+pub(super) fn gathers_of(plan: &Plan, phase: usize) -> impl Iterator<Item = Kernel> {
+    let count = plan.phases()[phase].gathers.len();
+    (0..count).map(move |number| Kernel::Gather { phase, number })
+}
+
+/// What moves running statistics.
+pub(super) fn tracks_of(plan: &Plan) -> impl Iterator<Item = Kernel> {
+    (0..plan.norms.len()).map(|norm| Kernel::Track { norm })
+}
+
+/// What becomes of strips, by owner, with the numbers of its first one and of that behind its last.
+pub(super) fn strips_of(plan: &Plan) -> impl Iterator<Item = (Kernel, [usize; 2])> {
+    plan.strip_groups().enumerate().map(|(owner, strips)| {
+        (Kernel::Strips { owner }, [strips.first, strips.first + strips.count()])
+    })
+}
+
+/// Calls kernels that read offsets, in order.
+fn call_all(e: &mut Emitter<'_>, kernels: impl Iterator<Item = Kernel>, arguments: &[Value]) {
+    let calls = CallList::of(e, kernels.map(|kernel| (kernel, [])));
+    e.count(calls.len(), |e, number| calls.call(e, number, |_| arguments));
+}
+
+/// Writes the function that begins or ends the sums of a kernel's gradient in Winograd's domain.
+pub(super) fn sums(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, (conv, ends): (usize, bool)) {
+    let context = e.arguments()[0];
+    let (zero, conv) = (e.int(0), &plan.convs[conv]);
+    let scope = Scope::open(e, graph, plan, PassKind::Training, context, (zero, zero));
+    if ends { scope.finish_sums(e, conv) } else { scope.clear_sums(e, conv) }
+}
+
+/// Writes the function that gathers something of all slices after a phase.
+pub(super) fn gather(e: &mut Emitter<'_>, plan: &Plan, (phase, number): (usize, usize)) {
+    let [context, images] = *e.arguments() else {
+        unreachable!("what gathers takes two arguments (a bug in nin)")
+    };
+    norm::gather(e, plan, context, plan.phases()[phase].gathers[number], images);
+}
+
+/// Writes the function that moves the running statistics of a batch normalisation.
+pub(super) fn track(e: &mut Emitter<'_>, plan: &Plan, norm: usize) {
+    let [context, images] = *e.arguments() else {
+        unreachable!("what moves statistics takes two arguments (a bug in nin)")
+    };
+    norm::track(e, plan, &plan.norms[norm], context, images);
+}
+
+/// Takes the strips `begin..end` through the end of a step by a rule, or only rebuilds what is prepared of them.
+fn strips(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    rule: Option<Update>,
+    context: Value,
+    (begin, end): (Value, Value),
+) {
+    let owners = CallList::of(e, strips_of(plan));
+    let rule = match rule {
+        Some(rule) => e.address(&Kernel::Follow { rule }),
+        None => e.int(0),
+    };
+    e.count(owners.len(), |e, owner| {
+        let [first, last] = [0, 1].map(|bound| owners.number(e, owner, bound));
+        let (from, to) = (e.max(begin, first), e.min(end, last));
+        let has_some = e.b.ins().icmp(IntCC::SignedLessThan, from, to);
+        e.when(has_some, |e| {
+            let [from, to] = [from, to].map(|number| e.b.ins().isub(number, first));
+            let arguments = [context, from, to, rule];
+            owners.call(e, owner, |_| &arguments);
+        });
+    });
 }
 
 /// Carries the images `begin..end` through blocks of a pass, chunk by chunk; `after` gets each chunk's first image and
@@ -75,13 +147,13 @@ fn chunks(
     after: impl FnOnce(&mut Emitter<'_>, Value, Value),
 ) {
     let images = plan.full_chunk(pass);
+    let blocks = CallList::of(e, blocks.map(|index| (Kernel::Block { pass, index }, [])));
     e.range(begin, end, images as i64, |e, first| {
         let left = e.b.ins().isub(end, first);
         let chunk = e.size(images);
         let count = e.min(left, chunk);
-        for index in blocks {
-            e.call(&Kernel::Block { pass, index }, &[context, first, count]);
-        }
+        let arguments = [context, first, count];
+        e.count(blocks.len(), |e, number| blocks.call(e, number, |_| &arguments));
         after(e, first, count);
     });
 }
@@ -134,18 +206,19 @@ fn part(
     let (first, image) = (field(offset_of!(Context, first)), field(offset_of!(Context, image)));
     let pass = super::pass(plan, kind);
     let parts = &pass.parts;
-    for (index, &Part { block, step, .. }) in parts.iter().enumerate() {
-        let asked = e.b.ins().icmp_imm_s(IntCC::Equal, number, index as i64);
-        e.when(asked, |e| match step {
-            Some(step) => {
-                let kernel = Kernel::Step { pass: kind, block, step };
-                e.call(&kernel, &[context, first, image, begin, end]);
-            }
-            None => {
-                e.call(&Kernel::Block { pass: kind, index: block }, &[context, first, image]);
-            }
+    let kernel = |&Part { block, step, .. }: &Part| match step {
+        Some(step) => Kernel::Step { pass: kind, block, step },
+        None => Kernel::Block { pass: kind, index: block },
+    };
+    let calls = CallList::of(e, parts.iter().map(|part| (kernel(part), [])));
+    let is_part = e.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, number, parts.len() as i64);
+    let of_step = [context, first, image, begin, end];
+    e.when(is_part, |e| {
+        calls.call(e, number, |kernel| match kernel {
+            Kernel::Step { .. } => &of_step,
+            _ => &of_step[..3],
         });
-    }
+    });
     if kind == PassKind::Inference {
         let asked = e.b.ins().icmp_imm_s(IntCC::Equal, number, parts.len() as i64);
         e.when(asked, |e| {

@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{
 use cranelift_frontend::FunctionBuilder;
 use std::collections::HashMap;
 
-use super::functions::Functions;
+use super::functions::{Functions, Placed, Width};
 use super::target::Target;
 use crate::compiler::Elem;
 use crate::compiler::kernel::Kernel;
@@ -21,18 +21,14 @@ pub(super) const LANES: usize = 4;
 /// Vectors that are worked on together: as many sums keep an adder busy.
 const VECTORS: usize = 4;
 
-/// `channels` neighbouring floats, a few vectors at a time: the type of each group's vectors, and their offsets.
-pub(super) fn columns(channels: usize) -> Vec<(Type, Vec<i64>)> {
-    let mut groups = Vec::new();
-    let mut channel = 0;
-    while channel < channels {
-        let left = channels - channel;
-        let (ty, lanes) = if left >= LANES { (F32X4, LANES) } else { (F32, 1) };
-        let together = (left / lanes).min(VECTORS);
-        groups.push((ty, (0..together).map(|index| (channel + index * lanes) as i64).collect()));
-        channel += together * lanes;
-    }
-    groups
+/// Some neighbouring channels, which are worked on together.
+pub(super) struct Columns {
+    /// The first of them.
+    pub(super) first: Value,
+    /// The type of the vectors that they fill.
+    pub(super) ty: Type,
+    /// Where each vector begins, counted from the first.
+    pub(super) offsets: Vec<i64>,
 }
 
 /// The namespace of a library's constants and variables; functions have number 0.
@@ -49,6 +45,18 @@ pub(super) struct Emitter<'f> {
     fma: bool,
     /// Whether a vector that is loaded may become an operand in memory.
     folds_loads: bool,
+    /// What it reads of the table of offsets, if others may share it.
+    offsets: Option<OwnOffsets>,
+}
+
+/// The offsets that a function reads.
+struct OwnOffsets {
+    /// Where they begin in the table.
+    first: usize,
+    /// The same at run time: the function's last argument.
+    at: Option<Value>,
+    /// They themselves.
+    bytes: Vec<u64>,
 }
 
 impl<'f> Emitter<'f> {
@@ -56,18 +64,25 @@ impl<'f> Emitter<'f> {
         b: FunctionBuilder<'f>,
         functions: &'f mut Functions,
         target: &Target,
+        first_offset: Option<usize>,
     ) -> Emitter<'f> {
         let (fma, folds_loads) = (target.fma(), target.folds_loads());
-        Emitter { b, functions, imported: HashMap::new(), fma, folds_loads }
+        let own = |first| OwnOffsets { first, at: None, bytes: Vec::new() };
+        let offsets = first_offset.map(own);
+        Emitter { b, functions, imported: HashMap::new(), fma, folds_loads, offsets }
     }
 
-    /// Starts the function's body and returns its arguments.
+    /// Starts the function's body and returns its arguments, without that which says where its offsets are.
     pub(super) fn arguments(&mut self) -> Vec<Value> {
         let entry = self.b.create_block();
         self.b.append_block_params_for_function_params(entry);
         self.b.switch_to_block(entry);
         self.b.seal_block(entry);
-        self.b.block_params(entry).to_vec()
+        let mut arguments = self.b.block_params(entry).to_vec();
+        if let Some(own) = &mut self.offsets {
+            own.at = arguments.pop();
+        }
+        arguments
     }
 
     /// An `i64` constant.
@@ -115,6 +130,60 @@ impl<'f> Emitter<'f> {
     /// The address that lies `bytes` behind `base`.
     pub(super) fn bytes(&mut self, base: Value, bytes: usize) -> Value {
         self.add(base, i64::try_from(bytes).expect("sizes fit 63 bits"))
+    }
+
+    /// The address that lies so many bytes behind `base`, where the plan has put something. Functions that differ in nothing
+    /// else are one, which reads how many they are.
+    pub(super) fn place(&mut self, base: Value, bytes: usize) -> Value {
+        let Some(own) = &mut self.offsets else { return self.bytes(base, bytes) };
+        let at = own.at.expect("arguments come first (a bug in nin)");
+        let index = own.bytes.len();
+        own.bytes.push(bytes as u64);
+        let bytes = self.tabulated(at, index);
+        self.sum(base, bytes)
+    }
+
+    /// The same, of so many floats.
+    pub(super) fn place_floats(&mut self, base: Value, floats: usize) -> Value {
+        self.place(base, Elem::F32.bytes() * floats)
+    }
+
+    /// The number at an index of a part of the table of offsets.
+    pub(super) fn tabulated(&mut self, part: Value, index: usize) -> Value {
+        let flags = Self::mem().with_readonly().with_can_move().with_aligned();
+        let width = self.functions.width();
+        let offset = i32::try_from(width.bytes() * index).expect("a function is small");
+        match width {
+            Width::Narrow => self.b.ins().uload32(flags, part, offset),
+            Width::Wide => self.b.ins().load(I64, flags, part, offset),
+        }
+    }
+
+    /// Where number `index * scale` of a part of the table of offsets is.
+    pub(super) fn row_of_table(&mut self, part: Value, index: Value, scale: usize) -> Value {
+        let before = self.mul(index, (scale * self.functions.width().bytes()) as i64);
+        self.sum(part, before)
+    }
+
+    /// Where a position of the table of offsets is.
+    pub(super) fn table(&mut self, position: usize) -> Value {
+        let (base, first) = match &self.offsets {
+            Some(own) => (own.at.expect("arguments come first (a bug in nin)"), own.first),
+            None => (self.address(&Kernel::Offsets), 0),
+        };
+        let ahead = position.checked_sub(first).expect("offsets follow each other (a bug in nin)");
+        let width = self.functions.width();
+        self.bytes(base, width.bytes() * ahead)
+    }
+
+    /// Adds numbers to the table of offsets; their position.
+    pub(super) fn tabulate(&mut self, numbers: &[u64]) -> usize {
+        self.functions.tabulate(numbers)
+    }
+
+    /// The functions that kernels are, and where their own offsets begin.
+    pub(super) fn placed(&self, kernel: &Kernel) -> Placed {
+        self.functions.placed(kernel).expect("what is called is placed before (a bug in nin)")
     }
 
     /// The address of so many floats on the stack, which hold anything.
@@ -283,6 +352,27 @@ impl<'f> Emitter<'f> {
         }
     }
 
+    /// Runs `body` for the channels of a row, a few vectors at a time as long as they last.
+    pub(super) fn columns(&mut self, channels: usize, mut body: impl FnMut(&mut Self, &Columns)) {
+        let group = VECTORS * LANES;
+        let of = |first: Value, ty: Type, vectors: usize| {
+            let offsets = (0..vectors as i64).map(|index| index * i64::from(ty.lane_count()));
+            Columns { first, ty, offsets: offsets.collect() }
+        };
+        self.count(channels / group, |e, index| {
+            let first = e.mul(index, group as i64);
+            body(e, &of(first, F32X4, VECTORS));
+        });
+        let mut at = channels / group * group;
+        for (ty, vectors) in [(F32X4, channels % group / LANES), (F32, channels % LANES)] {
+            if vectors > 0 {
+                let first = self.size(at);
+                body(self, &of(first, ty, vectors));
+                at += vectors * LANES;
+            }
+        }
+    }
+
     /// As [`Emitter::lanes`], between two run-time indices.
     pub(super) fn lanes_between(
         &mut self,
@@ -307,19 +397,49 @@ impl<'f> Emitter<'f> {
         self.b.ins().smin(a, b)
     }
 
-    /// Calls another generated function; what it returns, if it does.
+    /// Calls another generated function, with its offsets if it reads any; what it returns, if it does.
     pub(super) fn call(&mut self, kernel: &Kernel, arguments: &[Value]) -> Option<Value> {
-        let index = self.functions.index(kernel);
-        let callee = match self.imported.get(&index) {
-            Some(&callee) => callee,
-            None => {
-                let callee = self.functions.import(index, self.b.func);
-                self.imported.insert(index, callee);
-                callee
+        match self.functions.placed(kernel) {
+            Some(Placed { function, offsets }) => {
+                let at = self.table(offsets);
+                self.call_placed(function, arguments, at);
+                None
             }
-        };
-        let call = self.b.ins().call(callee, arguments);
-        self.b.inst_results(call).first().copied()
+            None => {
+                let callee = self.import(kernel);
+                let call = self.b.ins().call(callee, arguments);
+                self.b.inst_results(call).first().copied()
+            }
+        }
+    }
+
+    /// Calls a numbered function that reads the offsets at an address.
+    pub(super) fn call_placed(&mut self, function: u32, arguments: &[Value], offsets: Value) {
+        let callee = self.import_number(function);
+        let arguments: Vec<Value> = arguments.iter().copied().chain([offsets]).collect();
+        self.b.ins().call(callee, &arguments);
+    }
+
+    /// The address of a function that reads no offsets.
+    pub(super) fn address(&mut self, kernel: &Kernel) -> Value {
+        let function = self.import(kernel);
+        self.b.ins().func_addr(I64, function)
+    }
+
+    /// Calls the function of an optimizer's rule that lies at an address.
+    pub(super) fn call_rule(&mut self, rule: Value, arguments: &[Value]) {
+        let signature = self.functions.rule_signature();
+        let signature = self.b.import_signature(signature);
+        self.b.ins().call_indirect(signature, rule, arguments);
+    }
+
+    fn import(&mut self, kernel: &Kernel) -> FuncRef {
+        let index = self.functions.index(kernel);
+        self.import_number(index)
+    }
+
+    fn import_number(&mut self, index: u32) -> FuncRef {
+        *self.imported.entry(index).or_insert_with(|| self.functions.import(index, self.b.func))
     }
 
     /// Calls an entry of another table by its number.
@@ -348,13 +468,14 @@ impl<'f> Emitter<'f> {
         self.b.ins().symbol_value(I64, symbol)
     }
 
-    /// Returns from the function and closes it.
+    /// Returns from the function and closes it; the offsets that it reads.
     pub(super) fn finish(
         mut self,
         frontend: cranelift_codegen::isa::TargetFrontendConfig,
         result: Option<Value>,
-    ) {
+    ) -> Vec<u64> {
         self.b.ins().return_(result.as_slice());
         self.b.finalize(frontend);
+        self.offsets.map_or(Vec::new(), |own| own.bytes)
     }
 }

@@ -14,10 +14,12 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use nin_dsl::graph::Graph;
 
 use super::emitter::Emitter;
+use super::functions::Width;
 use super::level;
 use super::signature::{INT, POINTER};
 use super::target::Target;
-use super::{Clif, context, write_all};
+use super::writer::Writer;
+use super::{Clif, context};
 use crate::compiler::Elem;
 use crate::compiler::Isa;
 use crate::compiler::abi::Context;
@@ -64,13 +66,14 @@ pub(crate) struct Front<'a> {
 /// platform has.
 pub(crate) fn write(front: &Front<'_>, exports: &[Export], target: &Target, first: usize) -> Clif {
     let roots: Vec<Kernel> = exports.iter().map(|&export| Kernel::Export(export)).collect();
-    write_all(target, &roots, first, |e, kernel| {
+    let writer = Writer::new(target, (&roots, Width::Narrow), first, |e, kernel| {
         let Kernel::Export(export) = kernel else {
             unreachable!("an interface calls entries by number (a bug in nin)")
         };
         let arguments = e.arguments();
         front.export(e, *export, &arguments)
-    })
+    });
+    writer.finish()
 }
 
 impl FrontBody<'_> {

@@ -11,7 +11,7 @@ use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
-use super::norm::{inverse_deviation, numbers, of_weights};
+use super::norm::{self, inverse_deviation, numbers, of_weights};
 use super::{context, pool};
 use crate::compiler::abi::Context;
 use crate::compiler::fuse::StageOp;
@@ -33,9 +33,10 @@ pub(super) fn of_image(e: &mut Emitter<'_>, norm: &NormPlan, number: Value, end:
     e.min(group, last)
 }
 
-/// Where a group's rows lie that are the first group's at `statistics`.
-pub(super) fn rows(e: &mut Emitter<'_>, norm: &NormPlan, statistics: Value, group: Value) -> Value {
-    e.at(statistics, group, norm.group_floats())
+/// Where a group's rows lie.
+pub(super) fn rows(e: &mut Emitter<'_>, norm: &NormPlan, context: Value, group: Value) -> Value {
+    let first = norm::rows(e, norm, context);
+    e.at(first, group, norm.group_floats())
 }
 
 /// Runs `body` for every group of the images `begin..end`, of which there may be none; it gets the group's number, its first
@@ -65,9 +66,8 @@ pub(super) fn each(
 pub(super) fn clear(e: &mut Emitter<'_>, plan: &Plan, context: Value, range: (Value, Value)) {
     let ghosts: Vec<&NormPlan> = plan.norms.iter().filter(|norm| norm.ghost > 0).collect();
     for norm in ghosts {
-        let statistics = context::load(e, I64, context, offset_of!(Context, statistics));
         each(e, norm.ghost, range, |e, group, _, _| {
-            let rows = rows(e, norm, statistics, group);
+            let rows = rows(e, norm, context, group);
             let sums = e.floats(rows, norm.group_sum(GroupSum::Mean) as i64);
             pool::zero(e, sums, norm.group_sums());
         });
@@ -87,13 +87,12 @@ pub(super) fn fold(
     let stages = blocks.iter().flat_map(|planned| &planned.block.stages);
     let ends = stages.filter(|stage| stage.op == StageOp::ScaleGrad);
     for norm in ends.filter_map(|stage| plan.ghost_norm(stage.node)) {
-        let statistics = context::load(e, I64, context, offset_of!(Context, statistics));
         let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
         let sums = [(norm.weights.scale, GroupSum::Scale), (norm.weights.shift, GroupSum::Shift)];
         each(e, norm.ghost, range, |e, group, _, _| {
-            let rows = rows(e, norm, statistics, group);
+            let rows = rows(e, norm, context, group);
             for (weight, sum) in sums {
-                let to = e.floats(gradients, plan.weights[weight.index()] as i64);
+                let to = e.place_floats(gradients, plan.weights[weight.index()]);
                 let from = e.floats(rows, norm.group_sum(sum) as i64);
                 e.lanes(norm.channels, |e, ty, i| {
                     let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
@@ -136,8 +135,7 @@ pub(super) fn gather_one(
     (group, images): (Value, Value),
 ) {
     let norm = plan.norm(node_of(gather));
-    let statistics = context::load(e, I64, context, offset_of!(Context, statistics));
-    let rows = rows(e, norm, statistics, group);
+    let rows = rows(e, norm, context, group);
     match gather {
         Gather::Statistics(_) => gather_statistics(e, plan, norm, (context, rows), images),
         Gather::Gradients(_) => gather_gradients(e, norm, rows, images),

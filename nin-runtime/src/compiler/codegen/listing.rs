@@ -9,13 +9,18 @@ use iced_x86::{
 };
 
 use super::code::MachineCode;
+use crate::compiler::kernel::Kernel;
 
 /// All functions, a heading each; a function's position is its number. What has no text from its maker is x86-64's and is
 /// disassembled.
 pub(crate) fn listing<'a>(code: impl IntoIterator<Item = &'a MachineCode>) -> String {
     let code: Vec<&MachineCode> = code.into_iter().collect();
     let one = |function: &&MachineCode| {
-        let body = function.assembly.clone().unwrap_or_else(|| disassemble(function, &code));
+        let body = match &function.assembly {
+            Some(text) => text.clone(),
+            None if function.kernel == Kernel::Offsets => String::new(),
+            None => disassemble(function, &code),
+        };
         format!("; {} ({} bytes)\n{body}\n", function.kernel, function.bytes.len())
     };
     code.iter().map(one).collect()

@@ -14,7 +14,7 @@ use nin_dsl::graph::WeightId;
 
 use super::activation;
 use super::affine::AffineRows;
-use super::emitter::{Emitter, columns};
+use super::emitter::{Columns, Emitter};
 use super::grad::GradOperands;
 use super::pixels::Pixels;
 use super::rectify::masked;
@@ -70,10 +70,13 @@ pub(super) fn statistics(
     let numbers = e.float(F32, norm.pixels as f32);
     let spread = e.b.ins().fmul(images, share);
     let spread = e.b.ins().fmul(spread, numbers);
-    for (ty, offsets) in columns(norm.channels) {
+    e.columns(norm.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let x = x.channel(e, first);
+        let [means, squares] = [means, squares].map(|row| e.at(row, first, 1));
         let sums = zeros(e, ty, offsets.len());
         pixels(e, norm, [x], |e, [x]| {
-            for (&sum, &offset) in sums.iter().zip(&offsets) {
+            for (&sum, &offset) in sums.iter().zip(offsets) {
                 let x = x.load(e, ty, offset);
                 add_to(e, sum, x);
             }
@@ -86,7 +89,7 @@ pub(super) fn statistics(
         let new: Vec<Value> = sums.iter().map(|sum| mean(e, sum)).collect();
         let sums = zeros(e, ty, offsets.len());
         pixels(e, norm, [x], |e, [x]| {
-            for ((&sum, &offset), &mean) in sums.iter().zip(&offsets).zip(&new) {
+            for ((&sum, &offset), &mean) in sums.iter().zip(offsets).zip(&new) {
                 let x = x.load(e, ty, offset);
                 let deviation = e.b.ins().fsub(x, mean);
                 let before = e.b.use_var(sum);
@@ -95,7 +98,7 @@ pub(super) fn statistics(
             }
         });
         let (share, spread) = (e.splat(ty, share), e.splat(ty, spread));
-        for ((&sum, &offset), &mean) in sums.iter().zip(&offsets).zip(&new) {
+        for ((&sum, &offset), &mean) in sums.iter().zip(offsets).zip(&new) {
             let found = Spread { mean, squares: e.b.use_var(sum) };
             let known =
                 Spread { mean: e.load(ty, means, offset), squares: e.load(ty, squares, offset) };
@@ -103,7 +106,7 @@ pub(super) fn statistics(
             e.store(merged.mean, means, offset);
             e.store(merged.squares, squares, offset);
         }
-    }
+    });
 }
 
 /// Mean and squared deviations of some numbers.
@@ -132,17 +135,21 @@ pub(super) fn normalise(
     (addend, then): (Option<Pixels>, Option<Finish>),
     [x, y]: [Pixels; 2],
 ) {
-    for (ty, offsets) in columns(norm.channels) {
+    let adds = addend.is_some();
+    e.columns(norm.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let [x, y, addend] = [x, y, addend.unwrap_or(y)].map(|map| map.channel(e, first));
+        let rows = [rows.mean, rows.factor, rows.shift].map(|row| e.at(row, first, 1));
         let load = |e: &mut Emitter<'_>, row: Value| -> Vec<Value> {
             offsets.iter().map(|&offset| e.load(ty, row, offset)).collect()
         };
-        let (mean, factor, shift) = (load(e, rows.mean), load(e, rows.factor), load(e, rows.shift));
-        pixels(e, norm, [x, y, addend.unwrap_or(y)], |e, [x, y, d]| {
+        let [mean, factor, shift] = rows.map(|row| load(e, row));
+        pixels(e, norm, [x, y, addend], |e, [x, y, d]| {
             for (index, &offset) in offsets.iter().enumerate() {
                 let x = x.load(e, ty, offset);
                 let deviation = e.b.ins().fsub(x, mean[index]);
                 let mut value = e.mul_add(deviation, factor[index], shift[index]);
-                if addend.is_some() {
+                if adds {
                     let d = d.load(e, ty, offset);
                     value = e.b.ins().fadd(value, d);
                 }
@@ -150,7 +157,7 @@ pub(super) fn normalise(
                 y.store(e, value, offset);
             }
         });
-    }
+    });
 }
 
 /// Adds the gradient of the scale from one image: the sum of `dy (x - mean) / sqrt(variance + eps)`.
@@ -161,8 +168,11 @@ pub(super) fn scale_grad(
     [grad, x]: [Pixels; 2],
     scale: Value,
 ) {
-    for (ty, offsets) in columns(norm.channels) {
-        let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), &offsets);
+    e.columns(norm.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let [grad, x] = [grad, x].map(|map| map.channel(e, first));
+        let [statistics, scale] = [statistics, scale].map(|row| e.at(row, first, 1));
+        let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), offsets);
         let sums = zeros(e, ty, offsets.len());
         pixels(e, norm, [grad, x], |e, [grad, x]| {
             for (index, &offset) in offsets.iter().enumerate() {
@@ -173,13 +183,13 @@ pub(super) fn scale_grad(
                 e.b.def_var(sums[index], after);
             }
         });
-        let inverses = row(e, ty, norm, statistics, Row::Inverse, &offsets);
+        let inverses = row(e, ty, norm, statistics, Row::Inverse, offsets);
         for (index, &offset) in offsets.iter().enumerate() {
             let (sum, before) = (e.b.use_var(sums[index]), e.load(ty, scale, offset));
             let after = e.mul_add(sum, inverses[index], before);
             e.store(after, scale, offset);
         }
-    }
+    });
 }
 
 /// Contributes to the gradient of one image's operand: `factor ((dy - mean dy) - slope (x - mean))`, in this order, so that what
@@ -192,8 +202,11 @@ pub(super) fn input_grad(
     operands: GradOperands,
 ) {
     let GradOperands { grad, result, .. } = operands;
-    for (ty, offsets) in columns(norm.channels) {
-        let mut load = |which| row(e, ty, norm, statistics, which, &offsets);
+    e.columns(norm.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let [grad, x, result] = [grad, x, result].map(|map| map.channel(e, first));
+        let statistics = e.at(statistics, first, 1);
+        let mut load = |which| row(e, ty, norm, statistics, which, offsets);
         let (means, factors) = (load(Row::Affine(Affine::Mean)), load(Row::Affine(Affine::Factor)));
         let (grad_means, slopes) = (load(Row::GradMean), load(Row::GradSlope));
         pixels(e, norm, [grad, x, result], |e, [grad, x, result]| {
@@ -210,7 +223,7 @@ pub(super) fn input_grad(
                 here.store(e, ty, value, offset);
             }
         });
-    }
+    });
 }
 
 /// Vectors of a row of the batch's statistics.
@@ -244,8 +257,9 @@ pub(super) fn of_weights<const N: usize>(
     i: Value,
 ) -> [Value; N] {
     ids.map(|id| {
-        let at = e.at(weights, i, 1);
-        e.load(ty, at, plan.weights[id.index()] as i64)
+        let weight = e.place_floats(weights, plan.weights[id.index()]);
+        let at = e.at(weight, i, 1);
+        e.load(ty, at, 0)
     })
 }
 
@@ -299,6 +313,7 @@ fn gather_statistics(
     images: Value,
 ) {
     let sums = context::load(e, I64, context, offset_of!(Context, gradients));
+    let sums = e.place_floats(sums, plan.weight_floats + norm.moments());
     let weights = context::load(e, I64, context, offset_of!(Context, weights));
     let merges: Vec<_> =
         (1..plan.slices).map(|slice| merge_factors(e, plan, norm, slice, images)).collect();
@@ -309,9 +324,9 @@ fn gather_statistics(
     let others = e.b.ins().select(alone, one, others);
     e.lanes(norm.channels, |e, ty, i| {
         let moments = |e: &mut Emitter<'_>, slice: usize| {
-            let [mean, squares] = norm.moments().map(|row| {
+            let [mean, squares] = [0, norm.squares()].map(|row| {
                 let at = e.at(sums, i, 1);
-                e.load(ty, at, (slice * plan.slice_floats + plan.weight_floats + row) as i64)
+                e.load(ty, at, (slice * plan.slice_floats + row) as i64)
             });
             Spread { mean, squares }
         };
@@ -385,8 +400,8 @@ fn gather_gradients(
     e.lanes(norm.channels, |e, ty, i| {
         let numbers = e.splat(ty, numbers);
         let [scale_mean, shift_mean] = [norm.weights.scale, norm.weights.shift].map(|id| {
+            let sums = e.place_floats(sums, plan.weights[id.index()]);
             let at = e.at(sums, i, 1);
-            let at = e.floats(at, plan.weights[id.index()] as i64);
             let sum = sum_of_slices(e, plan, ty, at);
             e.b.ins().fdiv(sum, numbers)
         });
@@ -407,23 +422,24 @@ pub(super) fn numbers(e: &mut Emitter<'_>, norm: &NormPlan, images: Value) -> Va
 }
 
 /// Moves the running statistics by those of `images` images, or of their groups in turn. One number a channel has no variance, and moves none.
-pub(super) fn track(e: &mut Emitter<'_>, plan: &Plan, context: Value, images: Value) {
-    for norm in &plan.norms {
-        let statistics =
-            |e: &mut Emitter<'_>| context::load(e, I64, context, offset_of!(Context, statistics));
-        if norm.ghost > 0 {
-            let (begin, statistics) = (e.int(0), statistics(e));
-            group::each(e, norm.ghost, (begin, images), |e, group, _, images| {
-                let rows = group::rows(e, norm, statistics, group);
-                when_several(e, norm, images, |e| move_running(e, plan, norm, (context, rows)));
-            });
-            continue;
-        }
-        when_several(e, norm, images, |e| {
-            let rows = statistics(e);
-            move_running(e, plan, norm, (context, rows));
+pub(super) fn track(
+    e: &mut Emitter<'_>,
+    plan: &Plan,
+    norm: &NormPlan,
+    context: Value,
+    images: Value,
+) {
+    if norm.ghost > 0 {
+        let begin = e.int(0);
+        return group::each(e, norm.ghost, (begin, images), |e, group, _, images| {
+            let rows = group::rows(e, norm, context, group);
+            when_several(e, norm, images, |e| move_running(e, plan, norm, (context, rows)));
         });
     }
+    when_several(e, norm, images, |e| {
+        let rows = rows(e, norm, context);
+        move_running(e, plan, norm, (context, rows));
+    });
 }
 
 /// Runs `body` if so many images have more than one number a channel.
@@ -451,7 +467,7 @@ fn move_running(
     let pairs =
         [(norm.weights.mean, Row::Affine(Affine::Mean)), (norm.weights.variance, Row::Unbiased)];
     for (weight, row) in pairs {
-        let running = e.floats(weights, plan.weights[weight.index()] as i64);
+        let running = e.place_floats(weights, plan.weights[weight.index()]);
         e.lanes(norm.channels, |e, ty, i| {
             let batch = e.floats(rows, norm.statistic(row) as i64);
             let (at, batch) = (e.at(running, i, 1), e.at(batch, i, 1));
@@ -464,9 +480,15 @@ fn move_running(
     }
 }
 
+/// Where the rows of a batch normalisation begin in the statistics of the batch, or those of its first group.
+pub(super) fn rows(e: &mut Emitter<'_>, norm: &NormPlan, context: Value) -> Value {
+    let base = context::load(e, I64, context, offset_of!(Context, statistics));
+    e.place_floats(base, norm.statistics())
+}
+
 /// Where channel `i` of a row of the batch's statistics lies.
 fn statistic(e: &mut Emitter<'_>, norm: &NormPlan, context: Value, row: Row, i: Value) -> Value {
-    let base = context::load(e, I64, context, offset_of!(Context, statistics));
+    let base = rows(e, norm, context);
     let base = e.floats(base, norm.statistic(row) as i64);
     e.at(base, i, 1)
 }

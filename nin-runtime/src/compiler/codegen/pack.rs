@@ -5,12 +5,13 @@ use std::mem::offset_of;
 
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use nin_dsl::graph::Graph;
 
 use super::affine::AffineRows;
 use super::emitter::Emitter;
 use super::pixels::Pixels;
 use super::strip::{self, Strip};
-use super::{context, norm, panels, winograd};
+use super::{context, norm, panels, update, winograd};
 use crate::compiler::Elem;
 use crate::compiler::abi::Context;
 use crate::compiler::geometry::{ConvGeometry, GradPhase, Taps};
@@ -18,10 +19,11 @@ use crate::compiler::plan::{
     ConvPlan, Plan, PreparedForm, PreparedKernel, PreparedSpectrum, Product, StripOwner,
 };
 
-/// Writes the function that rebuilds what is prepared of one strip.
-pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
-    let [context, number] = *e.arguments() else {
-        unreachable!("a strip takes two arguments (a bug in nin)")
+/// Writes the function that takes strips of an owner through the end of a step, if they follow a rule, and rebuilds what is
+/// prepared of them while it is in cache.
+pub(super) fn emit(e: &mut Emitter<'_>, graph: &Graph, plan: &Plan, owner: usize) {
+    let [context, begin, end, rule] = *e.arguments() else {
+        unreachable!("strips take four arguments (a bug in nin)")
     };
     let mut field = |offset: usize| context::load(e, I64, context, offset);
     let pack = Pack {
@@ -30,27 +32,10 @@ pub(super) fn emit(e: &mut Emitter<'_>, plan: &Plan) {
         arena: field(offset_of!(Context, arena)),
         plan,
     };
-    let end = e.add(number, 1);
-    strip::each(e, plan, (number, end), |e, strip| match strip.owner {
-        StripOwner::Conv(conv) => {
-            pack.forward(e, conv, strip);
-            if let Some(kernel) = &conv.product(Product::InputGrad).kernel {
-                pack.grad(e, conv, kernel, strip);
-            }
-        }
-        StripOwner::Norm(norm, rows) => {
-            let rows = e.bytes(pack.prepared, rows);
-            norm::prepare(e, plan, norm, (pack.weights, rows), strip);
-        }
-        StripOwner::Slope(slope) => {
-            let from = e.floats(pack.weights, plan.weights[slope.slope.index()] as i64);
-            let to = e.bytes(pack.prepared, slope.prepared);
-            e.lanes(slope.channels, |e, ty, i| {
-                let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
-                let value = e.load(ty, from, 0);
-                e.store(value, to, 0);
-            });
-        }
+    let strips = plan.strip_groups().nth(owner).expect("the owner has strips (a bug in nin)");
+    strip::each(e, strips, (begin, end), |e, strip| {
+        e.when(rule, |e| update::strip(e, graph, plan, (rule, context), strip));
+        pack.strip(e, strip);
     });
 }
 
@@ -63,6 +48,31 @@ struct Pack<'a> {
 }
 
 impl Pack<'_> {
+    /// What is prepared of a strip.
+    fn strip(&self, e: &mut Emitter<'_>, strip: Strip<'_>) {
+        match strip.owner {
+            StripOwner::Conv(conv) => {
+                self.forward(e, conv, strip);
+                if let Some(kernel) = &conv.product(Product::InputGrad).kernel {
+                    self.grad(e, conv, kernel, strip);
+                }
+            }
+            StripOwner::Norm(norm, rows) => {
+                let rows = e.place(self.prepared, rows);
+                norm::prepare(e, self.plan, norm, (self.weights, rows), strip);
+            }
+            StripOwner::Slope(slope) => {
+                let from = e.place_floats(self.weights, self.plan.weights[slope.slope.index()]);
+                let to = e.place(self.prepared, slope.prepared);
+                e.lanes(slope.channels, |e, ty, i| {
+                    let (from, to) = (e.at(from, i, 1), e.at(to, i, 1));
+                    let value = e.load(ty, from, 0);
+                    e.store(value, to, 0);
+                });
+            }
+        }
+    }
+
     /// What the forward pass of a convolution reads of a strip: its panel or the panel's spectrum, and its biases.
     fn forward(&self, e: &mut Emitter<'_>, conv: &ConvPlan, strip: Strip<'_>) {
         let Pack { plan, weights, prepared, arena } = *self;
@@ -80,12 +90,12 @@ impl Pack<'_> {
                 let panel = rows_of(e, (arena, spectrum.panel), cols, Elem::F32);
                 self.forward_panel(e, conv, norm, panel, strip);
                 let channels = conv.geometry.cin * cols;
-                let to = e.bytes(prepared, spectrum.offset);
+                let to = e.place(prepared, spectrum.offset);
                 let to = e.element(to, strip.index, channels, *elem);
                 self.transform(e, (conv, Product::Forward), spectrum, channels, to);
             }
         }
-        let bias = conv.bias.map(|bias| e.floats(weights, plan.weights[bias.index()] as i64));
+        let bias = conv.bias.map(|bias| e.place_floats(weights, plan.weights[bias.index()]));
         if let Some(offset) = conv.bias_panels {
             let to = rows_of(e, (prepared, offset), cols, Elem::F32).channel(e, strip.first);
             // What is past a group's biases is the next one's.
@@ -105,7 +115,7 @@ impl Pack<'_> {
         panel: Pixels,
         strip: Strip<'_>,
     ) {
-        let kernel = e.floats(self.weights, self.plan.weights[conv.kernel.index()] as i64);
+        let kernel = e.place_floats(self.weights, self.plan.weights[conv.kernel.index()]);
         let kernel = e.at(kernel, strip.first, 1);
         let cols = conv.tile(Product::Forward).cols;
         e.count(conv.rows(), |e, row| {
@@ -133,7 +143,7 @@ impl Pack<'_> {
         prepared: &PreparedKernel,
         strip: Strip<'_>,
     ) {
-        let kernel = e.floats(self.weights, self.plan.weights[conv.kernel.index()] as i64);
+        let kernel = e.place_floats(self.weights, self.plan.weights[conv.kernel.index()]);
         let (geometry, cols) = (&conv.geometry, conv.tile(Product::InputGrad).cols);
         let phases = geometry.input_grad();
         let tap = geometry.cout * cols;
@@ -168,7 +178,7 @@ impl Pack<'_> {
             PreparedForm::Spectrum(spectrum) => {
                 let channels = strip.channels * cols;
                 let from = rows_of(e, (self.arena, spectrum.panel), cols, Elem::F32);
-                let to = e.bytes(self.prepared, spectrum.offset);
+                let to = e.place(self.prepared, spectrum.offset);
                 let all = geometry.cin.div_ceil(cols) * tap;
                 let to = strip.group.map_or(to, |group| e.element(to, group, all, prepared.elem));
                 let to = e.element(to, strip.within, cols, prepared.elem);
@@ -235,7 +245,7 @@ fn merged_bias(
 
 /// Rows of `cols` numbers that lie behind an address.
 fn rows_of(e: &mut Emitter<'_>, (base, offset): (Value, usize), cols: usize, elem: Elem) -> Pixels {
-    Pixels { at: e.bytes(base, offset), pitch: cols, elem }
+    Pixels { at: e.place(base, offset), pitch: cols, elem }
 }
 
 /// Stores `used` numbers and zeros up to `cols`.

@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 
-use super::emitter::{Emitter, columns};
+use super::emitter::{Columns, Emitter};
 use super::grad::GradOperands;
 use super::pixels::Pixels;
 use super::rectify::where_positive;
@@ -16,8 +16,11 @@ fn load(e: &mut Emitter<'_>, ty: Type, slopes: Value, offsets: &[i64]) -> Vec<Va
 
 /// `x`, but the channel's slope times `x` where `x < 0`. NaN stays NaN.
 pub(super) fn forward(e: &mut Emitter<'_>, plan: &SlopePlan, slopes: Value, [x, y]: [Pixels; 2]) {
-    for (ty, offsets) in columns(plan.channels) {
-        let slopes = load(e, ty, slopes, &offsets);
+    e.columns(plan.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let [x, y] = [x, y].map(|map| map.channel(e, first));
+        let slopes = e.at(slopes, first, 1);
+        let slopes = load(e, ty, slopes, offsets);
         e.count(plan.pixels, |e, pixel| {
             let (x, y) = (x.pixel(e, pixel), y.pixel(e, pixel));
             for (&offset, &slope) in offsets.iter().zip(&slopes) {
@@ -29,7 +32,7 @@ pub(super) fn forward(e: &mut Emitter<'_>, plan: &SlopePlan, slopes: Value, [x, 
                 y.store(e, value, offset);
             }
         });
-    }
+    });
 }
 
 /// Contributes to the gradient of the operand `x`: the value's, times the slope where `x` is not positive.
@@ -39,10 +42,13 @@ pub(super) fn input_grad(
     (slopes, x): (Value, Pixels),
     operands: GradOperands,
 ) {
-    for (ty, offsets) in columns(plan.channels) {
-        let slopes = load(e, ty, slopes, &offsets);
+    e.columns(plan.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let [grad, x] = [operands.grad, x].map(|map| map.channel(e, first));
+        let (operands, slopes) = (operands.at_channel(e, first), e.at(slopes, first, 1));
+        let slopes = load(e, ty, slopes, offsets);
         e.count(plan.pixels, |e, pixel| {
-            let (grad, x) = (operands.grad.pixel(e, pixel), x.pixel(e, pixel));
+            let (grad, x) = (grad.pixel(e, pixel), x.pixel(e, pixel));
             let here = operands.at_pixel(e, pixel);
             for (&offset, &slope) in offsets.iter().zip(&slopes) {
                 let (g, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
@@ -51,7 +57,7 @@ pub(super) fn input_grad(
                 here.leave(e, ty, part, offset);
             }
         });
-    }
+    });
 }
 
 /// Adds the gradient of the slopes from one image: the sum of `dy x` where `x` is not positive.
@@ -61,7 +67,10 @@ pub(super) fn slope_grad(
     [grad, x]: [Pixels; 2],
     slopes: Value,
 ) {
-    for (ty, offsets) in columns(plan.channels) {
+    e.columns(plan.channels, |e, columns| {
+        let Columns { first, ty, ref offsets } = *columns;
+        let [grad, x] = [grad, x].map(|map| map.channel(e, first));
+        let slopes = e.at(slopes, first, 1);
         let start = |e: &mut Emitter<'_>, &offset: &i64| {
             let sum = e.b.declare_var(ty);
             let start = e.load(ty, slopes, offset);
@@ -85,5 +94,5 @@ pub(super) fn slope_grad(
             let total = e.b.use_var(sum);
             e.store(total, slopes, offset);
         }
-    }
+    });
 }

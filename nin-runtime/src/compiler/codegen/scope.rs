@@ -13,7 +13,7 @@ use super::emitter::Emitter;
 use super::lrn::Lrn;
 use super::pixels::Pixels;
 use super::pool::{Pool, Reduce};
-use super::{context, group};
+use super::{context, group, norm};
 use crate::compiler::abi::Context;
 use crate::compiler::autodiff::TensorId;
 use crate::compiler::kernel::PassKind;
@@ -118,7 +118,7 @@ impl Scope<'_> {
             }
         };
         let offset = buffer.offset + view.channel * view.elem.bytes();
-        let base = e.bytes(memory, offset);
+        let base = e.place(memory, offset);
         let at = image.map_or(base, |image| {
             let before = e.mul(image, image_bytes as i64);
             e.sum(base, before)
@@ -171,19 +171,19 @@ impl Scope<'_> {
             Reach::Band => self.arena,
             Reach::Image | Reach::Chunk => self.shared,
         };
-        e.bytes(memory, buffer.offset)
+        e.place(memory, buffer.offset)
     }
 
     /// Scratch of transforms and of normalisations across channels, this thread's own.
     pub(super) fn scratch(&self, e: &mut Emitter<'_>) -> Value {
         let buffer = self.pass.room(BufferKey::Scratch);
-        e.bytes(self.arena, buffer.offset)
+        e.place(self.arena, buffer.offset)
     }
 
     /// Where a prepared form of a weight lies.
     pub(super) fn prepared(&self, e: &mut Emitter<'_>, offset: usize) -> Value {
         let base = context::load(e, I64, self.context, offset_of!(Context, prepared));
-        e.bytes(base, offset)
+        e.place(base, offset)
     }
 
     /// Where panels of a convolution's kernel lie that are prepared for a product.
@@ -197,14 +197,13 @@ impl Scope<'_> {
         Pixels { at, pitch: conv.tile(product).cols, elem }
     }
 
-    /// The statistics of the batch, or of the group that an image of the chunk is in: there all rows lie by so much farther on.
+    /// The rows of a batch normalisation in the statistics of the batch, or of the group that an image of the chunk is in.
     pub(super) fn statistics(&self, e: &mut Emitter<'_>, norm: &NormPlan, image: Value) -> Value {
-        let base = context::load(e, I64, self.context, offset_of!(Context, statistics));
         if norm.ghost == 0 {
-            return base;
+            return norm::rows(e, norm, self.context);
         }
         let number = self.group(e, norm, image);
-        group::rows(e, norm, base, number)
+        group::rows(e, norm, self.context, number)
     }
 
     /// The number of the group that an image of the chunk is in.
@@ -249,8 +248,9 @@ impl Scope<'_> {
         }
         let images = self.images_before(e, image);
         let sums = context::load(e, I64, self.context, offset_of!(Context, gradients));
-        let rows = norm.moments().map(|row| e.floats(sums, (self.plan.weight_floats + row) as i64));
-        (images, rows)
+        let means = e.place_floats(sums, self.plan.weight_floats + norm.moments());
+        let squares = e.floats(means, norm.squares() as i64);
+        (images, [means, squares])
     }
 
     /// Images of the slice before an image of the chunk.
@@ -281,6 +281,6 @@ impl Scope<'_> {
             unreachable!("{tensor} is no weight's gradient (a bug in nin)")
         };
         let base = context::load(e, I64, self.context, offset_of!(Context, gradients));
-        e.floats(base, self.plan.weights[weight.index()] as i64)
+        e.place_floats(base, self.plan.weights[weight.index()])
     }
 }

@@ -12,18 +12,30 @@ pub(super) fn of(kernel: &Kernel, call_conv: CallConv, tile_call_conv: CallConv)
     match kernel {
         Kernel::Tile(_) => abi::pointers(tile_call_conv, 6),
         Kernel::Transform(_) => abi::pointers(tile_call_conv, 5),
-        // The context, the first image of the chunk, and the images of the chunk.
-        Kernel::Block { .. } => abi::pointers(call_conv, 3),
-        // The context, the first image of the chunk, the image in the chunk, the first row and the end of the rows.
-        Kernel::Step { .. } => abi::pointers(call_conv, 5),
-        // The context and the strip.
-        Kernel::Strip => abi::pointers(call_conv, 2),
+        // The context, the first image of the chunk, the images of the chunk, and its offsets.
+        Kernel::Block { .. } => abi::pointers(call_conv, 4),
+        // The context, the first image of the chunk, the image in the chunk, the first row, the end of the rows, and its offsets.
+        Kernel::Step { .. } => abi::pointers(call_conv, 6),
+        // The context, the first strip and the end of the strips, counted from the owner's first, the function of the rule that their
+        // weights follow or null, and its offsets.
+        Kernel::Strips { .. } => abi::pointers(call_conv, 5),
         // The context, the first weight, rows, floats from one row to the next, columns, and the weights' coefficients.
-        Kernel::Follow { .. } => abi::pointers(call_conv, 6),
+        // The context, and its offsets.
+        Kernel::Sums { .. } => abi::pointers(call_conv, 2),
+        // The context, the images of the batch, and its offsets.
+        Kernel::Gather { .. } | Kernel::Track { .. } => abi::pointers(call_conv, 3),
+        Kernel::Follow { .. } => of_rule(call_conv),
         Kernel::Entry(_) => abi::entry_signature(call_conv),
         Kernel::Export(export) => of_export(call_conv, *export),
         Kernel::Intrinsic(intrinsic) => of_intrinsic(call_conv, *intrinsic),
+        // Nobody calls it.
+        Kernel::Offsets => abi::pointers(call_conv, 0),
     }
+}
+
+/// The signature of the functions of rules.
+pub(super) fn of_rule(call_conv: CallConv) -> Signature {
+    abi::pointers(call_conv, 6)
 }
 
 /// A type of C and what it is to the code generator.

@@ -1,4 +1,4 @@
-//! Strips at run time: what walks them writes its code once for each kind.
+//! Strips at run time: what walks those of an owner writes its code once for each kind of them.
 
 use std::ops::Range;
 
@@ -6,15 +6,13 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::emitter::Emitter;
-use crate::compiler::plan::{Plan, StripGroup, StripOwner};
+use crate::compiler::plan::{StripGroup, StripOwner};
 
 /// A strip at run time, and what is known of it while code is written.
 #[derive(Clone, Copy)]
 pub(super) struct Strip<'a> {
     /// Whose weights it has.
     pub(super) owner: StripOwner<'a>,
-    /// Its number.
-    pub(super) number: Value,
     /// Its number among the strips of its owner.
     pub(super) index: Value,
     /// The number of its convolution's group, if that has several.
@@ -27,29 +25,25 @@ pub(super) struct Strip<'a> {
     pub(super) channels: usize,
 }
 
-/// Runs `body` for each of the strips `begin..end`; it is written once for each kind of them.
+/// Runs `body` for each of the strips `begin..end` of an owner; it is written once for each kind of them.
 pub(super) fn each<'p>(
     e: &mut Emitter<'_>,
-    plan: &'p Plan,
+    strips: StripGroup<'p>,
     (begin, end): (Value, Value),
     mut body: impl FnMut(&mut Emitter<'_>, Strip<'p>),
 ) {
-    for group in plan.strip_groups() {
-        for (places, channels) in group.runs().into_iter().filter(|(places, _)| !places.is_empty())
-        {
-            if group.groups > 1 {
-                grouped(e, group, (begin, end), (places, channels), &mut body);
-                continue;
-            }
-            let [first, last] = [places.start, places.end].map(|place| e.size(group.first + place));
-            let (from, to) = (e.max(begin, first), e.min(end, last));
-            e.range(from, to, 1, |e, number| {
-                let index = e.add(number, -(group.first as i64));
-                let first = e.mul(index, group.width as i64);
-                let (owner, within) = (group.owner, first);
-                body(e, Strip { owner, number, index, group: None, within, first, channels });
-            });
+    for (places, channels) in strips.runs().into_iter().filter(|(places, _)| !places.is_empty()) {
+        if strips.groups > 1 {
+            grouped(e, strips, (begin, end), (places, channels), &mut body);
+            continue;
         }
+        let [first, last] = [places.start, places.end].map(|place| e.size(place));
+        let (from, to) = (e.max(begin, first), e.min(end, last));
+        e.range(from, to, 1, |e, index| {
+            let first = e.mul(index, strips.width as i64);
+            let (owner, within) = (strips.owner, first);
+            body(e, Strip { owner, index, group: None, within, first, channels });
+        });
     }
 }
 
@@ -61,10 +55,7 @@ fn grouped<'p>(
     (places, channels): (Range<usize>, usize),
     body: &mut impl FnMut(&mut Emitter<'_>, Strip<'p>),
 ) {
-    let [first, last] = [strips.first, strips.first + strips.count()].map(|number| e.size(number));
-    let (from, to) = (e.max(begin, first), e.min(end, last));
-    e.range(from, to, 1, |e, number| {
-        let index = e.add(number, -(strips.first as i64));
+    e.range(begin, end, 1, |e, index| {
         let of_group = strips.of_group() as i64;
         let group = e.b.ins().udiv_imm_u(index, of_group);
         let before = e.mul(group, of_group);
@@ -74,7 +65,7 @@ fn grouped<'p>(
             let first = e.mul(group, strips.channels as i64);
             let first = e.b.ins().iadd(first, within);
             let (owner, group) = (strips.owner, Some(group));
-            body(e, Strip { owner, number, index, group, within, first, channels });
+            body(e, Strip { owner, index, group, within, first, channels });
         };
         if places.len() == strips.of_group() {
             return strip(e);

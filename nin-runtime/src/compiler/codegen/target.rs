@@ -1,9 +1,11 @@
 //! What code is generated for: an instruction set, its tile shape, and Cranelift's settings for it.
 
+use cranelift_codegen::ir::Endianness;
 use cranelift_codegen::isa::{self, CallConv, OwnedTargetIsa, TargetFrontendConfig, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use target_lexicon::{Architecture, Triple};
 
+use super::functions::Width;
 use super::level;
 use crate::compiler::isa::Isa;
 use crate::compiler::kernel::Registers;
@@ -159,6 +161,16 @@ impl Target {
     /// that for comparisons (`cmpps`).
     pub(super) fn folds_loads(&self) -> bool {
         self.fma || !self.is_x86_64()
+    }
+
+    /// Numbers as generated code loads them.
+    pub(super) fn bytes_of(&self, numbers: &[u64], width: Width) -> Vec<u8> {
+        let unused = size_of::<u64>() - width.bytes();
+        let bytes = |number: &u64| match self.isa.endianness() {
+            Endianness::Little => number.to_le_bytes()[..width.bytes()].to_vec(),
+            Endianness::Big => number.to_be_bytes()[unused..].to_vec(),
+        };
+        numbers.iter().flat_map(bytes).collect()
     }
 
     pub(crate) fn call_conv(&self) -> CallConv {

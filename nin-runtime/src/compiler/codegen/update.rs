@@ -8,11 +8,12 @@ use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nin_dsl::graph::{Graph, WeightId};
 
+use super::context;
 use super::emitter::Emitter;
 use super::slices::sum_of_slices;
-use super::{context, strip};
+use super::strip::Strip;
 use crate::compiler::abi::{Coefficients, Context};
-use crate::compiler::kernel::{Kernel, Update};
+use crate::compiler::kernel::Update;
 use crate::compiler::plan::{Plan, StripOwner};
 
 /// Scalars that a step is given.
@@ -32,39 +33,35 @@ struct Places {
     square: Value,
 }
 
-/// Takes the strips `begin..end` through the end of a step: their weights, tensor by tensor, then what is prepared of them.
-pub(super) fn emit(
+/// Takes the weights of a strip through the end of a step, tensor by tensor, by the function of a rule.
+pub(super) fn strip(
     e: &mut Emitter<'_>,
     graph: &Graph,
     plan: &Plan,
-    rule: Update,
-    context: Value,
-    range: (Value, Value),
+    (rule, context): (Value, Value),
+    strip: Strip<'_>,
 ) {
     let coefficients = context::load(e, I64, context, offset_of!(Context, coefficients));
-    strip::each(e, plan, range, |e, strip| {
-        let mut follow = |id: WeightId, rows: usize, channels: usize| {
-            debug_assert!(graph.weight(id).role.is_trained());
-            let first = e.add(strip.first, plan.weights[id.index()] as i64);
-            let [rows, stride, columns] = [rows, channels, strip.channels].map(|size| e.size(size));
-            let own = e.add(coefficients, (id.index() * size_of::<Coefficients>()) as i64);
-            e.call(&Kernel::Follow { rule }, &[context, first, rows, stride, columns, own]);
-        };
-        match strip.owner {
-            StripOwner::Conv(conv) => {
-                let channels = conv.geometry.outputs();
-                follow(conv.kernel, conv.rows(), channels);
-                conv.bias.into_iter().for_each(|bias| follow(bias, 1, channels));
-            }
-            StripOwner::Norm(norm, _) => {
-                for id in [norm.weights.scale, norm.weights.shift] {
-                    follow(id, 1, norm.channels);
-                }
-            }
-            StripOwner::Slope(slope) => follow(slope.slope, 1, slope.channels),
+    let mut follow = |id: WeightId, rows: usize, channels: usize| {
+        debug_assert!(graph.weight(id).role.is_trained());
+        let first = e.place(strip.first, plan.weights[id.index()]);
+        let [rows, stride, columns] = [rows, channels, strip.channels].map(|size| e.size(size));
+        let own = e.place(coefficients, id.index() * size_of::<Coefficients>());
+        e.call_rule(rule, &[context, first, rows, stride, columns, own]);
+    };
+    match strip.owner {
+        StripOwner::Conv(conv) => {
+            let channels = conv.geometry.outputs();
+            follow(conv.kernel, conv.rows(), channels);
+            conv.bias.into_iter().for_each(|bias| follow(bias, 1, channels));
         }
-        e.call(&Kernel::Strip, &[context, strip.number]);
-    });
+        StripOwner::Norm(norm, _) => {
+            for id in [norm.weights.scale, norm.weights.shift] {
+                follow(id, 1, norm.channels);
+            }
+        }
+        StripOwner::Slope(slope) => follow(slope.slope, 1, slope.channels),
+    }
 }
 
 /// Writes the function that takes the step of a rule over some columns of a matrix of weights.

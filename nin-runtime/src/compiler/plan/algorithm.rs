@@ -5,6 +5,7 @@
 //! The unit of cost is one multiply-add in one lane of a vector. A load counts as one such unit and a store as two, because a core
 //! stores half as many vectors in a cycle as it multiplies. The constants below were fitted to measurements.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -167,8 +168,18 @@ const WEIGHT_FLOATS: usize = 128 << 10;
 /// Lanes of the widest vector: a transform of fewer channels costs as much.
 const LANES: usize = 16;
 
+/// What Winograd's transforms cost, each derived once for all convolutions of a plan.
+#[derive(Default)]
+pub(super) struct Prices {
+    transforms: HashMap<Map, usize>,
+}
+
 /// Every algorithm that can compute a product of a convolution, under the word that asks for it; the direct one first.
-pub(super) fn choices(geometry: &ConvGeometry, product: Product) -> Vec<(Algo, Choice)> {
+pub(super) fn choices(
+    prices: &mut Prices,
+    geometry: &ConvGeometry,
+    product: Product,
+) -> Vec<(Algo, Choice)> {
     let correlation = match product {
         Product::Forward | Product::KernelGrad => geometry.forward(),
         Product::InputGrad => geometry.input_grad()[0].correlation,
@@ -182,15 +193,20 @@ pub(super) fn choices(geometry: &ConvGeometry, product: Product) -> Vec<(Algo, C
     let winograd = sizes_of(geometry).map(|size| {
         let algorithm =
             Algorithm::Winograd(Winograd { size, reach: reach(&correlation, size, product) });
-        let choice = Choice { algorithm, cost: cost(&correlation, size, product), direct };
+        let cost = cost(prices, &correlation, size, product);
+        let choice = Choice { algorithm, cost, direct };
         (Algo::Outputs(size.outputs), choice)
     });
     [(Algo::Direct, exact)].into_iter().chain(winograd).collect()
 }
 
 /// Chooses the algorithm of a product of a convolution.
-pub(super) fn choose(geometry: &ConvGeometry, product: Product, algo: Algo) -> Choice {
-    let choices = choices(geometry, product);
+pub(super) fn choose(
+    prices: &mut Prices,
+    geometry: &ConvGeometry,
+    (product, algo): (Product, Algo),
+) -> Choice {
+    let choices = choices(prices, geometry, product);
     let (&(_, exact), others) =
         choices.split_first().expect("every product has the direct algorithm (a bug in nin)");
     let cost = |choice: &Choice| choice.cost.total();
@@ -238,31 +254,35 @@ fn direct(correlation: &Correlation, product: Product, geometry: &ConvGeometry) 
     (meetings * inputs * outputs * groups) as u64
 }
 
-/// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
-fn transform(size: Size, role: MapRole) -> usize {
-    let map = Map { size, role };
-    let terms = Straight::of(&map.matrix()).terms.len();
-    let (from, to) = (map.from(), map.to());
-    let operations = (from + to) * terms;
-    let (loads, stores) = (from * from + to * from, to * from + to * to);
-    operations + loads + 2 * stores
+impl Prices {
+    /// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
+    fn transform(&mut self, size: Size, role: MapRole) -> usize {
+        let map = Map { size, role };
+        *self.transforms.entry(map).or_insert_with(|| {
+            let terms = Straight::of(&map.matrix()).terms.len();
+            let (from, to) = (map.from(), map.to());
+            let operations = (from + to) * terms;
+            let (loads, stores) = (from * from + to * from, to * from + to * to);
+            operations + loads + 2 * stores
+        })
+    }
 }
 
-fn cost(correlation: &Correlation, size: Size, product: Product) -> Cost {
+fn cost(prices: &mut Prices, correlation: &Correlation, size: Size, product: Product) -> Cost {
     let Correlation { y, x, inputs, outputs, groups, .. } = correlation;
     let tiles = size.tiles(y.outputs) * size.tiles(x.outputs);
     let lanes = |channels: usize| channels.next_multiple_of(LANES);
     let (of_inputs, of_outputs, passes) = match product {
         // A sum is stored once, whatever it sums.
         Product::Forward | Product::InputGrad => (
-            transform(size, MapRole::Input),
-            transform(size, MapRole::Output),
+            prices.transform(size, MapRole::Input),
+            prices.transform(size, MapRole::Output),
             tiles * (inputs + 4) * outputs,
         ),
         // Sums are loaded and stored once a chunk, which costs about as much as a tile of each image.
         Product::KernelGrad => (
-            transform(size, MapRole::Input),
-            transform(size, MapRole::OutputGrad),
+            prices.transform(size, MapRole::Input),
+            prices.transform(size, MapRole::OutputGrad),
             (tiles + 1) * inputs * outputs,
         ),
     };

@@ -128,20 +128,29 @@ impl NormPlan {
         row.number() * self.row()
     }
 
-    /// Where a row of the batch's statistics lies.
+    /// Where its rows lie in the statistics of the batch, or those of its first group.
+    pub fn statistics(&self) -> usize {
+        self.step().statistics
+    }
+
+    /// From its first row in the statistics to one of them.
     pub fn statistic(&self, row: Row) -> usize {
-        self.step().statistics + row.number() * self.row()
+        row.number() * self.row()
     }
 
-    /// Where a slice's rows of mean and squared deviations lie among its sums.
-    pub fn moments(&self) -> [usize; 2] {
-        let first = self.step().moments;
-        [first, first + self.row()]
+    /// Where a slice's rows of mean and squared deviations lie, behind its gradients.
+    pub fn moments(&self) -> usize {
+        self.step().moments
     }
 
-    /// Where a row of the first group's sums lies in the statistics.
+    /// From the first of a slice's rows, of means, to that of squared deviations.
+    pub fn squares(&self) -> usize {
+        self.row()
+    }
+
+    /// From a group's first row in the statistics to one of its sums.
     pub fn group_sum(&self, sum: GroupSum) -> usize {
-        self.step().statistics + (Row::COUNT + sum as usize) * self.row()
+        (Row::COUNT + sum as usize) * self.row()
     }
 
     /// All rows of a group's sums, in floats.

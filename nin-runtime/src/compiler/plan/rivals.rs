@@ -3,7 +3,7 @@
 use nin_dsl::graph::{Graph, NodeId};
 use nin_dsl::shape::Shape;
 
-use super::algorithm::{self, Algo, Product};
+use super::algorithm::{self, Algo, Prices, Product};
 use super::{Plan, cut};
 
 /// How many times the cost of the algorithm that was taken another may have: costs are not as wrong as that.
@@ -30,6 +30,7 @@ impl Plan {
     pub fn rivals(&self, graph: &Graph) -> Vec<Rivals> {
         let pass = self.training.as_ref().unwrap_or(&self.inference);
         let stages = pass.blocks.iter().flat_map(|planned| &planned.block.stages);
+        let mut prices = Prices::default();
         let rivals = stages.filter_map(|stage| {
             let conv = self.convs.iter().find(|conv| conv.node == stage.node)?;
             let product = cut::product(stage.op)?;
@@ -38,7 +39,7 @@ impl Plan {
                 return None;
             }
             let choice = conv.choice(product);
-            let all = algorithm::choices(&conv.geometry, product);
+            let all = algorithm::choices(&mut prices, &conv.geometry, product);
             let (taken, others): (Vec<_>, Vec<_>) =
                 all.into_iter().partition(|(_, other)| other.algorithm == choice.algorithm);
             let near = others

@@ -25,7 +25,27 @@ pub(crate) struct Inner {
     pub(crate) code: CodeMemory,
     pub(crate) isa: Isa,
     pub(crate) threads: usize,
-    pub(crate) compile_time: Duration,
+    pub(crate) compile_times: CompileTimes,
+}
+
+/// How long the stages took from a checked graph to callable code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompileTimes {
+    /// To the plan: differentiating, fusing, choosing algorithms, placing tensors.
+    pub planning: Duration,
+    /// Writing every function, by Cranelift's builder or an assembler.
+    pub writing: Duration,
+    /// Translating to machine code, on all threads.
+    pub translating: Duration,
+    /// Mapping it and linking its calls.
+    pub linking: Duration,
+}
+
+impl CompileTimes {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.planning + self.writing + self.translating + self.linking
+    }
 }
 
 impl Program {
@@ -98,7 +118,17 @@ impl Program {
 
     /// How long it took from the checked graph to callable code.
     pub fn compile_time(&self) -> Duration {
-        self.inner.compile_time
+        self.inner.compile_times.total()
+    }
+
+    /// The same, stage by stage.
+    pub fn compile_times(&self) -> CompileTimes {
+        self.inner.compile_times
+    }
+
+    /// How many functions its code consists of.
+    pub fn functions(&self) -> usize {
+        self.inner.code.symbols().len()
     }
 
     pub(crate) fn callee(&self) -> Callee<'_> {

@@ -8,7 +8,7 @@ use crate::compiler::codegen::{self, Assembly, Target};
 use crate::compiler::optimizer::Squares;
 use crate::compiler::plan::{Algos, Demand};
 use crate::model::Model;
-use crate::run::exec::Inner;
+use crate::run::exec::{CompileTimes, Inner};
 use crate::run::jit::CodeMemory;
 
 /// A session of a small program that says of itself to need all of the machine's memory but `left` bytes.
@@ -28,7 +28,7 @@ fn session(left: usize) -> Session {
         code: CodeMemory::link(&code, &target).unwrap(),
         isa: target.name,
         threads: 1,
-        compile_time: std::time::Duration::ZERO,
+        compile_times: CompileTimes::default(),
     };
     let said = {
         let plan = &inner.plan;
