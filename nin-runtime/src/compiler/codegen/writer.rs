@@ -1,6 +1,7 @@
 //! [`Writer`], which writes the functions of a program, each once: those that differ only in their offsets are one.
 
 use std::collections::HashMap;
+use std::mem;
 
 use cranelift_codegen::ir::{Function, UserExternalName, UserFuncName, Value};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -17,6 +18,8 @@ pub(super) struct Writer<'t, F> {
     emit: F,
     table: Functions,
     scratch: FunctionBuilderContext,
+    /// A function that was one of others already: the next one takes its memory.
+    spare: Function,
     /// The bodies of the table's functions, as far as they are written.
     bodies: Vec<Option<Body>>,
     /// The numbers of functions that read offsets, by what is quickly compared of them.
@@ -36,8 +39,9 @@ impl<'t, F: FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>> Writer<'t, F> {
         for kernel in roots {
             table.index(kernel);
         }
-        let (scratch, bodies, alike) = (FunctionBuilderContext::new(), Vec::new(), HashMap::new());
-        Writer { target, emit, table, scratch, bodies, alike, first }
+        let (scratch, spare) = (FunctionBuilderContext::new(), Function::new());
+        let (bodies, alike) = (Vec::new(), HashMap::new());
+        Writer { target, emit, table, scratch, spare, bodies, alike, first }
     }
 
     /// Writes a function that reads offsets, unless there is one like it, and puts its own into the table. What it calls that reads
@@ -60,7 +64,11 @@ impl<'t, F: FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>> Writer<'t, F> {
             _ => unreachable!("what reads offsets is intermediate code (a bug in nin)"),
         };
         let number = match alike.iter().find(is_same) {
-            Some(&number) => number,
+            Some(&number) => {
+                self.spare = function;
+                self.spare.clear();
+                number
+            }
             None => {
                 let number = self.table.index(&kernel);
                 alike.push(number);
@@ -128,7 +136,8 @@ impl<'t, F: FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>> Writer<'t, F> {
     /// A kernel's function, and the offsets that it reads from position `offsets` of the table on.
     fn write(&mut self, kernel: &Kernel, offsets: Option<usize>) -> (Function, Vec<u64>) {
         let signature = self.table.signature(kernel);
-        let mut function = Function::with_name_signature(UserFuncName::default(), signature);
+        let mut function = mem::replace(&mut self.spare, Function::new());
+        function.signature = signature;
         let builder = FunctionBuilder::new(&mut function, &mut self.scratch);
         let mut e = Emitter::new(builder, &mut self.table, self.target, offsets);
         let result = (self.emit)(&mut e, kernel);
