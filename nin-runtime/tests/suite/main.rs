@@ -17,6 +17,7 @@ mod products;
 mod sessions;
 mod settings;
 mod sgd;
+mod sharing;
 mod stages;
 mod steady;
 mod step;

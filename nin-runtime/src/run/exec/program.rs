@@ -147,3 +147,6 @@ impl fmt::Debug for Program {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
