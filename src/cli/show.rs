@@ -92,16 +92,20 @@ impl StageArg {
             ],
             StageArg::Clif => &[
                 "; Cranelift's intermediate code of every function. A callee such as u0:5 has its name above it.",
+                ALIKE,
                 TILE[0],
                 TILE[1],
                 "",
             ],
             StageArg::Asm => {
-                &["; This CPU's instructions, function by function.", TILE[0], TILE[1], ""]
+                &["; This CPU's instructions, function by function.", ALIKE, TILE[0], TILE[1], ""]
             }
         }
     }
 }
+
+/// How to read the names of functions that are several.
+const ALIKE: &str = "; What differs only in where things lie is one function, which reads that from a table, \"offsets\".";
 
 /// How to read a tile's name.
 const TILE: [&str; 2] = [

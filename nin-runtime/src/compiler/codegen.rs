@@ -64,9 +64,19 @@ use writer::Writer;
 
 /// The functions of a program, each as its maker leaves it.
 pub struct Clif {
-    functions: Vec<(Kernel, Body)>,
+    functions: Vec<Written>,
     /// The number of the first.
     first: usize,
+}
+
+/// A function that is written.
+struct Written {
+    /// What it is.
+    kernel: Kernel,
+    /// How many others it is, too.
+    others: usize,
+    /// What its maker left.
+    body: Body,
 }
 
 /// What a maker leaves.
@@ -201,16 +211,19 @@ pub fn translate(
     assembly: Assembly,
 ) -> Result<Vec<MachineCode>, Error> {
     let functions = clif.functions.into_iter().enumerate();
-    let translated = parallel::map(threads, functions, |(number, (kernel, body))| match body {
-        Body::Clif(function) => translate_one(number, kernel, *function, target, assembly),
-        Body::Assembled(bytes) => {
+    let translated = parallel::map(threads, functions, |(number, written)| {
+        let Written { kernel, others, body } = written;
+        let plain = |kernel, bytes| {
             let (relocs, unwind, assembly) = (Vec::new(), None, None);
-            Ok(MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly })
-        }
-        Body::Offsets(offsets, width) => {
-            let bytes = target.bytes_of(&offsets, width);
-            let (relocs, unwind, assembly) = (Vec::new(), None, None);
-            Ok(MachineCode { kernel, bytes, align: 64, relocs, unwind, assembly })
+            MachineCode { kernel, others, bytes, align: 64, relocs, unwind, assembly }
+        };
+        match body {
+            Body::Clif(function) => {
+                let code = translate_one(number, kernel, *function, target, assembly)?;
+                Ok(MachineCode { others, ..code })
+            }
+            Body::Assembled(bytes) => Ok(plain(kernel, bytes)),
+            Body::Offsets(offsets, width) => Ok(plain(kernel, target.bytes_of(&offsets, width))),
         }
     });
     translated.into_iter().collect()
@@ -251,7 +264,7 @@ fn translate_one(
     let relocs = code.buffer.relocs().iter();
     let relocs =
         relocs.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
-    Ok(MachineCode { kernel, bytes, align, relocs, unwind, assembly: text })
+    Ok(MachineCode { kernel, others: 0, bytes, align, relocs, unwind, assembly: text })
 }
 
 impl Clif {
@@ -263,16 +276,16 @@ impl Clif {
     /// Every function as text: `nin show --stage clif`.
     pub fn display(&self) -> String {
         let all = (self.first..).zip(&self.functions);
-        let text = |(number, (kernel, body)): (usize, &(Kernel, Body))| match body {
-            Body::Clif(function) => format!("; u0:{number} is {kernel}\n{function}\n"),
-            Body::Assembled(bytes) => {
-                let length = bytes.len();
-                format!("; u0:{number} is {kernel}\n; {length} bytes by the assembler\n\n")
-            }
-            Body::Offsets(offsets, width) => {
-                let (count, bytes) = (offsets.len(), width.bytes());
-                format!("; u0:{number} is {kernel}\n; {count} numbers of {bytes} bytes\n\n")
-            }
+        let text = |(number, written): (usize, &Written)| {
+            let body = match &written.body {
+                Body::Clif(function) => format!("{function}\n"),
+                Body::Assembled(bytes) => format!("; {} bytes by the assembler\n\n", bytes.len()),
+                Body::Offsets(offsets, width) => {
+                    format!("; {} numbers of {} bytes\n\n", offsets.len(), width.bytes())
+                }
+            };
+            let name = listing::name(&written.kernel, written.others);
+            format!("; u0:{number} is {name}\n{body}")
         };
         all.map(text).collect()
     }

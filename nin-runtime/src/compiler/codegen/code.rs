@@ -9,6 +9,8 @@ use crate::compiler::kernel::Kernel;
 pub struct MachineCode {
     /// What it is.
     pub kernel: Kernel,
+    /// How many others it is, too: blocks, steps and the like that differ in nothing but their offsets.
+    pub others: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// Their alignment.

@@ -21,9 +21,18 @@ pub(crate) fn listing<'a>(code: impl IntoIterator<Item = &'a MachineCode>) -> St
             None if function.kernel == Kernel::Offsets => String::new(),
             None => disassemble(function, &code),
         };
-        format!("; {} ({} bytes)\n{body}\n", function.kernel, function.bytes.len())
+        let name = name(&function.kernel, function.others);
+        format!("; {name} ({} bytes)\n{body}\n", function.bytes.len())
     };
     code.iter().map(one).collect()
+}
+
+/// What a function is called above its text.
+pub(super) fn name(kernel: &Kernel, others: usize) -> String {
+    match others {
+        0 => kernel.to_string(),
+        others => format!("{kernel}, and {others} like it"),
+    }
 }
 
 fn disassemble(function: &MachineCode, program: &[&MachineCode]) -> String {

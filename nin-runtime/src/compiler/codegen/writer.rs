@@ -9,7 +9,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use super::emitter::Emitter;
 use super::functions::{Functions, Placed, Width};
 use super::target::Target;
-use super::{Body, Clif, intrinsic, micro};
+use super::{Body, Clif, Written, intrinsic, micro};
 use crate::compiler::kernel::Kernel;
 
 /// The functions of a program under construction. What `emit` yields, its function returns.
@@ -22,6 +22,8 @@ pub(super) struct Writer<'t, F> {
     spare: Function,
     /// The bodies of the table's functions, as far as they are written.
     bodies: Vec<Option<Body>>,
+    /// How many kernels a function is besides the first, by its number.
+    others: HashMap<u32, usize>,
     /// The numbers of functions that read offsets, by what is quickly compared of them.
     alike: HashMap<Outline, Vec<u32>>,
     first: usize,
@@ -40,8 +42,8 @@ impl<'t, F: FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>> Writer<'t, F> {
             table.index(kernel);
         }
         let (scratch, spare) = (FunctionBuilderContext::new(), Function::new());
-        let (bodies, alike) = (Vec::new(), HashMap::new());
-        Writer { target, emit, table, scratch, spare, bodies, alike, first }
+        let (bodies, others, alike) = (Vec::new(), HashMap::new(), HashMap::new());
+        Writer { target, emit, table, scratch, spare, bodies, others, alike, first }
     }
 
     /// Writes a function that reads offsets, unless there is one like it, and puts its own into the table. What it calls that reads
@@ -65,6 +67,7 @@ impl<'t, F: FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>> Writer<'t, F> {
         };
         let number = match alike.iter().find(is_same) {
             Some(&number) => {
+                *self.others.entry(number).or_default() += 1;
                 self.spare = function;
                 self.spare.clear();
                 number
@@ -94,13 +97,17 @@ impl<'t, F: FnMut(&mut Emitter<'_>, &Kernel) -> Option<Value>> Writer<'t, F> {
             }
             position += 1;
         }
-        let Writer { table, bodies, first, .. } = self;
+        let Writer { table, bodies, others, first, .. } = self;
         let offsets = || Body::Offsets(table.offsets().to_vec(), table.width());
-        let mut bodies = bodies.into_iter().map(|body| body.unwrap_or_else(offsets));
-        let kernels = (0..).map_while(|position| table.get(position).cloned());
-        // The table of offsets may be the last.
-        let functions =
-            kernels.map(|kernel| (kernel, bodies.next().unwrap_or_else(offsets))).collect();
+        let mut bodies = bodies.into_iter();
+        let functions = (first..).map_while(|number| {
+            let kernel = table.get(number - first)?.clone();
+            let others = u32::try_from(number).ok().and_then(|number| others.get(&number));
+            // The table of offsets has none, and may be the last.
+            let body = bodies.next().flatten().unwrap_or_else(offsets);
+            Some(Written { kernel, others: others.copied().unwrap_or(0), body })
+        });
+        let functions = functions.collect();
         Clif { functions, first }
     }
 
