@@ -25,6 +25,10 @@ pub(super) struct Pace {
     /// Seconds of an image in calls that nothing came between.
     together: Option<f64>,
     alone: Option<f64>,
+    /// Mean seconds of an image in the last calls together, of which none counts for more than [`OUTLIER`] allows.
+    recent: Option<f64>,
+    /// The same before the last one that took long: what calls alone are compared with.
+    expected: Option<f64>,
     /// Seconds of calls together since one went alone.
     since_alone: f64,
     /// Calls together, as a multiple of the time that one alone takes at most, before one goes alone to be timed.
@@ -49,6 +53,9 @@ const MOST: f64 = 1024.0;
 const TRIALS: [f64; 2] = [2.0, 128.0];
 /// By how much times may grow from call to call and still count as what is usual.
 const DRIFT: f64 = 1.05;
+/// How many times what is usual a call may count for among the recent ones, and how much the last one weighs among them.
+const OUTLIER: f64 = 3.0;
+const WEIGHT: f64 = 0.25;
 
 impl Pace {
     /// Of `members` threads, which have a core each or not.
@@ -57,6 +64,8 @@ impl Pace {
             members: members as f64,
             together: None,
             alone: None,
+            recent: None,
+            expected: None,
             since_alone: 0.0,
             trial: TRIALS[0],
             // Threads without a core begin with a call alone.
@@ -89,6 +98,10 @@ impl Pace {
                     (self.asleep, self.waking) = (false, lost.max(0.0));
                     return;
                 }
+                let counted = image.min(OUTLIER * usual);
+                let before = self.recent.unwrap_or(usual);
+                self.recent = Some(before + WEIGHT * (counted - before));
+                self.expected = Some(before);
                 if lost > 0.0 {
                     let lost = lost + self.waking;
                     (self.rest, self.allowance) = (self.factor * lost, lost);
@@ -106,7 +119,7 @@ impl Pace {
                 self.since_alone = 0.0;
                 self.asleep = true;
                 self.rest -= seconds;
-                if let Some(together) = self.together {
+                if let Some(together) = self.expected.or(self.together) {
                     self.allowance -= (usual - together).max(0.0) * images as f64;
                 }
                 if self.allowance <= 0.0 {
@@ -183,6 +196,15 @@ mod tests {
             let together = |call: usize| if call.is_multiple_of(period) { 100.0 } else { 0.6 };
             let (mean, _) = calls(2, 1.0, together);
             assert!(mean < 2.0, "{period}: {mean}");
+        }
+    }
+
+    #[test]
+    fn meetings_that_often_take_long_are_as_rare() {
+        for (period, long) in [(2, 3.0), (2, 1.8), (3, 3.0), (1, 1.7)] {
+            let together = |call: usize| if call.is_multiple_of(period) { long } else { 0.6 };
+            let (mean, _) = calls(2, 1.0, together);
+            assert!(mean < 1.15, "{long} every {period}: {mean}");
         }
     }
 
