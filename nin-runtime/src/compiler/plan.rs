@@ -375,7 +375,7 @@ fn convs(
     chunk: usize,
     room: &mut Room,
 ) -> Vec<ConvPlan> {
-    let (mut convs, mut prices) = (Vec::new(), Prices::default());
+    let (mut convs, mut prices) = (Vec::new(), Prices::of(graph, chunk));
     for id in graph.ids() {
         let (Op::Conv { weight, bias, .. }, Some(geometry)) =
             (graph.node(id).op, geometry_of(graph, id))

@@ -1,6 +1,7 @@
 //! The algorithm of each product of a convolution, chosen by what it costs.
 //!
-//! The choice depends on the convolution's geometry alone: not on the batch, the instruction set or the machine.
+//! The choice depends on the convolution's geometry, on how large the model's weights are and on how many images a chunk has, which share
+//! the reading of them: not on the instruction set or the machine.
 //!
 //! The unit of cost is one multiply-add in one lane of a vector. A load counts as one such unit and a store as two, because a core
 //! stores half as many vectors in a cycle as it multiplies. The constants below were fitted to measurements.
@@ -9,11 +10,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-use nin_dsl::graph::{Graph, NodeId};
+use nin_dsl::graph::{Graph, NodeId, Weight};
 use nin_dsl::shape::{Shape, Window};
 
 use super::CHUNK;
 use super::geometry_of;
+use crate::compiler::Elem;
 use crate::compiler::geometry::{Axis, ConvGeometry, Correlation};
 use crate::compiler::winograd::{Map, MapRole, Size, Straight};
 
@@ -102,19 +104,21 @@ impl fmt::Display for Reach {
     }
 }
 
-/// What a product costs, in multiply-adds of one lane.
+/// What a product costs an image, in multiply-adds of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// In matrix products.
     pub products: u64,
     /// In transforms.
     pub transforms: u64,
+    /// In reading weights that no cache near has kept.
+    pub weights: u64,
 }
 
 impl Cost {
     /// All of it.
     pub fn total(self) -> u64 {
-        self.products + self.transforms
+        self.products + self.transforms + self.weights
     }
 }
 
@@ -150,7 +154,7 @@ pub struct Choice {
     pub algorithm: Algorithm,
     /// What it costs for one image.
     pub cost: Cost,
-    /// What the direct algorithm costs.
+    /// The multiply-adds of the direct algorithm.
     pub direct: u64,
 }
 
@@ -168,11 +172,23 @@ const WEIGHT_FLOATS: usize = 128 << 10;
 /// Lanes of the widest vector: a transform of fewer channels costs as much.
 const LANES: usize = 16;
 
-/// What Winograd's transforms cost, each derived once for all convolutions of a plan.
-#[derive(Default)]
+/// What all convolutions of a plan have to pay alike.
 pub(super) struct Prices {
+    /// What Winograd's transforms cost, each derived once.
     transforms: HashMap<Map, usize>,
+    /// Multiply-adds in the time in which a weight is read from where it lay since the last call.
+    weight: usize,
+    /// Images that are carried through a convolution before the next one, for which its weights are read once.
+    chunk: usize,
 }
+
+/// Where a model's weights lie from call to call, by the bytes that they take in Winograd's domain at most, and what it costs to read one
+/// from there.
+const WEIGHTS: [(usize, usize); 2] = [(2 << 20, 1), (16 << 20, 12)];
+/// The same of larger models, which no cache keeps.
+const FAR_WEIGHT: usize = 20;
+/// How much larger kernels become in Winograd's domain, about.
+const GROWTH: usize = 4;
 
 /// Every algorithm that can compute a product of a convolution, under the word that asks for it; the direct one first.
 pub(super) fn choices(
@@ -185,9 +201,10 @@ pub(super) fn choices(
         Product::InputGrad => geometry.input_grad()[0].correlation,
     };
     let direct = direct(&correlation, product, geometry);
+    let weights = prices.weights(&correlation, geometry.window.taps(), product);
     let exact = Choice {
         algorithm: Algorithm::Direct,
-        cost: Cost { products: direct, transforms: 0 },
+        cost: Cost { products: direct, transforms: 0, weights },
         direct,
     };
     let winograd = sizes_of(geometry).map(|size| {
@@ -212,7 +229,7 @@ pub(super) fn choose(
     let cost = |choice: &Choice| choice.cost.total();
     let cheapest = || others.iter().map(|&(_, choice)| choice).min_by_key(cost);
     match algo {
-        Algo::Auto => cheapest().filter(|best| 10 * cost(best) < 9 * exact.direct).unwrap_or(exact),
+        Algo::Auto => cheapest().filter(|best| 10 * cost(best) < 9 * cost(&exact)).unwrap_or(exact),
         Algo::Direct => exact,
         Algo::Winograd => cheapest().unwrap_or(exact),
         Algo::Outputs(_) => {
@@ -255,6 +272,26 @@ fn direct(correlation: &Correlation, product: Product, geometry: &ConvGeometry) 
 }
 
 impl Prices {
+    /// The prices of a graph's convolutions, of which each carries a chunk of images.
+    pub(super) fn of(graph: &Graph, chunk: usize) -> Prices {
+        let floats: usize = graph.weights().iter().map(Weight::elements).sum();
+        let bytes = GROWTH * Elem::F32.bytes() * floats;
+        let found = WEIGHTS.iter().find(|(most, _)| bytes <= *most);
+        let weight = found.map_or(FAR_WEIGHT, |(_, price)| *price);
+        Prices { transforms: HashMap::new(), weight, chunk }
+    }
+
+    /// What it costs an image to read what a product reads of a kernel, of which each pair of channels has so many weights.
+    fn weights(&self, correlation: &Correlation, of_pair: usize, product: Product) -> u64 {
+        let Correlation { inputs, outputs, groups, .. } = correlation;
+        match product {
+            Product::Forward | Product::InputGrad => {
+                (self.weight * of_pair * groups * inputs * outputs / self.chunk) as u64
+            }
+            Product::KernelGrad => 0,
+        }
+    }
+
     /// What a transform of one tile costs a channel: its operations, its loads, and its stores twice.
     fn transform(&mut self, size: Size, role: MapRole) -> usize {
         let map = Map { size, role };
@@ -296,6 +333,7 @@ fn cost(prices: &mut Prices, correlation: &Correlation, size: Size, product: Pro
         transforms: (tiles
             * (lanes(inputs * groups) * of_inputs + lanes(outputs * groups) * of_outputs)
             + spilled) as u64,
+        weights: prices.weights(correlation, size.frequencies(), product),
     }
 }
 

@@ -140,11 +140,11 @@ fn product_line(
     match algorithm {
         Algorithm::Direct => write!(text, ", costs {}", thousands(direct))?,
         Algorithm::Winograd(_) => {
-            let [total, products, transforms, direct] =
-                [cost.total(), cost.products, cost.transforms, direct].map(thousands);
+            let [total, products, transforms, weights, direct] =
+                [cost.total(), cost.products, cost.transforms, cost.weights, direct].map(thousands);
             write!(
                 text,
-                ", costs {total} (products {products}, transforms {transforms}) instead of {direct}"
+                ", costs {total} (products {products}, transforms {transforms}, weights {weights}) instead of {direct}"
             )?;
         }
     }

@@ -30,7 +30,7 @@ impl Plan {
     pub fn rivals(&self, graph: &Graph) -> Vec<Rivals> {
         let pass = self.training.as_ref().unwrap_or(&self.inference);
         let stages = pass.blocks.iter().flat_map(|planned| &planned.block.stages);
-        let mut prices = Prices::default();
+        let mut prices = Prices::of(graph, self.chunk);
         let rivals = stages.filter_map(|stage| {
             let conv = self.convs.iter().find(|conv| conv.node == stage.node)?;
             let product = cut::product(stage.op)?;
