@@ -16,7 +16,7 @@ use super::activation;
 use super::affine::AffineRows;
 use super::emitter::{Columns, Emitter};
 use super::grad::GradOperands;
-use super::pixels::Pixels;
+use super::pixels::{Pixels, walk};
 use super::rectify::masked;
 use super::slices::{slice_bound, sum_of_slices};
 use super::strip::Strip;
@@ -32,27 +32,81 @@ fn pixels<const N: usize>(
     maps: [Pixels; N],
     body: impl FnOnce(&mut Emitter<'_>, [Pixels; N]),
 ) {
-    e.count(norm.pixels, |e, pixel| {
-        let here = maps.map(|map| map.pixel(e, pixel));
-        body(e, here);
-    });
+    walk(e, norm.pixels, maps.map(|map| (map, map.pitch)), |e, _, here| body(e, here));
 }
 
-/// Variables that hold zeros, one for each vector.
-fn zeros(e: &mut Emitter<'_>, ty: Type, vectors: usize) -> Vec<Variable> {
-    let zero = |e: &mut Emitter<'_>| {
-        let sum = e.b.declare_var(ty);
+/// Sums over the pixels of a map that a loop makes together, so that an adder need not wait for its last result.
+const CHAINS: usize = 8;
+
+/// Sums over pixels of a few vectors of channels: where these are few, of every other pixel apart, or of every fourth.
+struct Sums {
+    /// Those of the first pixel's vectors, then of the second's.
+    chains: Vec<Variable>,
+    /// How many vectors there are.
+    vectors: usize,
+}
+
+impl Sums {
+    /// Sums of nothing.
+    fn new(e: &mut Emitter<'_>, ty: Type, vectors: usize, turns: usize) -> Sums {
         let start = e.float(ty, 0.0);
-        e.b.def_var(sum, start);
-        sum
-    };
-    (0..vectors).map(|_| zero(e)).collect()
+        let chains = (0..turns * vectors).map(|_| {
+            let sum = e.b.declare_var(ty);
+            e.b.def_var(sum, start);
+            sum
+        });
+        Sums { chains: chains.collect(), vectors }
+    }
+
+    /// Changes the sum of a vector that the pixels of a turn have.
+    fn change(
+        &self,
+        e: &mut Emitter<'_>,
+        (turn, index): (usize, usize),
+        change: impl FnOnce(&mut Emitter<'_>, Value) -> Value,
+    ) {
+        let sum = self.chains[turn * self.vectors + index];
+        let before = e.b.use_var(sum);
+        let after = change(e, before);
+        e.b.def_var(sum, after);
+    }
+
+    /// The sum of each vector over all pixels, added up as a tree.
+    fn total(&self, e: &mut Emitter<'_>) -> Vec<Value> {
+        let mut sums: Vec<Value> = self.chains.iter().map(|&sum| e.b.use_var(sum)).collect();
+        while sums.len() > self.vectors {
+            let upper = sums.split_off(sums.len() / 2);
+            sums = sums.iter().zip(upper).map(|(&a, b)| e.b.ins().fadd(a, b)).collect();
+        }
+        sums
+    }
 }
 
-fn add_to(e: &mut Emitter<'_>, sum: Variable, value: Value) {
-    let before = e.b.use_var(sum);
-    let after = e.b.ins().fadd(before, value);
-    e.b.def_var(sum, after);
+/// Of how many pixels in turn a loop makes sums apart, if it makes so many a pixel.
+fn turns(norm: &NormPlan, sums: usize) -> usize {
+    let turns = (CHAINS / sums).max(1);
+    // A power of two, since the sums are added in pairs.
+    let turns = 1 << turns.ilog2();
+    if norm.pixels < turns { 1 } else { turns }
+}
+
+/// Runs `body` for each pixel of maps, a few in turn; it gets the pixel's turn. What is left at the end has the first turns.
+fn pixels_in_turn<const N: usize>(
+    e: &mut Emitter<'_>,
+    norm: &NormPlan,
+    turns: usize,
+    maps: [Pixels; N],
+    mut body: impl FnMut(&mut Emitter<'_>, usize, [Pixels; N]),
+) {
+    let mut few = |e: &mut Emitter<'_>, maps: [Pixels; N], turns: usize| {
+        for turn in 0..turns {
+            let here = maps.map(|map| map.skip_pixels(e, turn as i64));
+            body(e, turn, here);
+        }
+    };
+    let maps = maps.map(|map| (map, turns * map.pitch));
+    let rest = walk(e, norm.pixels / turns, maps, |e, _, here| few(e, here, turns));
+    few(e, rest, norm.pixels % turns);
 }
 
 /// Merges mean and squared deviations of one image into those of the `images` before it.
@@ -74,39 +128,56 @@ pub(super) fn statistics(
         let Columns { first, ty, ref offsets } = *columns;
         let x = x.channel(e, first);
         let [means, squares] = [means, squares].map(|row| e.at(row, first, 1));
-        let sums = zeros(e, ty, offsets.len());
-        pixels(e, norm, [x], |e, [x]| {
-            for (&sum, &offset) in sums.iter().zip(offsets) {
+        let turns = turns(norm, offsets.len());
+        let sums = Sums::new(e, ty, offsets.len(), turns);
+        pixels_in_turn(e, norm, turns, [x], |e, turn, [x]| {
+            for (index, &offset) in offsets.iter().enumerate() {
                 let x = x.load(e, ty, offset);
-                add_to(e, sum, x);
+                sums.change(e, (turn, index), |e, sum| e.b.ins().fadd(sum, x));
             }
         });
         let numbers = e.float(ty, norm.pixels as f32);
-        let mean = |e: &mut Emitter<'_>, &sum: &Variable| {
-            let sum = e.b.use_var(sum);
-            e.b.ins().fdiv(sum, numbers)
-        };
-        let new: Vec<Value> = sums.iter().map(|sum| mean(e, sum)).collect();
-        let sums = zeros(e, ty, offsets.len());
-        pixels(e, norm, [x], |e, [x]| {
-            for ((&sum, &offset), &mean) in sums.iter().zip(offsets).zip(&new) {
+        let sums = sums.total(e);
+        let share = e.splat(ty, share);
+        let means: Vec<(Value, Value)> = sums
+            .iter()
+            .zip(offsets)
+            .map(|(&sum, &offset)| {
+                let mean = e.b.ins().fdiv(sum, numbers);
+                let known = e.load(ty, means, offset);
+                let delta = e.b.ins().fsub(mean, known);
+                // Stored before the second walk: else Cranelift would divide in its loop, where the mean is used.
+                let merged = e.mul_add(delta, share, known);
+                e.store(merged, means, offset);
+                (mean, delta)
+            })
+            .collect();
+        let deviations = Sums::new(e, ty, offsets.len(), turns);
+        pixels_in_turn(e, norm, turns, [x], |e, turn, [x]| {
+            for (index, (&offset, &(mean, _))) in offsets.iter().zip(&means).enumerate() {
+                // What is subtracted may be an operand in memory, and a square has no sign.
                 let x = x.load(e, ty, offset);
-                let deviation = e.b.ins().fsub(x, mean);
-                let before = e.b.use_var(sum);
-                let after = e.mul_add(deviation, deviation, before);
-                e.b.def_var(sum, after);
+                let deviation = e.b.ins().fsub(mean, x);
+                deviations.change(e, (turn, index), |e, sum| e.mul_add(deviation, deviation, sum));
             }
         });
-        let (share, spread) = (e.splat(ty, share), e.splat(ty, spread));
-        for ((&sum, &offset), &mean) in sums.iter().zip(offsets).zip(&new) {
-            let found = Spread { mean, squares: e.b.use_var(sum) };
-            let known =
-                Spread { mean: e.load(ty, means, offset), squares: e.load(ty, squares, offset) };
-            let merged = known.merge(e, found, share, spread);
-            e.store(merged.mean, means, offset);
-            e.store(merged.squares, squares, offset);
+        let deviations = deviations.total(e);
+        let spread = e.splat(ty, spread);
+        for ((found, &offset), (_, delta)) in deviations.into_iter().zip(offsets).zip(means) {
+            let known = e.load(ty, squares, offset);
+            let merged = merge_squares(e, [known, found], delta, spread);
+            e.store(merged, squares, offset);
         }
     });
+}
+
+/// The squared deviations of two sets of numbers together, whose means differ by `delta`; `spread` is the number of one times its
+/// counterpart's share of all.
+fn merge_squares(e: &mut Emitter<'_>, squares: [Value; 2], delta: Value, spread: Value) -> Value {
+    let [known, found] = squares;
+    let squares = e.b.ins().fadd(known, found);
+    let delta = e.b.ins().fmul(delta, delta);
+    e.mul_add(delta, spread, squares)
 }
 
 /// Mean and squared deviations of some numbers.
@@ -121,9 +192,7 @@ impl Spread {
     fn merge(self, e: &mut Emitter<'_>, new: Spread, share: Value, spread: Value) -> Spread {
         let delta = e.b.ins().fsub(new.mean, self.mean);
         let mean = e.mul_add(delta, share, self.mean);
-        let squares = e.b.ins().fadd(self.squares, new.squares);
-        let delta = e.b.ins().fmul(delta, delta);
-        Spread { mean, squares: e.mul_add(delta, spread, squares) }
+        Spread { mean, squares: merge_squares(e, [self.squares, new.squares], delta, spread) }
     }
 }
 
@@ -173,20 +242,19 @@ pub(super) fn scale_grad(
         let [grad, x] = [grad, x].map(|map| map.channel(e, first));
         let [statistics, scale] = [statistics, scale].map(|row| e.at(row, first, 1));
         let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), offsets);
-        let sums = zeros(e, ty, offsets.len());
-        pixels(e, norm, [grad, x], |e, [grad, x]| {
+        let turns = turns(norm, offsets.len());
+        let sums = Sums::new(e, ty, offsets.len(), turns);
+        pixels_in_turn(e, norm, turns, [grad, x], |e, turn, [grad, x]| {
             for (index, &offset) in offsets.iter().enumerate() {
                 let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
                 let deviation = e.b.ins().fsub(x, means[index]);
-                let before = e.b.use_var(sums[index]);
-                let after = e.mul_add(dy, deviation, before);
-                e.b.def_var(sums[index], after);
+                sums.change(e, (turn, index), |e, sum| e.mul_add(dy, deviation, sum));
             }
         });
         let inverses = row(e, ty, norm, statistics, Row::Inverse, offsets);
-        for (index, &offset) in offsets.iter().enumerate() {
-            let (sum, before) = (e.b.use_var(sums[index]), e.load(ty, scale, offset));
-            let after = e.mul_add(sum, inverses[index], before);
+        for ((sum, inverse), &offset) in sums.total(e).into_iter().zip(inverses).zip(offsets) {
+            let before = e.load(ty, scale, offset);
+            let after = e.mul_add(sum, inverse, before);
             e.store(after, scale, offset);
         }
     });

@@ -1,6 +1,8 @@
 //! [`Pixels`], a view at run time, and walks over the numbers of maps.
 
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{Type, Value};
+use cranelift_frontend::Variable;
 use nin_dsl::shape::Shape;
 
 use super::emitter::Emitter;
@@ -72,6 +74,44 @@ impl Pixels {
     pub(super) fn floats(self, shape: Shape) -> Option<Value> {
         (self.is_dense(shape) && self.elem == Elem::F32).then_some(self.at)
     }
+}
+
+/// Runs `body` so many times; it gets its number, and maps that are so many elements further on each time. Returns where they are
+/// after the last.
+///
+/// Addresses are carried from turn to turn, since Cranelift moves nothing out of a loop that is made of a constant.
+pub(super) fn walk<const N: usize>(
+    e: &mut Emitter<'_>,
+    turns: usize,
+    maps: [(Pixels, usize); N],
+    body: impl FnOnce(&mut Emitter<'_>, Value, [Pixels; N]),
+) -> [Pixels; N] {
+    // Whatever lies in one place and goes on alike has one address.
+    let mut cursors: Vec<((Value, i64), Variable)> = Vec::new();
+    let carried = maps.map(|(map, step)| {
+        let key = (map.at, (step * map.elem.bytes()) as i64);
+        let known = cursors.iter().find(|(of, _)| *of == key).map(|&(_, cursor)| cursor);
+        let cursor = known.unwrap_or_else(|| {
+            let cursor = e.b.declare_var(I64);
+            e.b.def_var(cursor, map.at);
+            cursors.push((key, cursor));
+            cursor
+        });
+        (map, cursor)
+    });
+    let here = |e: &mut Emitter<'_>| {
+        carried.map(|(map, cursor)| Pixels { at: e.b.use_var(cursor), ..map })
+    };
+    e.count(turns, |e, number| {
+        let maps = here(e);
+        body(e, number, maps);
+        for &((_, bytes), cursor) in &cursors {
+            let at = e.b.use_var(cursor);
+            let next = e.add(at, bytes);
+            e.b.def_var(cursor, next);
+        }
+    });
+    here(e)
 }
 
 /// Runs `body` over all numbers of maps of one shape, in one go if all are dense. It gets the type, the number's index in the
