@@ -7,7 +7,7 @@
 //!   then; a ReLU that is the only reader of any of these becomes its epilogue, as any activation does of a batch normalisation or
 //!   a sum if no rule reads the operand, and the ReLU's
 //!   gradient becomes the epilogue (a mask) of whatever contributes to the gradient of its value; the loss and its gradient are
-//!   one stage; for inference alone a batch normalisation that is the only reader of a convolution becomes part of its weights;
+//!   one stage, and so are the gradients of a batch normalisation's scale and shift; for inference alone a batch normalisation that is the only reader of a convolution becomes part of its weights;
 //! * a k x k convolution, the pointwise convolutions that follow it and then one pool are one block, as long as each is the only
 //!   reader of the one before it. Its backward block holds the gradients of the same nodes.
 //!
@@ -60,10 +60,15 @@ pub enum StageOp {
     },
     /// The gradient of a convolution's kernel.
     KernelGrad,
-    /// The gradient of a convolution's bias or a batch normalisation's shift.
+    /// The gradient of a convolution's bias.
     BiasGrad,
-    /// The gradient of a batch normalisation's scale, or of a PReLU's slopes.
-    ScaleGrad,
+    /// The gradients of a batch normalisation's scale, which is what the stage writes, and of its shift.
+    NormGrads {
+        /// The gradient of the shift.
+        shift: TensorId,
+    },
+    /// The gradient of a PReLU's slopes.
+    SlopeGrad,
 }
 
 /// One computation with its epilogue.
@@ -75,7 +80,7 @@ pub struct Stage {
     pub node: NodeId,
     /// Tensors read, the mask aside.
     pub reads: Vec<TensorId>,
-    /// The tensor written.
+    /// The tensor written; the first of several ([`Stage::written`]).
     pub writes: TensorId,
 }
 
@@ -166,9 +171,7 @@ fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block
             phase += usize::from(!by_chunk);
             open.clear();
         }
-        if matches!(stage.writes, TensorId::Statistics(_) | TensorId::WeightGrad(_)) {
-            open.push(stage.writes);
-        }
+        open.extend(stage.sums());
         let home = Home::of(graph, &stage, &homes);
         match blocks.last_mut() {
             Some((last, block)) if *last == home && block.phase == phase && !waits => {
@@ -202,8 +205,10 @@ pub fn verify(graph: &Graph, nodes: &[TrainNode], blocks: &[Block]) {
                 let is_there = written.contains(&tensor);
                 assert!(is_there, "{tensor} is read before it is written (a bug in nin)");
             }
-            let is_new = written.insert(stage.writes);
-            assert_eq!(is_new, !stage.accumulates(), "{} (a bug in nin)", stage.display(graph));
+            for tensor in stage.written() {
+                let is_new = written.insert(tensor);
+                assert_eq!(is_new, !stage.accumulates(), "{} (a bug in nin)", stage.display(graph));
+            }
         }
     }
     let wanted = nodes.iter().map(|node| node.writes).filter(|tensor| match tensor {

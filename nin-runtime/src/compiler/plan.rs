@@ -396,7 +396,8 @@ fn convs(
             | StageOp::InputGrad { .. }
             | StageOp::KernelGrad
             | StageOp::BiasGrad
-            | StageOp::ScaleGrad => None,
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => None,
         });
         let is_wanted =
             |stage: &&Stage| stage.node == id && matches!(stage.op, StageOp::InputGrad { .. });
@@ -618,7 +619,8 @@ impl Pass {
             | StageOp::InputGrad { .. }
             | StageOp::KernelGrad
             | StageOp::BiasGrad
-            | StageOp::ScaleGrad => false,
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => false,
         }
     }
 

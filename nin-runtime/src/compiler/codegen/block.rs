@@ -240,16 +240,18 @@ impl Scope<'_> {
                 let (images, moments) = self.moments(e, norm, image);
                 norm::statistics(e, norm, images, x, moments);
             }
-            StageOp::ScaleGrad => {
+            StageOp::SlopeGrad => {
                 let tensors = [at(e, stage.reads[0]), at(e, stage.reads[1])];
-                if matches!(self.graph.node(stage.node).op, Op::PRelu { .. }) {
-                    let sums = self.weight_grad(e, stage.writes);
-                    return prelu::slope_grad(e, self.plan.slope(stage.node), tensors, sums);
-                }
+                let sums = self.weight_grad(e, stage.writes);
+                prelu::slope_grad(e, self.plan.slope(stage.node), tensors, sums);
+            }
+            StageOp::NormGrads { shift } => {
+                let tensors = [at(e, stage.reads[0]), at(e, stage.reads[1])];
                 let norm = self.plan.norm(stage.node);
                 let statistics = self.statistics(e, norm, image);
-                let scale = self.norm_grad(e, (norm, image), (GroupSum::Scale, stage.writes));
-                norm::scale_grad(e, norm, statistics, tensors, scale);
+                let sums = [(GroupSum::Scale, stage.writes), (GroupSum::Shift, shift)]
+                    .map(|sum| self.norm_grad(e, (norm, image), sum));
+                norm::weight_grads(e, norm, statistics, tensors, sums);
             }
             StageOp::KernelGrad => {
                 let conv = self.plan.conv(stage.node);
@@ -260,10 +262,7 @@ impl Scope<'_> {
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);
-                let bias = match self.plan.ghost_norm(stage.node) {
-                    Some(norm) => self.norm_grad(e, (norm, image), (GroupSum::Shift, stage.writes)),
-                    None => self.weight_grad(e, stage.writes),
-                };
+                let bias = self.weight_grad(e, stage.writes);
                 let pixels = e.size(shape.pixels());
                 conv::bias_grad(e, shape.channels(), pixels, grad, bias);
             }
@@ -362,7 +361,9 @@ impl Scope<'_> {
                 | Op::Concat
                 | Op::Mul => self.each_image(e, stage),
             },
-            StageOp::Statistics | StageOp::ScaleGrad => self.each_image(e, stage),
+            StageOp::Statistics | StageOp::NormGrads { .. } | StageOp::SlopeGrad => {
+                self.each_image(e, stage);
+            }
             StageOp::KernelGrad => {
                 let conv = self.plan.conv(stage.node);
                 let (grad, input) = (at(e, stage.reads[0]), at(e, stage.reads[1]));
@@ -376,10 +377,6 @@ impl Scope<'_> {
                     [input, grad],
                     kernel,
                 );
-            }
-            // Images may be those of several groups.
-            StageOp::BiasGrad if self.plan.ghost_norm(stage.node).is_some() => {
-                self.each_image(e, stage);
             }
             StageOp::BiasGrad => {
                 let grad = at(e, stage.reads[0]);

@@ -85,7 +85,7 @@ pub(super) fn fold(
 ) {
     let blocks = plan.training.as_ref().map_or(&[][..], |pass| &pass.blocks[blocks]);
     let stages = blocks.iter().flat_map(|planned| &planned.block.stages);
-    let ends = stages.filter(|stage| stage.op == StageOp::ScaleGrad);
+    let ends = stages.filter(|stage| matches!(stage.op, StageOp::NormGrads { .. }));
     for norm in ends.filter_map(|stage| plan.ghost_norm(stage.node)) {
         let gradients = context::load(e, I64, context, offset_of!(Context, gradients));
         let sums = [(norm.weights.scale, GroupSum::Scale), (norm.weights.shift, GroupSum::Shift)];

@@ -229,33 +229,39 @@ pub(super) fn normalise(
     });
 }
 
-/// Adds the gradient of the scale from one image: the sum of `dy (x - mean) / sqrt(variance + eps)`.
-pub(super) fn scale_grad(
+/// Adds the gradients of scale and shift from one image: the sums of `dy (x - mean) / sqrt(variance + eps)` and of `dy`.
+pub(super) fn weight_grads(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     statistics: Value,
     [grad, x]: [Pixels; 2],
-    scale: Value,
+    [scale, shift]: [Value; 2],
 ) {
     e.columns(norm.channels, |e, columns| {
         let Columns { first, ty, ref offsets } = *columns;
         let [grad, x] = [grad, x].map(|map| map.channel(e, first));
-        let [statistics, scale] = [statistics, scale].map(|row| e.at(row, first, 1));
+        let [statistics, scale, shift] = [statistics, scale, shift].map(|row| e.at(row, first, 1));
         let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), offsets);
-        let turns = turns(norm, offsets.len());
-        let sums = Sums::new(e, ty, offsets.len(), turns);
+        let turns = turns(norm, 2 * offsets.len());
+        let [products, grads] = [(); 2].map(|()| Sums::new(e, ty, offsets.len(), turns));
         pixels_in_turn(e, norm, turns, [grad, x], |e, turn, [grad, x]| {
             for (index, &offset) in offsets.iter().enumerate() {
                 let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
-                let deviation = e.b.ins().fsub(x, means[index]);
-                sums.change(e, (turn, index), |e, sum| e.mul_add(dy, deviation, sum));
+                // Below the mean: what is subtracted may be an operand in memory, where registers are short.
+                let below = e.b.ins().fsub(means[index], x);
+                products.change(e, (turn, index), |e, sum| e.mul_add(below, dy, sum));
+                grads.change(e, (turn, index), |e, sum| e.b.ins().fadd(sum, dy));
             }
         });
         let inverses = row(e, ty, norm, statistics, Row::Inverse, offsets);
-        for ((sum, inverse), &offset) in sums.total(e).into_iter().zip(inverses).zip(offsets) {
-            let before = e.load(ty, scale, offset);
-            let after = e.mul_add(sum, inverse, before);
+        let (products, grads) = (products.total(e), grads.total(e));
+        for (index, &offset) in offsets.iter().enumerate() {
+            let [before, shifted] = [scale, shift].map(|row| e.load(ty, row, offset));
+            let product = e.b.ins().fneg(products[index]);
+            let after = e.mul_add(product, inverses[index], before);
             e.store(after, scale, offset);
+            let after = e.b.ins().fadd(shifted, grads[index]);
+            e.store(after, shift, offset);
         }
     });
 }

@@ -46,10 +46,40 @@ impl Stage {
                 let mask = if mask.is_some() { " + mask" } else { "" };
                 format!("d input of {name}{mask}")
             }
-            StageOp::KernelGrad | StageOp::BiasGrad | StageOp::ScaleGrad => {
-                self.writes.display(graph)
-            }
+            StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => self.results(graph, " + "),
         }
+    }
+
+    /// The names of the tensors that it writes.
+    fn results(&self, graph: &Graph, between: &str) -> String {
+        let names: Vec<String> = self.written().map(|tensor| tensor.display(graph)).collect();
+        names.join(between)
+    }
+
+    /// The tensors that it writes.
+    pub fn written(&self) -> impl Iterator<Item = TensorId> + use<> {
+        let second = match self.op {
+            StageOp::NormGrads { shift } => Some(shift),
+            StageOp::Import
+            | StageOp::Forward { .. }
+            | StageOp::Statistics
+            | StageOp::Loss
+            | StageOp::InputGrad { .. }
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::SlopeGrad => None,
+        };
+        [self.writes].into_iter().chain(second)
+    }
+
+    /// Those of them that are sums over images.
+    pub fn sums(&self) -> impl Iterator<Item = TensorId> + use<> {
+        let is_sum =
+            |tensor: &TensorId| matches!(tensor, TensorId::Statistics(_) | TensorId::WeightGrad(_));
+        self.written().filter(is_sum)
     }
 
     /// What its epilogue reads, laid out as what it writes: a mask, or what is added.
@@ -62,7 +92,8 @@ impl Stage {
             | StageOp::Loss
             | StageOp::KernelGrad
             | StageOp::BiasGrad
-            | StageOp::ScaleGrad => None,
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => None,
         }
     }
 
@@ -87,7 +118,8 @@ impl Stage {
                 format!("{}{by}{norm}{add}{then}", graph.describe(self.node))
             }
             StageOp::Statistics => format!("statistics({reads})"),
-            StageOp::ScaleGrad => format!("scale_grad({reads}) of {}", self.node),
+            StageOp::NormGrads { .. } => format!("norm_grads({reads}) of {}", self.node),
+            StageOp::SlopeGrad => format!("scale_grad({reads}) of {}", self.node),
             StageOp::Loss => format!("cross_entropy({reads}) + gradient"),
             StageOp::InputGrad { mask, .. } => {
                 let mask = mask.map_or(String::new(), |mask| format!(" + mask {mask}"));
@@ -97,7 +129,7 @@ impl Stage {
             StageOp::BiasGrad => format!("bias_grad({reads}) of {}", self.node),
         };
         let sign = if self.accumulates() { "+=" } else { "=" };
-        format!("{:<24} {sign} {what}", self.writes.display(graph))
+        format!("{:<24} {sign} {what}", self.results(graph, ", "))
     }
 }
 

@@ -64,7 +64,13 @@ pub(super) fn stages(
                 Stage { op, node: id, reads: node.reads.clone(), writes }
             }
             TrainOp::Statistics(id) => alone(StageOp::Statistics, node, id),
-            TrainOp::ScaleGrad(id) => alone(StageOp::ScaleGrad, node, id),
+            TrainOp::ScaleGrad(id) => {
+                // A batch normalisation's shift reads half of what its scale does.
+                match rest.next_if(|next| next.op == TrainOp::BiasGrad(id)) {
+                    Some(next) => alone(StageOp::NormGrads { shift: next.writes }, node, id),
+                    None => alone(StageOp::SlopeGrad, node, id),
+                }
+            }
             TrainOp::CrossEntropy => {
                 let grad = rest.next().expect("the loss is followed by its gradient");
                 assert_eq!(

@@ -124,7 +124,8 @@ impl Home {
             StageOp::InputGrad { .. }
             | StageOp::KernelGrad
             | StageOp::BiasGrad
-            | StageOp::ScaleGrad => Home::Backward(homes[worked_at(graph, stage).index()].0),
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => Home::Backward(homes[worked_at(graph, stage).index()].0),
         }
     }
 
@@ -171,7 +172,8 @@ fn worked_at(graph: &Graph, stage: &Stage) -> NodeId {
         | StageOp::Loss
         | StageOp::KernelGrad
         | StageOp::BiasGrad
-        | StageOp::ScaleGrad => false,
+        | StageOp::NormGrads { .. }
+        | StageOp::SlopeGrad => false,
     };
     if at_operand { graph.operand(stage.node) } else { stage.node }
 }

@@ -92,7 +92,8 @@ fn goes_by_rows(graph: &Graph, stage: &Stage) -> bool {
         | StageOp::InputGrad { .. }
         | StageOp::KernelGrad
         | StageOp::BiasGrad
-        | StageOp::ScaleGrad => return false,
+        | StageOp::NormGrads { .. }
+        | StageOp::SlopeGrad => return false,
     }
     match graph.node(stage.node).op {
         Op::Conv { .. }
@@ -129,7 +130,8 @@ pub(crate) fn product(op: StageOp) -> Option<Product> {
         | StageOp::Statistics
         | StageOp::Loss
         | StageOp::BiasGrad
-        | StageOp::ScaleGrad => None,
+        | StageOp::NormGrads { .. }
+        | StageOp::SlopeGrad => None,
     }
 }
 
@@ -229,7 +231,7 @@ fn gathers(phase: &[PlannedBlock], left: &[PlannedBlock]) -> Vec<Gather> {
     };
     let left = stages(left);
     let sums = stages(phase).into_iter().filter(|stage| {
-        matches!(stage.op, StageOp::Statistics | StageOp::ScaleGrad)
+        matches!(stage.op, StageOp::Statistics | StageOp::NormGrads { .. })
             && left.iter().any(|later| later.reads.contains(&stage.writes))
     });
     let gather = |stage: Stage| {
@@ -264,12 +266,9 @@ pub(super) fn gathered_by_chunk(graph: &Graph, mut blocks: Vec<PlannedBlock>) ->
                 }
             }
         }
-        let left = block.stages.iter().filter(|stage| {
-            let is_norm = matches!(graph.node(stage.node).op, Op::BatchNorm { .. });
-            let is_sum = matches!(stage.writes, TensorId::Statistics(_) | TensorId::WeightGrad(_));
-            is_norm && is_sum
-        });
-        open.extend(left.map(|stage| (stage.writes, block.phase)));
+        let is_norm = |stage: &&Stage| matches!(graph.node(stage.node).op, Op::BatchNorm { .. });
+        let left = block.stages.iter().filter(is_norm).flat_map(Stage::sums);
+        open.extend(left.map(|sum| (sum, block.phase)));
     }
     blocks
 }

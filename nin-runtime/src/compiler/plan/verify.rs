@@ -149,7 +149,10 @@ fn depth_first(graph: &Graph, pass: &Pass) {
 fn gradients(graph: &Graph, pass: &Pass) {
     let stages = || pass.blocks.iter().flat_map(|planned| &planned.block.stages);
     for (id, weight) in graph.weight_ids().zip(graph.weights()) {
-        let made = stages().filter(|stage| stage.writes == TensorId::WeightGrad(id)).count();
+        let made = stages()
+            .flat_map(Stage::written)
+            .filter(|&made| made == TensorId::WeightGrad(id))
+            .count();
         let wanted = match weight.role {
             Role::Kernel | Role::Bias | Role::Scale | Role::Shift | Role::Slope => 1,
             Role::RunningMean | Role::RunningVariance => 0,
@@ -241,7 +244,8 @@ impl Walk<'_> {
             | StageOp::Loss
             | StageOp::KernelGrad
             | StageOp::BiasGrad
-            | StageOp::ScaleGrad => return,
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => return,
         };
         let Some(room) = self.region(whole) else { return };
         let joined = inputs.iter().enumerate().filter(|&(input, &id)| {
@@ -395,7 +399,7 @@ impl Walk<'_> {
     fn write(&mut self, stage: &Stage, (phase, block): (usize, usize)) {
         let tensor = stage.writes;
         let Some(region) = self.region(tensor) else {
-            self.sums.insert(tensor, (phase, block));
+            self.sums.extend(stage.written().map(|sum| (sum, (phase, block))));
             return;
         };
         self.live(region.buffer, block);

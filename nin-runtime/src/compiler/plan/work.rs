@@ -68,8 +68,12 @@ impl Traffic {
         let written = Operand::Tensor(stage.writes);
         self.reads(stage.beside().map(Operand::Tensor));
         match stage.op {
-            StageOp::Statistics | StageOp::KernelGrad | StageOp::BiasGrad | StageOp::ScaleGrad => {
-                self.adds_to(written);
+            StageOp::Statistics
+            | StageOp::KernelGrad
+            | StageOp::BiasGrad
+            | StageOp::NormGrads { .. }
+            | StageOp::SlopeGrad => {
+                stage.written().map(Operand::Tensor).for_each(|sum| self.adds_to(sum));
             }
             StageOp::InputGrad { accumulates: true, .. } => self.adds_to(written),
             // An image as it is given is as large as in the order in which it is kept.

@@ -116,7 +116,8 @@ fn flops(graph: &Graph, stage: &Stage) -> u64 {
         | StageOp::Statistics
         | StageOp::Loss
         | StageOp::BiasGrad
-        | StageOp::ScaleGrad => 0,
+        | StageOp::NormGrads { .. }
+        | StageOp::SlopeGrad => 0,
     }
 }
 
