@@ -19,7 +19,7 @@ use crate::compiler::kernel::Kernel;
 pub(super) const LANES: usize = 4;
 
 /// Vectors that are worked on together: as many sums keep an adder busy.
-const VECTORS: usize = 4;
+pub(super) const VECTORS: usize = 4;
 
 /// Some neighbouring channels, which are worked on together.
 pub(super) struct Columns {

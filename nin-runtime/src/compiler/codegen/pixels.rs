@@ -1,11 +1,11 @@
 //! [`Pixels`], a view at run time, and walks over the numbers of maps.
 
-use cranelift_codegen::ir::types::I64;
+use cranelift_codegen::ir::types::{F32X4, I64};
 use cranelift_codegen::ir::{Type, Value};
 use cranelift_frontend::Variable;
 use nin_dsl::shape::Shape;
 
-use super::emitter::Emitter;
+use super::emitter::{Emitter, LANES, VECTORS};
 use crate::compiler::Elem;
 
 /// Where a map's numbers lie, channels last: the address of one of them, and how many elements on the same channel of the next
@@ -123,10 +123,7 @@ pub(super) fn each_number<const N: usize>(
     mut body: impl FnMut(&mut Emitter<'_>, Type, Value, [Pixels; N]),
 ) {
     if maps.iter().all(|map| map.is_dense(shape)) {
-        return e.lanes(shape.elements(), |e, ty, i| {
-            let here = maps.map(|map| map.channel(e, i));
-            body(e, ty, i, here);
-        });
+        return neighbours(e, shape.elements(), maps, body);
     }
     let channels = shape.channels();
     e.count(shape.pixels(), |e, pixel| {
@@ -137,6 +134,30 @@ pub(super) fn each_number<const N: usize>(
             let index = e.sum(first, i);
             body(e, ty, index, here);
         });
+    });
+}
+
+/// Runs `body` over so many neighbouring numbers of maps, a few vectors a turn as long as they last.
+fn neighbours<const N: usize>(
+    e: &mut Emitter<'_>,
+    numbers: usize,
+    maps: [Pixels; N],
+    mut body: impl FnMut(&mut Emitter<'_>, Type, Value, [Pixels; N]),
+) {
+    let group = VECTORS * LANES;
+    let steps = maps.map(|map| (map, group));
+    let rest = walk(e, numbers / group, steps, |e, number, maps| {
+        for offset in (0..group as i64).step_by(LANES) {
+            let first = e.mul(number, group as i64);
+            let (i, here) = (e.add(first, offset), maps.map(|map| map.skip(e, offset)));
+            body(e, F32X4, i, here);
+        }
+    });
+    let first = numbers / group * group;
+    e.lanes(numbers - first, |e, ty, i| {
+        let here = rest.map(|map| map.channel(e, i));
+        let i = e.add(i, first as i64);
+        body(e, ty, i, here);
     });
 }
 
