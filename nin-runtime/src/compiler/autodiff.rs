@@ -4,6 +4,8 @@
 //! per rule, so that the interpreter and the code generator each match on the model's own ops.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod shortcut;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -11,6 +13,8 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers, Role, WeightId};
 
 use crate::compiler::Checked;
 use crate::compiler::activation::{Elementwise, Reads, elementwise};
+
+pub use shortcut::Shortcut;
 
 /// A tensor of a training step; `N` stands for the images at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,8 +124,12 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
     nodes.push(TrainNode::new(TrainOp::CrossEntropyGrad, loss_reads, TensorId::Grad(logits)));
     let (trained, readers) = (behind(graph), Readers::of(graph));
     let mut contributed: BTreeSet<NodeId> = BTreeSet::new();
+    // What shortcuts contribute, by the convolution that it waits for.
+    let mut waiting: BTreeMap<NodeId, TrainNode> = BTreeMap::new();
     for id in graph.ids().rev().skip_while(|&id| id > logits).filter(|id| trained[id.index()]) {
+        nodes.extend(waiting.remove(&id));
         weight_grads(graph, id, &mut nodes);
+        let shortcut = Shortcut::of(graph, &readers, id);
         for input in inputs_to_differentiate(graph, &readers, id) {
             let to = graph.node(id).inputs[input];
             if !trained[to.index()] {
@@ -130,7 +138,11 @@ pub fn differentiate(graph: &Graph) -> TrainGraph {
             let op = TrainOp::InputGrad { node: id, input };
             let reads = [TensorId::Grad(id)].into_iter().chain(saved(graph, id, input)).collect();
             let accumulates = !contributed.insert(to);
-            nodes.push(TrainNode { op, reads, writes: TensorId::Grad(to), accumulates });
+            let node = TrainNode { op, reads, writes: TensorId::Grad(to), accumulates };
+            match shortcut.filter(|shortcut| shortcut.input == input) {
+                Some(shortcut) => _ = waiting.insert(shortcut.conv, node),
+                None => nodes.push(node),
+            }
         }
     }
     verified(graph, nodes)

@@ -172,12 +172,12 @@ fn fuse(checked: &Checked<'_>, nodes: &[TrainNode], mode: PassMode) -> Vec<Block
             open.clear();
         }
         open.extend(stage.sums());
-        let home = Home::of(graph, &stage, &homes);
+        let home = Home::of(checked, &stage, &homes);
         match blocks.last_mut() {
             Some((last, block)) if *last == home && block.phase == phase && !waits => {
                 block.stages.push(stage);
             }
-            _ => blocks.push((home, home.open(graph, &homes, phase, stage))),
+            _ => blocks.push((home, home.open(checked, &homes, phase, stage))),
         }
     }
     let blocks: Vec<Block> = blocks.into_iter().map(|(_, block)| block).collect();

@@ -7,7 +7,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::{PassMode, Stage, StageOp};
 use crate::compiler::activation::Finish;
-use crate::compiler::autodiff::{TensorId, TrainNode, TrainOp};
+use crate::compiler::autodiff::{Shortcut, TensorId, TrainNode, TrainOp};
 
 /// The batch normalisation that alone reads a convolution, which can be merged into the convolution's weights.
 pub fn norm_after(graph: &Graph, readers: &Readers, conv: NodeId) -> Option<NodeId> {
@@ -87,13 +87,35 @@ pub(super) fn stages(
             }
             TrainOp::CrossEntropyGrad => unreachable!("taken together with the loss"),
             TrainOp::InputGrad { node: relu, .. } if masks.contains(&relu) => continue,
-            TrainOp::InputGrad { node: id, input } => input_grad(graph, &masks, node, (id, input)),
+            TrainOp::InputGrad { node: id, input } => {
+                let mut stage = input_grad(graph, &masks, node, (id, input));
+                if let StageOp::InputGrad { mask, .. } = &mut stage.op
+                    && shortcut(graph, readers, (id, input)).is_some()
+                {
+                    // The convolution after it masks the sum.
+                    *mask = None;
+                }
+                stage
+            }
             TrainOp::KernelGrad(id) => alone(StageOp::KernelGrad, node, id),
             TrainOp::BiasGrad(id) => alone(StageOp::BiasGrad, node, id),
         };
         stages.push(stage);
     }
     stages
+}
+
+/// The shortcut that passes a gradient on, if one does.
+fn shortcut(graph: &Graph, readers: &Readers, (id, input): (NodeId, usize)) -> Option<Shortcut> {
+    Shortcut::of(graph, readers, id).filter(|shortcut| shortcut.input == input)
+}
+
+impl Stage {
+    /// The shortcut whose gradient it passes on, if it does no more.
+    pub(super) fn shortcut(&self, graph: &Graph, readers: &Readers) -> Option<Shortcut> {
+        let StageOp::InputGrad { input, .. } = self.op else { return None };
+        shortcut(graph, readers, (self.node, input))
+    }
 }
 
 /// A computation that has no epilogue.

@@ -115,27 +115,29 @@ pub(super) enum Home {
 }
 
 impl Home {
-    pub(super) fn of(graph: &Graph, stage: &Stage, homes: &[(usize, Domain)]) -> Home {
+    pub(super) fn of(checked: &Checked<'_>, stage: &Stage, homes: &[(usize, Domain)]) -> Home {
+        let home = |stage: &Stage| homes[worked_at(checked, stage).index()].0;
         match stage.op {
             StageOp::Import | StageOp::Forward { .. } | StageOp::Statistics => {
-                Home::Forward(homes[worked_at(graph, stage).index()].0)
+                Home::Forward(home(stage))
             }
             StageOp::Loss => Home::Loss,
             StageOp::InputGrad { .. }
             | StageOp::KernelGrad
             | StageOp::BiasGrad
             | StageOp::NormGrads { .. }
-            | StageOp::SlopeGrad => Home::Backward(homes[worked_at(graph, stage).index()].0),
+            | StageOp::SlopeGrad => Home::Backward(home(stage)),
         }
     }
 
     pub(super) fn open(
         self,
-        graph: &Graph,
+        checked: &Checked<'_>,
         homes: &[(usize, Domain)],
         phase: usize,
         first: Stage,
     ) -> Block {
+        let graph = checked.graph();
         let (prefix, block) = match self {
             Home::Forward(block) => ("", block),
             Home::Backward(block) => ("d ", block),
@@ -156,14 +158,18 @@ impl Home {
             }
         }
         let name = if names.is_empty() { "input".to_owned() } else { names.join(" ") };
-        let domain = homes[worked_at(graph, &first).index()].1;
+        let domain = homes[worked_at(checked, &first).index()].1;
         Block { name: format!("{prefix}{name}"), domain, phase, stages: vec![first] }
     }
 }
 
 /// The node beside which a stage works: its own, but for a batch normalisation its operand, where the sums of its forward
-/// pass are gathered and its operand's gradient is made.
-fn worked_at(graph: &Graph, stage: &Stage) -> NodeId {
+/// pass are gathered and its operand's gradient is made; and what a shortcut passes on waits for its convolution.
+fn worked_at(checked: &Checked<'_>, stage: &Stage) -> NodeId {
+    let graph = checked.graph();
+    if let Some(shortcut) = stage.shortcut(graph, checked.readers()) {
+        return shortcut.conv;
+    }
     let at_operand = match stage.op {
         StageOp::Statistics => true,
         StageOp::InputGrad { .. } => matches!(graph.node(stage.node).op, Op::BatchNorm { .. }),

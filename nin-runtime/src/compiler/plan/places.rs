@@ -7,7 +7,7 @@ use nin_dsl::graph::{Graph, NodeId, Op, Readers};
 
 use super::BufferKey;
 use crate::compiler::activation::{Elementwise, Reads, elementwise, is_elementwise};
-use crate::compiler::autodiff::{TensorId, saved};
+use crate::compiler::autodiff::{Shortcut, TensorId, saved};
 use crate::compiler::geometry::is_whole;
 use crate::compiler::{Checked, Elem};
 
@@ -41,7 +41,8 @@ pub struct View {
 /// - A sum takes the place of an operand that no rule reads.
 ///
 /// A gradient that only one node contributes to becomes its operand's where it lies, whatever becomes of the values; that of a sum
-/// becomes its last operand's, once the others have theirs.
+/// becomes its last operand's, once the others have theirs. Of a [`Shortcut`] it becomes that of both operands: at the end of the
+/// branch, which does not overwrite it, and then of the value that the branch begins with.
 ///
 /// What is concatenated is made where the concatenation has it, and others read it there: nothing is copied. The gradient of a
 /// concatenation becomes those of its parts where it lies, if it is the first to contribute to them; others then add to it. What
@@ -251,8 +252,14 @@ fn grads(graph: &Graph, readers: &Readers) -> Vec<NodeId> {
     for id in graph.ids() {
         let node = graph.node(id);
         let only = |input: &&NodeId| readers.only(**input) == Some(id);
-        let inherits = is_elementwise(node.op)
-            || matches!(node.op, Op::BatchNorm { .. } | Op::Lrn { .. } | Op::Add);
+        if let Some(Shortcut { from, branch, .. }) = Shortcut::of(graph, readers, id) {
+            homes.insert(branch, homes[&from]);
+            homes.insert(id, homes[&from]);
+            continue;
+        }
+        let inherits = (is_elementwise(node.op)
+            || matches!(node.op, Op::BatchNorm { .. } | Op::Lrn { .. } | Op::Add))
+            && Shortcut::of_branch(graph, readers, id).is_none();
         let heir = node.inputs.iter().rev().find(only).filter(|_| inherits);
         homes.insert(id, heir.map_or(id, |input| homes[input]));
     }

@@ -316,6 +316,9 @@ impl Walk<'_> {
         if tensor == held {
             return true;
         }
+        if let (TensorId::Grad(sum), TensorId::Grad(operand)) = (tensor, held) {
+            return self.is_passed_on(sum, operand);
+        }
         let (TensorId::Value(of), TensorId::Value(at)) = (tensor, held) else { return false };
         if at < of {
             return false;
@@ -353,6 +356,14 @@ impl Walk<'_> {
             | Op::Add
             | Op::Mul => false,
         }
+    }
+
+    /// Whether a gradient is that of a sum as it is: nothing is added to what a sum passes on to its only reader's.
+    fn is_passed_on(&self, sum: NodeId, operand: NodeId) -> bool {
+        let readers = self.graph.ids().flat_map(|id| &self.graph.node(id).inputs);
+        self.graph.node(sum).op == Op::Add
+            && self.graph.node(sum).inputs.contains(&operand)
+            && readers.filter(|&&read| read == operand).count() == 1
     }
 
     /// Statistics and gradients of weights are read once they are gathered.
