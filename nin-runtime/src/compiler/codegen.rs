@@ -41,6 +41,7 @@ mod scope;
 mod signature;
 mod slices;
 mod strip;
+mod sums;
 mod target;
 mod update;
 mod winograd;

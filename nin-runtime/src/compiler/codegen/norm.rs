@@ -9,7 +9,6 @@ use std::mem::offset_of;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
-use cranelift_frontend::Variable;
 use nin_dsl::graph::WeightId;
 
 use super::activation;
@@ -20,6 +19,7 @@ use super::pixels::{Pixels, walk};
 use super::rectify::masked;
 use super::slices::{slice_bound, sum_of_slices};
 use super::strip::Strip;
+use super::sums::{Sums, pixels_in_turn, summed, turns};
 use super::{context, group};
 use crate::compiler::abi::Context;
 use crate::compiler::activation::Finish;
@@ -33,80 +33,6 @@ fn pixels<const N: usize>(
     body: impl FnOnce(&mut Emitter<'_>, [Pixels; N]),
 ) {
     walk(e, norm.pixels, maps.map(|map| (map, map.pitch)), |e, _, here| body(e, here));
-}
-
-/// Sums over the pixels of a map that a loop makes together, so that an adder need not wait for its last result.
-const CHAINS: usize = 8;
-
-/// Sums over pixels of a few vectors of channels: where these are few, of every other pixel apart, or of every fourth.
-struct Sums {
-    /// Those of the first pixel's vectors, then of the second's.
-    chains: Vec<Variable>,
-    /// How many vectors there are.
-    vectors: usize,
-}
-
-impl Sums {
-    /// Sums of nothing.
-    fn new(e: &mut Emitter<'_>, ty: Type, vectors: usize, turns: usize) -> Sums {
-        let start = e.float(ty, 0.0);
-        let chains = (0..turns * vectors).map(|_| {
-            let sum = e.b.declare_var(ty);
-            e.b.def_var(sum, start);
-            sum
-        });
-        Sums { chains: chains.collect(), vectors }
-    }
-
-    /// Changes the sum of a vector that the pixels of a turn have.
-    fn change(
-        &self,
-        e: &mut Emitter<'_>,
-        (turn, index): (usize, usize),
-        change: impl FnOnce(&mut Emitter<'_>, Value) -> Value,
-    ) {
-        let sum = self.chains[turn * self.vectors + index];
-        let before = e.b.use_var(sum);
-        let after = change(e, before);
-        e.b.def_var(sum, after);
-    }
-
-    /// The sum of each vector over all pixels, added up as a tree.
-    fn total(&self, e: &mut Emitter<'_>) -> Vec<Value> {
-        let mut sums: Vec<Value> = self.chains.iter().map(|&sum| e.b.use_var(sum)).collect();
-        while sums.len() > self.vectors {
-            let upper = sums.split_off(sums.len() / 2);
-            sums = sums.iter().zip(upper).map(|(&a, b)| e.b.ins().fadd(a, b)).collect();
-        }
-        sums
-    }
-}
-
-/// Of how many pixels in turn a loop makes sums apart, if it makes so many a pixel.
-fn turns(norm: &NormPlan, sums: usize) -> usize {
-    let turns = (CHAINS / sums).max(1);
-    // A power of two, since the sums are added in pairs.
-    let turns = 1 << turns.ilog2();
-    if norm.pixels < turns { 1 } else { turns }
-}
-
-/// Runs `body` for each pixel of maps, a few in turn; it gets the pixel's turn. What is left at the end has the first turns.
-fn pixels_in_turn<const N: usize>(
-    e: &mut Emitter<'_>,
-    norm: &NormPlan,
-    turns: usize,
-    maps: [Pixels; N],
-    mut body: impl FnMut(&mut Emitter<'_>, usize, [Pixels; N]),
-) {
-    let mut few = |e: &mut Emitter<'_>, maps: [Pixels; N], turns: usize| {
-        for turn in 0..turns {
-            let here = maps.map(|map| map.skip_pixels(e, turn as i64));
-            body(e, turn, here);
-        }
-    };
-    let maps = maps.map(|map| (map, turns * map.pitch));
-    let rest = walk(e, norm.pixels / turns, maps, |e, _, here| few(e, here, turns));
-    few(e, rest, norm.pixels % turns);
 }
 
 /// Merges mean and squared deviations of one image into those of the `images` before it.
@@ -128,42 +54,26 @@ pub(super) fn statistics(
         let Columns { first, ty, ref offsets } = *columns;
         let x = x.channel(e, first);
         let [means, squares] = [means, squares].map(|row| e.at(row, first, 1));
-        let turns = turns(norm, offsets.len());
-        let sums = Sums::new(e, ty, offsets.len(), turns);
-        pixels_in_turn(e, norm, turns, [x], |e, turn, [x]| {
-            for (index, &offset) in offsets.iter().enumerate() {
-                let x = x.load(e, ty, offset);
-                sums.change(e, (turn, index), |e, sum| e.b.ins().fadd(sum, x));
-            }
-        });
+        let sums = summed(e, norm, columns, x, |e, _, x, sum| e.b.ins().fadd(sum, x));
         let numbers = e.float(ty, norm.pixels as f32);
-        let sums = sums.total(e);
         let share = e.splat(ty, share);
-        let means: Vec<(Value, Value)> = sums
-            .iter()
-            .zip(offsets)
-            .map(|(&sum, &offset)| {
-                let mean = e.b.ins().fdiv(sum, numbers);
-                let known = e.load(ty, means, offset);
-                let delta = e.b.ins().fsub(mean, known);
-                // Stored before the second walk: else Cranelift would divide in its loop, where the mean is used.
-                let merged = e.mul_add(delta, share, known);
-                e.store(merged, means, offset);
-                (mean, delta)
-            })
-            .collect();
-        let deviations = Sums::new(e, ty, offsets.len(), turns);
-        pixels_in_turn(e, norm, turns, [x], |e, turn, [x]| {
-            for (index, (&offset, &(mean, _))) in offsets.iter().zip(&means).enumerate() {
-                // What is subtracted may be an operand in memory, and a square has no sign.
-                let x = x.load(e, ty, offset);
-                let deviation = e.b.ins().fsub(mean, x);
-                deviations.change(e, (turn, index), |e, sum| e.mul_add(deviation, deviation, sum));
-            }
+        let new = sums.iter().zip(offsets).map(|(&sum, &offset)| {
+            let mean = e.b.ins().fdiv(sum, numbers);
+            let known = e.load(ty, means, offset);
+            let delta = e.b.ins().fsub(mean, known);
+            // Stored before the second walk: else Cranelift would divide in its loop, where the mean is used.
+            let merged = e.mul_add(delta, share, known);
+            e.store(merged, means, offset);
+            (mean, delta)
         });
-        let deviations = deviations.total(e);
+        let new: Vec<(Value, Value)> = new.collect();
+        let deviations = summed(e, norm, columns, x, |e, index, x, sum| {
+            // What is subtracted may be an operand in memory, and a square has no sign.
+            let deviation = e.b.ins().fsub(new[index].0, x);
+            e.mul_add(deviation, deviation, sum)
+        });
         let spread = e.splat(ty, spread);
-        for ((found, &offset), (_, delta)) in deviations.into_iter().zip(offsets).zip(means) {
+        for ((found, &offset), (_, delta)) in deviations.into_iter().zip(offsets).zip(new) {
             let known = e.load(ty, squares, offset);
             let merged = merge_squares(e, [known, found], delta, spread);
             e.store(merged, squares, offset);

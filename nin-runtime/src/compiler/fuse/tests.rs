@@ -51,6 +51,43 @@ fn a_mask_stays_alone_where_others_read_what_is_rectified() {
     assert!(!stages(&blocks).any(is_masked));
 }
 
+/// What a residual branch's sum passes on waits for the branch's first convolution, which masks what it adds to that.
+#[test]
+fn a_shortcut_leaves_its_mask_to_a_convolution() {
+    let graph =
+        graph("< input(2, 4, 4) conv(3) batchnorm relu add < conv(3) batchnorm > < > gap >");
+    let (_, blocks) = step(&graph);
+    let relu = graph.ids().find(|&id| graph.node(id).op == Op::Relu).expect("a ReLU");
+    let to = TensorId::Grad(graph.operand(relu));
+    let contributes = |stage: &&Stage| stage.writes == to;
+    let block = blocks.iter().find(|block| block.stages.iter().any(|stage| stage.writes == to));
+    let block = block.expect("somebody contributes");
+    let found: Vec<(Op, StageOp)> = block
+        .stages
+        .iter()
+        .filter(contributes)
+        .map(|stage| (graph.node(stage.node).op, stage.op))
+        .collect();
+    let mask = Some(TensorId::Value(relu));
+    let [(Op::Add, sum), (Op::Conv { .. }, conv)] = found[..] else { panic!("{found:?}") };
+    assert_eq!(sum, StageOp::InputGrad { input: 1, mask: None, accumulates: false });
+    assert_eq!(conv, StageOp::InputGrad { input: 0, mask, accumulates: true });
+    assert_eq!(stages(&blocks).filter(contributes).count(), 2);
+}
+
+#[test]
+fn a_normalisation_has_both_of_its_gradients_in_one_stage() {
+    let graph = graph("< input(2, 4, 4) conv(3) batchnorm relu gap >");
+    let (_, blocks) = step(&graph);
+    let norm = graph.ids().find(|&id| matches!(graph.node(id).op, Op::BatchNorm { .. }));
+    let norm = norm.expect("a normalisation");
+    let Op::BatchNorm { weights, .. } = graph.node(norm).op else { unreachable!("it is one") };
+    let sums = [weights.scale, weights.shift].map(TensorId::WeightGrad);
+    let made = stages(&blocks).filter(|stage| stage.written().any(|tensor| sums.contains(&tensor)));
+    let made: Vec<Vec<TensorId>> = made.map(|stage| stage.written().collect()).collect();
+    assert_eq!(made, [sums]);
+}
+
 #[test]
 fn only_what_is_read_once_is_fused() {
     let graph = graph("< input(2, 4, 4) conv(3) add < batchnorm > < > < > relu gap >");

@@ -57,6 +57,20 @@ fn what_others_read_too_is_a_part() {
     assert_eq!(buffers.count(), 5);
 }
 
+/// The gradient of a sum becomes that of both of its operands, and no other's that is made of it meanwhile.
+#[test]
+fn a_shortcut_has_its_gradient_where_the_sum_has_it() {
+    let (graph, places) = places(
+        "< input(2, 4, 4) conv(3) relu add < conv(3) batchnorm relu conv(3) batchnorm > < > gap >",
+    );
+    let view = |id: NodeId| places.view(TensorId::Grad(id)).expect("it has a place");
+    let sum = graph.ids().find(|&id| graph.node(id).op == Op::Add).expect("a sum");
+    let [branch, from] = graph.node(sum).inputs[..] else { panic!("a sum of two") };
+    assert_eq!([view(branch), view(from)], [view(sum); 2]);
+    let others = graph.ids().filter(|&id| id > from && id < branch);
+    assert!(others.map(view).all(|other| other != view(sum)));
+}
+
 #[test]
 fn what_is_joined_twice_is_copied_once() {
     let text = "< input(2, 4, 4) conv(3) relu concat < > < > gap >";
