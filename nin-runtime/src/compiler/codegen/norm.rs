@@ -1,7 +1,7 @@
 //! Batch normalisation, a few vectors of channels at a time: statistics, forward, gradients, and what is made of the sums of
 //! a batch.
 //!
-//! Mean and squared deviations of an image are taken in two passes over it, while it is in cache, and merged with those
+//! Mean and squared deviations of a stretch of an image are taken in two passes over it, while it is in cache, and merged with those
 //! before it (Chan, Golub & LeVeque, 1979): no large squares are ever subtracted from each other.
 
 use std::mem::offset_of;
@@ -25,60 +25,116 @@ use crate::compiler::abi::Context;
 use crate::compiler::activation::Finish;
 use crate::compiler::plan::{Affine, Gather, NormPlan, Plan, Row};
 
-/// Runs `body` for each pixel of maps.
-fn pixels<const N: usize>(
+/// Bytes of a map whose pixels are gone through once for all of their channels before the next ones are: a few channels of every
+/// pixel of a large map would be as many pages.
+const STRETCH_BYTES: usize = 32 << 10;
+/// Pixels of a stretch at least: they share what is loaded, and merged, for each channel.
+const STRETCH_PIXELS: usize = 16;
+
+/// Neighbouring pixels of an image.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// The number of the first.
+    first: Value,
+    /// How many.
+    pixels: usize,
+}
+
+/// How many pixels the stretches of an image have, but for what is left at its end: the most that leave nothing, if that is not
+/// much less than how many they may have.
+fn stretch_pixels(norm: &NormPlan) -> usize {
+    let most = (STRETCH_BYTES / (4 * norm.channels)).max(STRETCH_PIXELS).min(norm.pixels);
+    let whole = (most.div_ceil(3)..=most).rev().find(|&pixels| norm.pixels.is_multiple_of(pixels));
+    whole.unwrap_or(most)
+}
+
+/// Runs `body` for each stretch of an image; it gets maps from there on.
+fn stretches<const N: usize>(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     maps: [Pixels; N],
-    body: impl FnOnce(&mut Emitter<'_>, [Pixels; N]),
+    mut body: impl FnMut(&mut Emitter<'_>, Stretch, [Pixels; N]),
 ) {
-    walk(e, norm.pixels, maps.map(|map| (map, map.pitch)), |e, _, here| body(e, here));
+    let pixels = stretch_pixels(norm);
+    let steps = maps.map(|map| (map, pixels * map.pitch));
+    let rest = walk(e, norm.pixels / pixels, steps, |e, number, maps| {
+        let first = e.mul(number, pixels as i64);
+        body(e, Stretch { first, pixels }, maps);
+    });
+    let left = norm.pixels % pixels;
+    if left > 0 {
+        let first = e.size(norm.pixels - left);
+        body(e, Stretch { first, pixels: left }, rest);
+    }
 }
 
-/// Merges mean and squared deviations of one image into those of the `images` before it.
+/// Runs `body` for each pixel of maps.
+fn each_pixel<const N: usize>(
+    e: &mut Emitter<'_>,
+    pixels: usize,
+    maps: [Pixels; N],
+    body: impl FnOnce(&mut Emitter<'_>, [Pixels; N]),
+) {
+    walk(e, pixels, maps.map(|map| (map, map.pitch)), |e, _, here| body(e, here));
+}
+
+/// Merges mean and squared deviations of one image into those of the `images` before it, a stretch after the other.
 pub(super) fn statistics(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     images: Value,
     x: Pixels,
-    [means, squares]: [Value; 2],
+    moments: [Value; 2],
 ) {
-    let images = e.b.ins().fcvt_from_sint(F32, images);
-    let one = e.float(F32, 1.0);
-    let after = e.b.ins().fadd(images, one);
-    let share = e.b.ins().fdiv(one, after);
-    let numbers = e.float(F32, norm.pixels as f32);
-    let spread = e.b.ins().fmul(images, share);
-    let spread = e.b.ins().fmul(spread, numbers);
-    e.columns(norm.channels, |e, columns| {
-        let Columns { first, ty, ref offsets } = *columns;
-        let x = x.channel(e, first);
-        let [means, squares] = [means, squares].map(|row| e.at(row, first, 1));
-        let sums = summed(e, norm, columns, x, |e, _, x, sum| e.b.ins().fadd(sum, x));
-        let numbers = e.float(ty, norm.pixels as f32);
-        let share = e.splat(ty, share);
-        let new = sums.iter().zip(offsets).map(|(&sum, &offset)| {
-            let mean = e.b.ins().fdiv(sum, numbers);
-            let known = e.load(ty, means, offset);
-            let delta = e.b.ins().fsub(mean, known);
-            // Stored before the second walk: else Cranelift would divide in its loop, where the mean is used.
-            let merged = e.mul_add(delta, share, known);
-            e.store(merged, means, offset);
-            (mean, delta)
+    let before = e.mul(images, norm.pixels as i64);
+    stretches(e, norm, [x], |e, Stretch { first, pixels }, [x]| {
+        let before = e.sum(before, first);
+        let before = e.b.ins().fcvt_from_sint(F32, before);
+        let own = e.float(F32, pixels as f32);
+        let all = e.b.ins().fadd(before, own);
+        let share = e.b.ins().fdiv(own, all);
+        let spread = e.b.ins().fmul(before, share);
+        e.columns(norm.channels, |e, columns| {
+            merge(e, columns, (x, pixels), moments, [share, spread]);
         });
-        let new: Vec<(Value, Value)> = new.collect();
-        let deviations = summed(e, norm, columns, x, |e, index, x, sum| {
-            // What is subtracted may be an operand in memory, and a square has no sign.
-            let deviation = e.b.ins().fsub(new[index].0, x);
-            e.mul_add(deviation, deviation, sum)
-        });
-        let spread = e.splat(ty, spread);
-        for ((found, &offset), (_, delta)) in deviations.into_iter().zip(offsets).zip(new) {
-            let known = e.load(ty, squares, offset);
-            let merged = merge_squares(e, [known, found], delta, spread);
-            e.store(merged, squares, offset);
-        }
     });
+}
+
+/// Merges the moments of some channels of neighbouring pixels into those before: they are a `share` of all, and that times those before
+/// is the `spread`.
+fn merge(
+    e: &mut Emitter<'_>,
+    columns: &Columns,
+    (x, pixels): (Pixels, usize),
+    moments: [Value; 2],
+    factors: [Value; 2],
+) {
+    let Columns { first, ty, ref offsets } = *columns;
+    let x = (x.channel(e, first), pixels);
+    let [means, squares] = moments.map(|row| e.at(row, first, 1));
+    let sums = summed(e, columns, x, |e, _, x, sum| e.b.ins().fadd(sum, x));
+    let numbers = e.float(ty, pixels as f32);
+    let [share, spread] = factors.map(|factor| e.splat(ty, factor));
+    let new = sums.iter().zip(offsets).map(|(&sum, &offset)| {
+        let mean = e.b.ins().fdiv(sum, numbers);
+        let known = e.load(ty, means, offset);
+        let delta = e.b.ins().fsub(mean, known);
+        // Stored before the second walk: else Cranelift would divide in its loop, where the mean is used.
+        let merged = e.mul_add(delta, share, known);
+        e.store(merged, means, offset);
+        (mean, delta)
+    });
+    let new: Vec<(Value, Value)> = new.collect();
+    let deviations = summed(e, columns, x, |e, index, x, sum| {
+        // What is subtracted may be an operand in memory, and a square has no sign.
+        let deviation = e.b.ins().fsub(new[index].0, x);
+        e.mul_add(deviation, deviation, sum)
+    });
+    for ((found, &offset), (_, delta)) in deviations.into_iter().zip(offsets).zip(new) {
+        let known = e.load(ty, squares, offset);
+        let merged = merge_squares(e, [known, found], delta, spread);
+        e.store(merged, squares, offset);
+    }
 }
 
 /// The squared deviations of two sets of numbers together, whose means differ by `delta`; `spread` is the number of one times its
@@ -115,26 +171,28 @@ pub(super) fn normalise(
     [x, y]: [Pixels; 2],
 ) {
     let adds = addend.is_some();
-    e.columns(norm.channels, |e, columns| {
-        let Columns { first, ty, ref offsets } = *columns;
-        let [x, y, addend] = [x, y, addend.unwrap_or(y)].map(|map| map.channel(e, first));
-        let rows = [rows.mean, rows.factor, rows.shift].map(|row| e.at(row, first, 1));
-        let load = |e: &mut Emitter<'_>, row: Value| -> Vec<Value> {
-            offsets.iter().map(|&offset| e.load(ty, row, offset)).collect()
-        };
-        let [mean, factor, shift] = rows.map(|row| load(e, row));
-        pixels(e, norm, [x, y, addend], |e, [x, y, d]| {
-            for (index, &offset) in offsets.iter().enumerate() {
-                let x = x.load(e, ty, offset);
-                let deviation = e.b.ins().fsub(x, mean[index]);
-                let mut value = e.mul_add(deviation, factor[index], shift[index]);
-                if adds {
-                    let d = d.load(e, ty, offset);
-                    value = e.b.ins().fadd(value, d);
+    let maps = [x, y, addend.unwrap_or(y)];
+    stretches(e, norm, maps, |e, Stretch { pixels, .. }, maps| {
+        e.columns(norm.channels, |e, columns| {
+            let Columns { first, ty, ref offsets } = *columns;
+            let maps = maps.map(|map| map.channel(e, first));
+            let [mean, factor, shift] = [rows.mean, rows.factor, rows.shift].map(|row| {
+                let row = e.at(row, first, 1);
+                offsets.iter().map(|&offset| e.load(ty, row, offset)).collect::<Vec<Value>>()
+            });
+            each_pixel(e, pixels, maps, |e, [x, y, d]| {
+                for (index, &offset) in offsets.iter().enumerate() {
+                    let x = x.load(e, ty, offset);
+                    let deviation = e.b.ins().fsub(x, mean[index]);
+                    let mut value = e.mul_add(deviation, factor[index], shift[index]);
+                    if adds {
+                        let d = d.load(e, ty, offset);
+                        value = e.b.ins().fadd(value, d);
+                    }
+                    value = activation::finish(e, then, value);
+                    y.store(e, value, offset);
                 }
-                value = activation::finish(e, then, value);
-                y.store(e, value, offset);
-            }
+            });
         });
     });
 }
@@ -144,35 +202,38 @@ pub(super) fn weight_grads(
     e: &mut Emitter<'_>,
     norm: &NormPlan,
     statistics: Value,
-    [grad, x]: [Pixels; 2],
+    maps: [Pixels; 2],
     [scale, shift]: [Value; 2],
 ) {
-    e.columns(norm.channels, |e, columns| {
-        let Columns { first, ty, ref offsets } = *columns;
-        let [grad, x] = [grad, x].map(|map| map.channel(e, first));
-        let [statistics, scale, shift] = [statistics, scale, shift].map(|row| e.at(row, first, 1));
-        let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), offsets);
-        let turns = turns(norm, 2 * offsets.len());
-        let [products, grads] = [(); 2].map(|()| Sums::new(e, ty, offsets.len(), turns));
-        pixels_in_turn(e, norm, turns, [grad, x], |e, turn, [grad, x]| {
+    stretches(e, norm, maps, |e, Stretch { pixels, .. }, maps| {
+        e.columns(norm.channels, |e, columns| {
+            let Columns { first, ty, ref offsets } = *columns;
+            let maps = maps.map(|map| map.channel(e, first));
+            let [statistics, scale, shift] =
+                [statistics, scale, shift].map(|row| e.at(row, first, 1));
+            let means = row(e, ty, norm, statistics, Row::Affine(Affine::Mean), offsets);
+            let turns = turns(pixels, 2 * offsets.len());
+            let [products, grads] = [(); 2].map(|()| Sums::new(e, ty, offsets.len(), turns));
+            pixels_in_turn(e, pixels, turns, maps, |e, turn, [grad, x]| {
+                for (index, &offset) in offsets.iter().enumerate() {
+                    let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
+                    // Below the mean: what is subtracted may be an operand in memory, where registers are short.
+                    let below = e.b.ins().fsub(means[index], x);
+                    products.change(e, (turn, index), |e, sum| e.mul_add(below, dy, sum));
+                    grads.change(e, (turn, index), |e, sum| e.b.ins().fadd(sum, dy));
+                }
+            });
+            let inverses = row(e, ty, norm, statistics, Row::Inverse, offsets);
+            let (products, grads) = (products.total(e), grads.total(e));
             for (index, &offset) in offsets.iter().enumerate() {
-                let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
-                // Below the mean: what is subtracted may be an operand in memory, where registers are short.
-                let below = e.b.ins().fsub(means[index], x);
-                products.change(e, (turn, index), |e, sum| e.mul_add(below, dy, sum));
-                grads.change(e, (turn, index), |e, sum| e.b.ins().fadd(sum, dy));
+                let [before, shifted] = [scale, shift].map(|row| e.load(ty, row, offset));
+                let product = e.b.ins().fneg(products[index]);
+                let after = e.mul_add(product, inverses[index], before);
+                e.store(after, scale, offset);
+                let after = e.b.ins().fadd(shifted, grads[index]);
+                e.store(after, shift, offset);
             }
         });
-        let inverses = row(e, ty, norm, statistics, Row::Inverse, offsets);
-        let (products, grads) = (products.total(e), grads.total(e));
-        for (index, &offset) in offsets.iter().enumerate() {
-            let [before, shifted] = [scale, shift].map(|row| e.load(ty, row, offset));
-            let product = e.b.ins().fneg(products[index]);
-            let after = e.mul_add(product, inverses[index], before);
-            e.store(after, scale, offset);
-            let after = e.b.ins().fadd(shifted, grads[index]);
-            e.store(after, shift, offset);
-        }
     });
 }
 
@@ -185,27 +246,30 @@ pub(super) fn input_grad(
     x: Pixels,
     operands: GradOperands,
 ) {
-    let GradOperands { grad, result, .. } = operands;
-    e.columns(norm.channels, |e, columns| {
-        let Columns { first, ty, ref offsets } = *columns;
-        let [grad, x, result] = [grad, x, result].map(|map| map.channel(e, first));
-        let statistics = e.at(statistics, first, 1);
-        let mut load = |which| row(e, ty, norm, statistics, which, offsets);
-        let (means, factors) = (load(Row::Affine(Affine::Mean)), load(Row::Affine(Affine::Factor)));
-        let (grad_means, slopes) = (load(Row::GradMean), load(Row::GradSlope));
-        pixels(e, norm, [grad, x, result], |e, [grad, x, result]| {
-            let here = GradOperands { result, ..operands };
-            for (index, &offset) in offsets.iter().enumerate() {
-                let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
-                let (dy, back) =
-                    (e.b.ins().fsub(dy, grad_means[index]), e.b.ins().fsub(means[index], x));
-                let sum = e.mul_add(back, slopes[index], dy);
-                let mut value = e.b.ins().fmul(sum, factors[index]);
-                if operands.mask.is_some() {
-                    value = masked(e, value, x);
+    let maps = [operands.grad, x, operands.result];
+    stretches(e, norm, maps, |e, Stretch { pixels, .. }, maps| {
+        e.columns(norm.channels, |e, columns| {
+            let Columns { first, ty, ref offsets } = *columns;
+            let maps = maps.map(|map| map.channel(e, first));
+            let statistics = e.at(statistics, first, 1);
+            let mut load = |which| row(e, ty, norm, statistics, which, offsets);
+            let (means, factors) =
+                (load(Row::Affine(Affine::Mean)), load(Row::Affine(Affine::Factor)));
+            let (grad_means, slopes) = (load(Row::GradMean), load(Row::GradSlope));
+            each_pixel(e, pixels, maps, |e, [grad, x, result]| {
+                let here = GradOperands { result, ..operands };
+                for (index, &offset) in offsets.iter().enumerate() {
+                    let (dy, x) = (grad.load(e, ty, offset), x.load(e, ty, offset));
+                    let (dy, back) =
+                        (e.b.ins().fsub(dy, grad_means[index]), e.b.ins().fsub(means[index], x));
+                    let sum = e.mul_add(back, slopes[index], dy);
+                    let mut value = e.b.ins().fmul(sum, factors[index]);
+                    if operands.mask.is_some() {
+                        value = masked(e, value, x);
+                    }
+                    here.store(e, ty, value, offset);
                 }
-                here.store(e, ty, value, offset);
-            }
+            });
         });
     });
 }

@@ -5,8 +5,6 @@ use cranelift_frontend::Variable;
 
 use super::emitter::{Columns, Emitter};
 use super::pixels::{Pixels, walk};
-use crate::compiler::plan::NormPlan;
-
 /// Sums over the pixels of a map that a loop makes together, so that an adder need not wait for its last result.
 const CHAINS: usize = 8;
 
@@ -55,17 +53,17 @@ impl Sums {
 }
 
 /// Of how many pixels in turn a loop makes sums apart, if it makes so many a pixel.
-pub(super) fn turns(norm: &NormPlan, sums: usize) -> usize {
+pub(super) fn turns(pixels: usize, sums: usize) -> usize {
     let turns = (CHAINS / sums).max(1);
     // A power of two, since the sums are added in pairs.
     let turns = 1 << turns.ilog2();
-    if norm.pixels < turns { 1 } else { turns }
+    if pixels < turns { 1 } else { turns }
 }
 
 /// Runs `body` for each pixel of maps, a few in turn; it gets the pixel's turn. What is left at the end has the first turns.
 pub(super) fn pixels_in_turn<const N: usize>(
     e: &mut Emitter<'_>,
-    norm: &NormPlan,
+    pixels: usize,
     turns: usize,
     maps: [Pixels; N],
     mut body: impl FnMut(&mut Emitter<'_>, usize, [Pixels; N]),
@@ -77,22 +75,21 @@ pub(super) fn pixels_in_turn<const N: usize>(
         }
     };
     let maps = maps.map(|map| (map, turns * map.pitch));
-    let rest = walk(e, norm.pixels / turns, maps, |e, _, here| few(e, here, turns));
-    few(e, rest, norm.pixels % turns);
+    let rest = walk(e, pixels / turns, maps, |e, _, here| few(e, here, turns));
+    few(e, rest, pixels % turns);
 }
 
 /// The sums of some channels over the pixels of a map; `add` gets a vector's index, its numbers of a pixel and the sum before them.
 pub(super) fn summed(
     e: &mut Emitter<'_>,
-    norm: &NormPlan,
     columns: &Columns,
-    x: Pixels,
+    (x, pixels): (Pixels, usize),
     mut add: impl FnMut(&mut Emitter<'_>, usize, Value, Value) -> Value,
 ) -> Vec<Value> {
     let Columns { ty, ref offsets, .. } = *columns;
-    let turns = turns(norm, offsets.len());
+    let turns = turns(pixels, offsets.len());
     let sums = Sums::new(e, ty, offsets.len(), turns);
-    pixels_in_turn(e, norm, turns, [x], |e, turn, [x]| {
+    pixels_in_turn(e, pixels, turns, [x], |e, turn, [x]| {
         for (index, &offset) in offsets.iter().enumerate() {
             let x = x.load(e, ty, offset);
             sums.change(e, (turn, index), |e, sum| add(e, index, x, sum));
