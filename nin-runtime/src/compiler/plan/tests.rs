@@ -158,3 +158,20 @@ fn a_kernel_can_take_more_room_than_a_run() {
     let of_kernel = |plan: &Plan| plan.preparing_bytes > plan.inference.arena;
     assert!(plans(&PREPARED[1..2]).iter().any(of_kernel));
 }
+
+/// One image reads every weight for itself, and those of a large model from memory: kernels that grow less in Winograd's domain cost
+/// it less, while many images share the reading. A small model's weights lie near either way.
+#[test]
+fn one_image_reads_fewer_weights_than_many_share() {
+    let choice = |channels: usize, batch: usize| {
+        let text = format!("< input({channels}, 7, 7) conv({channels}, kernel = 3) gap softmax >");
+        planned_text(&text, batch).convs[0].choice(Product::Forward)
+    };
+    let weights = |channels: usize, batch: usize| match choice(channels, batch).algorithm {
+        Algorithm::Direct => 9,
+        Algorithm::Winograd(winograd) => winograd.size.frequencies(),
+    };
+    assert!(weights(512, 1) < weights(512, 8), "{:?}", choice(512, 1));
+    assert_eq!(weights(512, 8), weights(512, 128));
+    assert_eq!(weights(16, 1), weights(16, 128));
+}
