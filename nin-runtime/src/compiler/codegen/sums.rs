@@ -5,6 +5,7 @@ use cranelift_frontend::Variable;
 
 use super::emitter::{Columns, Emitter};
 use super::pixels::{Pixels, walk};
+
 /// Sums over the pixels of a map that a loop makes together, so that an adder need not wait for its last result.
 const CHAINS: usize = 8;
 
