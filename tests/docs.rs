@@ -62,7 +62,7 @@ fn the_guide_to_ops_shows_code_that_is_there() {
     assert!(shown > 4, "only {shown} pieces of code");
 }
 
-/// What stands in the page on speed outside of what `benches/peers/measure.py` writes: no figure that was measured, for it would be another
+/// What stands in the page on speed outside of what `benches/peers/measure.py` writes and `benches/peers/run.py` prints: no figure that was measured, for it would be another
 /// run's than the tables'. These are none: settings, counts and examples.
 #[test]
 fn the_page_on_speed_says_no_figure_that_its_tables_do_not_hold() {
@@ -78,10 +78,14 @@ fn the_page_on_speed_says_no_figure_that_its_tables_do_not_hold() {
     const UNITS: [&str; 11] =
         ["%", "x", "times", "us", "ms", "s", "images/s", "GFLOP/s", "GB/s", "KiB", "MiB"];
     let page = fs::read_to_string(root().join("docs/performance.md")).unwrap();
-    let (before, rest) = page.split_once("<!-- measured: begin -->").unwrap();
-    let (_, after) = rest.split_once("<!-- measured: end -->").unwrap();
-    let fences = [before, after].map(|text| text.split("\n```").step_by(2).collect::<String>());
-    let mut prose = fences.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut unmeasured = page;
+    for what in ["measured", "peers"] {
+        let (before, rest) = unmeasured.split_once(&format!("<!-- {what}: begin -->")).unwrap();
+        let (_, after) = rest.split_once(&format!("<!-- {what}: end -->")).unwrap();
+        unmeasured = format!("{before} {after}");
+    }
+    let prose: String = unmeasured.split("\n```").step_by(2).collect();
+    let mut prose = prose.split_whitespace().collect::<Vec<_>>().join(" ");
     for settled in SETTLED {
         assert!(prose.contains(settled), "`{settled}` no longer stands there");
         prose = prose.replace(settled, "");

@@ -181,7 +181,7 @@ impl<'f> Emitter<'f> {
         self.functions.tabulate(numbers)
     }
 
-    /// The functions that kernels are, and where their own offsets begin.
+    /// The function that a kernel is which reads offsets, and where its own begin.
     pub(super) fn placed(&self, kernel: &Kernel) -> Placed {
         self.functions.placed(kernel).expect("what is called is placed before (a bug in nin)")
     }
