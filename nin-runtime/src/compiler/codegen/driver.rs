@@ -81,7 +81,7 @@ pub(super) fn strips_of(plan: &Plan) -> impl Iterator<Item = (Kernel, [usize; 2]
     })
 }
 
-/// Calls kernels that read offsets, in order.
+/// Calls kernels that read offsets, one after the other.
 fn call_all(e: &mut Emitter<'_>, kernels: impl Iterator<Item = Kernel>, arguments: &[Value]) {
     let calls = CallList::of(e, kernels.map(|kernel| (kernel, [])));
     e.count(calls.len(), |e, number| calls.call(e, number, |_| arguments));

@@ -21,7 +21,7 @@ pub(super) const LANES: usize = 4;
 /// Vectors that are worked on together: as many sums keep an adder busy.
 pub(super) const VECTORS: usize = 4;
 
-/// Some neighbouring channels, which are worked on together.
+/// Neighbouring channels that one turn of a loop handles together.
 pub(super) struct Columns {
     /// The first of them.
     pub(super) first: Value,
@@ -132,8 +132,8 @@ impl<'f> Emitter<'f> {
         self.add(base, i64::try_from(bytes).expect("sizes fit 63 bits"))
     }
 
-    /// The address that lies so many bytes behind `base`, where the plan has put something. Functions that differ in nothing
-    /// else are one, which reads how many they are.
+    /// The address `bytes` behind `base`, where the plan has put something. A function that others may share reads the offset from
+    /// its part of the table.
     pub(super) fn place(&mut self, base: Value, bytes: usize) -> Value {
         let Some(own) = &mut self.offsets else { return self.bytes(base, bytes) };
         let at = own.at.expect("arguments come first (a bug in nin)");
@@ -143,7 +143,7 @@ impl<'f> Emitter<'f> {
         self.sum(base, bytes)
     }
 
-    /// The same, of so many floats.
+    /// The same with an offset in floats.
     pub(super) fn place_floats(&mut self, base: Value, floats: usize) -> Value {
         self.place(base, Elem::F32.bytes() * floats)
     }

@@ -76,8 +76,8 @@ impl Pixels {
     }
 }
 
-/// Runs `body` so many times; it gets its number, and maps that are so many elements further on each time. Returns where they are
-/// after the last.
+/// Runs `body` `turns` times; it gets the turn's number and the maps, each moved on by its number of elements every turn. Returns where
+/// they are after the last.
 ///
 /// Addresses are carried from turn to turn, since Cranelift moves nothing out of a loop that is made of a constant.
 pub(super) fn walk<const N: usize>(
@@ -137,7 +137,7 @@ pub(super) fn each_number<const N: usize>(
     });
 }
 
-/// Runs `body` over so many neighbouring numbers of maps, a few vectors a turn as long as they last.
+/// Runs `body` over neighbouring numbers of maps, a few vectors a turn as long as they last.
 fn neighbours<const N: usize>(
     e: &mut Emitter<'_>,
     numbers: usize,

@@ -53,7 +53,7 @@ impl Sums {
     }
 }
 
-/// Of how many pixels in turn a loop makes sums apart, if it makes so many a pixel.
+/// How many pixels in turn have sums of their own, if each has `sums` of them.
 pub(super) fn turns(pixels: usize, sums: usize) -> usize {
     let turns = (CHAINS / sums).max(1);
     // A power of two, since the sums are added in pairs.
