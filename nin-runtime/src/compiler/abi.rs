@@ -1,7 +1,7 @@
 //! The contract between Rust and generated code: one signature, `extern "C" fn(*const Context)`.
 //!
 //! Every entry takes the same context and reads the fields its task names. It calls no outside symbol, allocates nothing,
-//! and touches only the memory named here.
+//! and touches only the memory named here, beside its own constants and the table of offsets among its functions.
 
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{AbiParam, Signature};

@@ -4,7 +4,7 @@ use nin_runtime::compile::{Options, Purpose, compile};
 use nin_runtime::compiler::Isa;
 use nin_runtime::model::Model;
 
-/// Functions and bytes of code of a chain of so many convolutions that are alike, between two others.
+/// Functions and bytes of code of a chain of `layers` alike convolutions between two other layers.
 fn chain(layers: usize, purpose: Purpose, isa: Isa) -> (usize, usize) {
     let text = format!(
         "model M < input(3, 16, 16) conv(16) relu repeat({layers}) < conv(16) batchnorm relu > gap fc(4) softmax >"

@@ -281,7 +281,7 @@ impl Prices {
         Prices { transforms: HashMap::new(), weight, chunk }
     }
 
-    /// What it costs an image to read what a product reads of a kernel, of which each pair of channels has so many weights.
+    /// What it costs an image to read a kernel for a product: `of_pair` weights for each pair of channels.
     fn weights(&self, correlation: &Correlation, of_pair: usize, product: Product) -> u64 {
         let Correlation { inputs, outputs, groups, .. } = correlation;
         match product {

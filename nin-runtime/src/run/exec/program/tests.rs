@@ -12,7 +12,7 @@ use crate::run::exec::{CompileTimes, Inner, Program, Session, StepParams};
 use crate::run::jit::CodeMemory;
 use crate::train::{Recipe, init};
 
-/// A session whose code was written as if so many more floats of statistics lay somewhere.
+/// A session whose code was written as if statistics took `more` floats than they do.
 fn session(model: &Model, more: usize) -> Session {
     let target = Target::host(Isa::Auto).unwrap();
     let demand = Demand { batch: 9, registers: target.registers(), algos: &Algos::default() };
